@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The Tessera authors
+#
+# Every entry point of the project. `make help` lists them.
+
+BUILD := build
+CC ?= gcc
+CLANG ?= clang
+NASM ?= nasm
+APP ?= llm
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+WARN := -Wall -Wextra -Wshadow -Wconversion -Werror
+INCLUDES := -Iplatform/include -Ilibos/include -Itensor/include -Ihypercall/abi -I.
+GCC_INCLUDE := $(shell $(CC) -print-file-name=include)
+MUSL_INCLUDE := /usr/include/x86_64-linux-musl
+MUSL_LIB := /usr/lib/x86_64-linux-musl
+THIRD_PARTY := -idirafter /usr/include -idirafter /usr/include/x86_64-linux-gnu -idirafter /usr/share/include
+
+# ---- sources -------------------------------------------------------------------------------
+not_guest := %_test.c %_fuzz.c %_host.c %_main.c
+find_c = $(sort $(filter-out $(not_guest),$(shell find $(1) -name '*.c' 2>/dev/null)))
+platform_c := $(call find_c,platform)
+platform_asm := $(sort $(shell find platform -name '*.asm' 2>/dev/null))
+libos_c := $(call find_c,libos)
+tensor_c := $(filter-out tensor/train/%,$(call find_c,tensor))
+app_c = $(call find_c,apps/$(1))
+
+# ---- guest ---------------------------------------------------------------------------------
+GUEST_CFLAGS := -std=gnu11 -O2 -g $(WARN) -fPIE -fno-omit-frame-pointer -ffunction-sections \
+	-fdata-sections -fno-strict-aliasing -nostdinc -isystem $(MUSL_INCLUDE) -isystem $(GCC_INCLUDE) \
+	$(THIRD_PARTY) $(INCLUDES) -D_GNU_SOURCE -DTESSERA_GUEST=1 -ffile-prefix-map=$(CURDIR)/=
+PLATFORM_CFLAGS := -mgeneral-regs-only -mno-red-zone -fno-stack-protector -ffreestanding
+LIBOS_CFLAGS := -fstack-protector-strong
+TENSOR_CFLAGS := -fstack-protector-strong -ffp-contract=off
+
+# ---- host ----------------------------------------------------------------------------------
+HOST_CFLAGS := -std=gnu11 -O3 -g $(WARN) -fno-omit-frame-pointer $(INCLUDES) -D_GNU_SOURCE \
+	-idirafter /usr/share/include -ffp-contract=off
+HOST_LIBS := -lpcre2-8 -lutf8proc -ljansson -lm -lpthread
+SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all
+TEST_CFLAGS := -std=gnu11 -O1 -g $(WARN) -fno-omit-frame-pointer $(SANITIZE) $(INCLUDES) \
+	-D_GNU_SOURCE -DTESSERA_TEST=1 -idirafter /usr/share/include -ffp-contract=off
+FUZZ_CFLAGS := -std=gnu11 -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
+	$(INCLUDES) -D_GNU_SOURCE -DTESSERA_TEST=1 -idirafter /usr/share/include
+
+-include platform/build.mk libos/build.mk tensor/build.mk tensor/train/build.mk \
+	images/build.mk images/default-model/build.mk apps/build.mk hypercall/build.mk ci/build.mk
+
+flags_for = $(CFLAGS_$(1))
+
+$(BUILD)/guest/platform/%.o: platform/%.c
+	@mkdir -p $(@D)
+	$(CC) $(GUEST_CFLAGS) $(PLATFORM_CFLAGS) $(call flags_for,$<) -MMD -MP -c $< -o $@
+$(BUILD)/guest/libos/%.o: libos/%.c
+	@mkdir -p $(@D)
+	$(CC) $(GUEST_CFLAGS) $(LIBOS_CFLAGS) $(call flags_for,$<) -MMD -MP -c $< -o $@
+$(BUILD)/guest/tensor/%.o: tensor/%.c
+	@mkdir -p $(@D)
+	$(CC) $(GUEST_CFLAGS) $(TENSOR_CFLAGS) $(call flags_for,$<) -MMD -MP -c $< -o $@
+$(BUILD)/guest/apps/%.o: apps/%.c
+	@mkdir -p $(@D)
+	$(CC) $(GUEST_CFLAGS) $(LIBOS_CFLAGS) $(call flags_for,$<) -MMD -MP -c $< -o $@
+$(BUILD)/guest/%.o: %.asm
+	@mkdir -p $(@D)
+	$(NASM) -f elf64 -MD $(@:.o=.d) -MT $@ $< -o $@
+
+$(BUILD)/host/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(HOST_CFLAGS) $(call flags_for,$<) -MMD -MP -c $< -o $@
+$(BUILD)/asan/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(TEST_CFLAGS) $(call flags_for,$<) -MMD -MP -c $< -o $@
+$(BUILD)/fuzzobj/%.o: %.c
+	@mkdir -p $(@D)
+	$(CLANG) $(subst -fsanitize=fuzzer$(comma),-fsanitize=fuzzer-no-link$(comma),$(FUZZ_CFLAGS)) $(call flags_for,$<) -MMD -MP -c $< -o $@
+comma := ,
+
+# A test or fuzzer names what it links in comment lines: `// Links: a.c b.c`, `// Libs: -lfoo`.
+links_of = $(shell sed -n 's|^// Links: *||p' $(1))
+libs_of = $(shell sed -n 's|^// Libs: *||p' $(1))
+sources_of = $(patsubst @tensor,$(tensor_c),$(subst @tensor, $(tensor_c) ,$(call links_of,$(1))))
+.SECONDEXPANSION:
+$(BUILD)/tests/%: $(BUILD)/asan/%.o $$(patsubst %.c,$(BUILD)/asan/%.o,$$(call sources_of,$$*.c))
+	@mkdir -p $(@D)
+	$(CC) $(SANITIZE) $^ -o $@ -lcmocka $(call libs_of,$*.c) $(if $(findstring @tensor,$(call links_of,$*.c)),$(HOST_LIBS)) -lm -lpthread
+$(BUILD)/fuzz/%: $(BUILD)/fuzzobj/%.o $$(patsubst %.c,$(BUILD)/fuzzobj/%.o,$$(call sources_of,$$*.c))
+	@mkdir -p $(@D)
+	$(CLANG) -fsanitize=fuzzer,address,undefined $^ -o $@ $(call libs_of,$*.c) $(if $(findstring @tensor,$(call links_of,$*.c)),$(HOST_LIBS)) -lm -lpthread
+%.run: %
+	timeout 300 $<
+.PRECIOUS: $(BUILD)/guest/%.o $(BUILD)/host/%.o $(BUILD)/asan/%.o $(BUILD)/fuzzobj/%.o $(BUILD)/tests/% $(BUILD)/fuzz/%
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+
+# ---- programs and entry points -------------------------------------------------------------
+$(BUILD)/bin/bootclock: ci/tools/bootclock.c
+	@mkdir -p $(@D)
+	$(CC) $(HOST_CFLAGS) $< -o $@
+
+all: images programs
+images: $(BUILD)/images/$(APP).elf $(BUILD)/images/$(APP).efi
+programs: $(BUILD)/bin/bootclock $(host_programs)
+
+# Installs what is missing before the build, so that it works on a fresh machine. The sub-make
+# starts after that because this Makefile asks the compiler for its paths.
+run:
+	@ci/setup
+	@$(MAKE) --no-print-directory $(BUILD)/images/llm.elf $(BUILD)/bin/bootclock $(if $(VERBOSE),,>$(BUILD)/build.log 2>&1 || { tail -n 30 $(BUILD)/build.log; exit 1; })
+	@images/run.sh
+
+test:
+	@ci/setup test
+	@ci/test.sh
+
+lint:
+	@ci/setup test
+	@ci/lint.sh
+
+fuzz:
+	@ci/setup test
+	@ci/fuzz.sh
+
+bench: bench-boot
+bench-boot:
+	@ci/setup test
+	@ci/bench-boot.sh
+
+clean:
+	rm -rf $(BUILD)
+
+help:
+	@sed -n 's/^#: //p' Makefile
+
+#: make                     builds the images (build/images) and the programs (build/bin)
+#: make run                 boots the default model's VM and streams an answer; stays until Ctrl-C
+#:   MODEL=path.gguf          another model          PROMPT="text"   what to ask
+#:   PORT=8080                port on this machine   ONCE=1          end after the answer
+#:   MEMORY=64 CPUS=2         the guest's MB, CPUs   MACHINE=q35     q35, pc or microvm
+#:   ACCEL=auto               auto, kvm or tcg
+#: make test                runs all tests; ends with `N passed, N failed`
+#: make image APP=llm       builds one image; FORMAT=pvh|uefi, MODEL=x.gguf LINK=1 links a model in
+#: make default-model       trains the default model again (about an hour on two cores)
+#: make bench-boot          time from QEMU's start to the first answer, beside a Linux guest
+#: make fuzz                runs every fuzzer for a short time (SECONDS=60 each)
+#: make lint                format, warnings, layer rule, shell scripts
+#: make clean               removes build/
+
+.PHONY: all images programs run test lint fuzz bench bench-boot clean help

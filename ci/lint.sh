@@ -1,0 +1,66 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The Tessera authors
+#
+# `make lint`: licence lines, format, the layer rule, warnings (every object is built with -Werror), shell
+# scripts. Prints what is wrong and where; exits with 1 if anything is.
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit 1
+bad=0
+complain() {
+    echo "lint: $*"
+    bad=1
+}
+
+mapfile -t sources < <(git ls-files -co --exclude-standard '*.c' '*.h')
+mapfile -t scripts < <(git ls-files -co --exclude-standard '*.sh' ci/setup .ci/run)
+
+# Two SPDX lines in every file that can carry a comment.
+while read -r f; do
+    [ -f "$f" ] || continue
+    head -n 4 "$f" | grep -q 'SPDX-License-Identifier: Apache-2.0' || complain "$f: no SPDX licence line"
+    head -n 4 "$f" | grep -q 'SPDX-FileCopyrightText' || complain "$f: no SPDX copyright line"
+done < <(git ls-files -co --exclude-standard '*.c' '*.h' '*.asm' '*.sh' '*.mk' '*.ld' '*.mjs' '*.py' Makefile ci/setup .ci/run)
+
+if ! clang-format --dry-run -Werror "${sources[@]}" 2>build/format.log; then
+    grep -o '^[^:]*:[0-9]*' build/format.log | sort -u -t: -k1,1 | while read -r where; do
+        echo "lint: $where: not as clang-format would write it (clang-format -i)"
+    done
+    bad=1
+fi
+
+# Who may include whom (only quoted includes are ours).
+allow() { # FOLDER PATTERN
+    local f line
+    while IFS=: read -r f _ line; do
+        complain "$f: layer rule: $1 may not include $line"
+    done < <(printf '%s\n' "${sources[@]}" | grep "^$1/" | grep -v '_test\.c$\|_fuzz\.c$\|_host\.c$' |
+        xargs -r grep -nE '^#include "' | grep -vE "#include \"($2)")
+}
+allow platform 'platform/'
+allow libos 'libos/|platform/|tensor/|lwip/|netif/|arch/|llhttp|lwipopts'
+allow tensor 'tensor/'
+allow apps/llm 'libos/|tensor/|apps/llm/|hypercall/guest/'
+allow apps/selftest 'libos/|tensor/|platform/|apps/selftest/'
+# A layer's users see its public headers only.
+while IFS=: read -r f n line; do
+    complain "$f:$n: reaches past a layer's public headers: $line"
+done < <(grep -nE '#include "(platform/(priv|boot|cpu|paging|crash)/|libos/[a-z]+/)' \
+    $(printf '%s\n' "${sources[@]}" | grep -E '^(apps|tensor|hypercall)/' | grep -v '_test\.c$\|_host\.c$\|native') 2>/dev/null |
+    grep -v 'platform/\(boot\|cpu\|paging\)\.h')
+
+# Words of unfinished work.
+while IFS= read -r line; do
+    complain "unfinished by its own words: $line"
+done < <(grep -nE '\b(TODO|FIXME|XXX)\b' "${sources[@]}" 2>/dev/null)
+
+shellcheck -x "${scripts[@]}" || bad=1
+
+if ! make -j"$(nproc)" --no-print-directory all >build/lint-build.log 2>&1; then
+    grep -E 'error|warning' build/lint-build.log | head -n 20
+    complain "the build has warnings or errors: build/lint-build.log"
+fi
+if [ $bad -eq 0 ]; then
+    echo "lint: ${#sources[@]} sources and ${#scripts[@]} scripts are clean"
+fi
+exit $bad

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: The Tessera authors */
+/*
+ * The numbers of the small world: which pairs are held out, and the draws behind questions about
+ * sums, differences, comparison and counting. Everything stays between 0 and 100.
+ */
+#include "numbers.h"
+
+#include <stdio.h>
+
+uint64_t world_random(uint64_t *state)
+{
+    uint64_t z = *state += 0x9e3779b97f4a7c15u;
+
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+}
+
+unsigned world_below(uint64_t *state, unsigned limit)
+{
+    return (unsigned)((world_random(state) >> 32) * limit >> 32);
+}
+
+bool world_pair_is_held_out(unsigned a, unsigned b)
+{
+    uint64_t state = a < b ? a * 1000u + b : b * 1000u + a;
+
+    return world_random(&state) % 10 == 0;
+}
+
+/* Puts two numbers into {a} and {b}. */
+static void put_pair(struct drawn *drawn, unsigned a, unsigned b)
+{
+    snprintf(drawn->text[0], sizeof drawn->text[0], "%u", a);
+    snprintf(drawn->text[1], sizeof drawn->text[1], "%u", b);
+}
+
+void draw_sum(struct drawn *drawn, bool held_out, uint64_t *state)
+{
+    unsigned a, b;
+
+    do {
+        a = world_below(state, 100);
+        b = world_below(state, 100);
+        if (world_below(state, 4) == 0) { /* small numbers are few: let them occur often enough */
+            a %= 20;
+            b %= 20;
+        }
+    } while (a + b > 99 || world_pair_is_held_out(a, b) != held_out);
+    put_pair(drawn, a, b);
+    snprintf(drawn->answer, sizeof drawn->answer, "%u plus %u is %u.", a, b, a + b);
+}
+
+void draw_difference(struct drawn *drawn, bool held_out, uint64_t *state)
+{
+    unsigned a, b;
+
+    do {
+        a = world_below(state, 100);
+        b = world_below(state, 100);
+        if (world_below(state, 4) == 0) {
+            a %= 20;
+            b %= 20;
+        }
+    } while (a < b || world_pair_is_held_out(a, b) != held_out);
+    put_pair(drawn, a, b);
+    snprintf(drawn->answer, sizeof drawn->answer, "%u minus %u is %u.", a, b, a - b);
+}
+
+/* Two different numbers; every other time close together, where comparing is hardest. */
+static void draw_two(unsigned *a, unsigned *b, bool held_out, uint64_t *state)
+{
+    do {
+        *a = world_below(state, 100);
+        *b = world_below(state, 2) ? world_below(state, 100) : *a / 10 * 10 + world_below(state, 10);
+    } while (*a == *b || world_pair_is_held_out(*a, *b) != held_out);
+}
+
+void draw_bigger(struct drawn *drawn, bool held_out, uint64_t *state)
+{
+    unsigned a, b;
+
+    draw_two(&a, &b, held_out, state);
+    put_pair(drawn, a, b);
+    snprintf(drawn->answer, sizeof drawn->answer, "%u is bigger than %u.", a > b ? a : b,
+             a > b ? b : a);
+}
+
+void draw_smaller(struct drawn *drawn, bool held_out, uint64_t *state)
+{
+    unsigned a, b;
+
+    draw_two(&a, &b, held_out, state);
+    put_pair(drawn, a, b);
+    snprintf(drawn->answer, sizeof drawn->answer, "%u is smaller than %u.", a < b ? a : b,
+             a < b ? b : a);
+}
+
+/* Writes the numbers from `from` to `to`, up or down, with commas between them. */
+static void put_count(struct drawn *drawn, unsigned from, unsigned to)
+{
+    size_t at = 0;
+    unsigned i = from;
+
+    put_pair(drawn, from, to);
+    for (;;) {
+        at += (size_t)snprintf(drawn->answer + at, sizeof drawn->answer - at, "%u%s", i,
+                               i == to ? "." : ", ");
+        if (i == to)
+            break;
+        i = from < to ? i + 1 : i - 1;
+    }
+}
+
+/* Two numbers, the second 1 to 11 above the first. */
+static void draw_range(unsigned *low, unsigned *high, bool held_out, uint64_t *state)
+{
+    do {
+        *low = world_below(state, 3) ? world_below(state, 98) : world_below(state, 20);
+        *high = *low + 1 + world_below(state, 11);
+    } while (*high > 99 || world_pair_is_held_out(*low, *high) != held_out);
+}
+
+void draw_count_up(struct drawn *drawn, bool held_out, uint64_t *state)
+{
+    unsigned low, high;
+
+    draw_range(&low, &high, held_out, state);
+    put_count(drawn, low, high);
+}
+
+void draw_count_down(struct drawn *drawn, bool held_out, uint64_t *state)
+{
+    unsigned low, high;
+
+    draw_range(&low, &high, held_out, state);
+    put_count(drawn, high, low);
+}
+
+void draw_after(struct drawn *drawn, bool held_out, uint64_t *state)
+{
+    unsigned n = world_below(state, 100);
+
+    (void)held_out;
+    put_pair(drawn, n, n + 1);
+    snprintf(drawn->answer, sizeof drawn->answer, "%u comes after %u.", n + 1, n);
+}
+
+void draw_before(struct drawn *drawn, bool held_out, uint64_t *state)
+{
+    unsigned n = 1 + world_below(state, 100);
+
+    (void)held_out;
+    put_pair(drawn, n, n - 1);
+    snprintf(drawn->answer, sizeof drawn->answer, "%u comes before %u.", n - 1, n);
+}
+
+void draw_parity(struct drawn *drawn, bool held_out, uint64_t *state)
+{
+    unsigned n = world_below(state, 100);
+
+    (void)held_out;
+    put_pair(drawn, n, 0);
+    snprintf(drawn->answer, sizeof drawn->answer, "%u is %s.", n, n % 2 ? "odd" : "even");
+}

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Tessera authors
+//
+// What an application gives the libos, and how it ends. The libos's pf_main initialises memory,
+// scheduler, devices, manifest, network and shell, then calls app_main on its own strand.
+#ifndef LIBOS_APP_H
+#define LIBOS_APP_H
+
+#include <stdint.h>
+
+// Implemented by the application. Returning is an error exit.
+int app_main(int argc, char **argv);
+// "0.1.0"
+extern const char app_version[];
+extern const char app_name[];
+
+// Registers what is to happen when the power button is pressed or `shutdown` is typed, before the
+// machine goes off: called on its own strand, bounded by 10 s.
+void app_on_shutdown(void (*drain)(void *arg), void *arg);
+_Noreturn void app_shutdown(void); // drain, then power off
+_Noreturn void app_reboot(void);
+
+#endif

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Tessera authors
+//
+// The manifest: a device tree from a PVH module, a cpio in it, or the ESP; the kernel command line
+// overrides it (`key=value`, the same names). Unknown nodes are ignored, wrong ones refused with
+// the node's path.
+#ifndef LIBOS_MANIFEST_H
+#define LIBOS_MANIFEST_H
+
+#include "libos/log.h"
+#include "libos/net.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum model_source { MODEL_AUTO, MODEL_PMEM, MODEL_BLK, MODEL_MODULE, MODEL_LINKED };
+
+// Key on the command line = node/property path with '.' (e.g. `net.address=10.0.2.15/24`,
+// `http.port=8080`, `http.key=secret`, `model.source=pmem`, `model.name=x`, `zone.tensor=64M`,
+// `log=debug`, `sched.cpus=4`, `engine.isa=avx2`, `engine.context=2048`, `engine.slots=8`,
+// `shell=off`, `test=NAME` for self-test images).
+struct manifest {
+    char name[64]; // guest's name
+    struct net_config net;
+    uint16_t http_port; // default 80
+    char http_key[128]; // "" none
+    enum model_source model_source;
+    char model_name[64]; // shown in /v1/models; default: general.name or file name
+    uint64_t zone_bytes[5];
+    enum log_level log;
+    uint32_t cpus; // 0 = all
+    char engine_isa[16]; // "" = choose
+    uint32_t engine_context; // 0 = model's (bounded by memory)
+    uint32_t engine_slots;   // sequences at once, 0 = default
+    bool shell;
+    char strings[1024]; // backing store of net's strings
+};
+
+// Parses `dtb` (may be NULL) then `cmdline`. On error returns a negative errno and writes where and
+// what into `error`.
+int manifest_parse(const void *dtb, size_t bytes, const char *cmdline, struct manifest *out,
+                   char *error, size_t error_bytes);
+
+// Files that came with the boot (modules; members of a cpio newc module; linked in). Names are
+// "manifest.dtb", "model.gguf" … for bare modules by content. Valid for ever, read-only.
+struct boot_file {
+    char name[128];
+    const void *data;
+    size_t bytes;
+};
+size_t boot_file_count(void);
+const struct boot_file *boot_file_at(size_t i);
+const struct boot_file *boot_file_find(const char *name);
+// Walks the boot modules; to be called once.
+void boot_files_init(void);
+
+// The machine's manifest after manifest_init (parse failure: panics with the message).
+const struct manifest *manifest(void);
+void manifest_init(void);
+
+#endif

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Tessera authors
+//
+// GGUF v2/v3 reader over a read-only block of memory. Distrusts every byte: counts, lengths,
+// offsets, alignment, overlaps. Copies nothing: strings and tensor data point into the block.
+#ifndef TENSOR_GGUF_H
+#define TENSOR_GGUF_H
+
+#include "tensor/types.h"
+
+#include <stdbool.h>
+
+struct gguf;
+
+struct gguf_string {
+    const char *data; // not NUL-terminated
+    uint64_t bytes;
+};
+struct gguf_array {
+    uint32_t type; // GGUF value type of the elements
+    uint64_t count;
+};
+struct gguf_tensor {
+    struct gguf_string name;
+    uint32_t type; // enum tn_type
+    uint32_t dims;
+    uint64_t shape[4]; // fastest first, 1 beyond dims
+    const void *data;
+    uint64_t bytes;
+};
+
+// Opens the block, which must stay valid and unchanged. On failure: negative errno and in `error`
+// what was wrong, with the key's or tensor's name and the byte offset. Thread-safe after opening.
+int gguf_open(const void *data, size_t bytes, struct gguf **out, char *error, size_t error_bytes);
+void gguf_close(struct gguf *g);
+
+uint64_t gguf_tensor_count(const struct gguf *g);
+const struct gguf_tensor *gguf_tensor_at(const struct gguf *g, uint64_t i);
+const struct gguf_tensor *gguf_find(const struct gguf *g, const char *name); // NULL: none
+uint64_t gguf_key_count(const struct gguf *g);
+struct gguf_string gguf_key_at(const struct gguf *g, uint64_t i, uint32_t *type);
+
+// Values by key: 0, -ENOENT (absent), -EINVAL (another type or out of range). Integers of any width convert.
+int gguf_u64(const struct gguf *g, const char *key, uint64_t *out);
+int gguf_f64(const struct gguf *g, const char *key, double *out); // any float or integer
+int gguf_bool(const struct gguf *g, const char *key, bool *out);
+int gguf_str(const struct gguf *g, const char *key, struct gguf_string *out);
+int gguf_arr(const struct gguf *g, const char *key, struct gguf_array *out);
+// Element i of an array. Strings are indexed once on first use.
+int gguf_arr_str(const struct gguf *g, const char *key, uint64_t i, struct gguf_string *out);
+int gguf_arr_f64(const struct gguf *g, const char *key, uint64_t i, double *out);
+int gguf_arr_i64(const struct gguf *g, const char *key, uint64_t i, int64_t *out);
+// Bytes of the file that the parsed content uses (padding after it is fine).
+uint64_t gguf_used_bytes(const struct gguf *g);
+
+#endif
