@@ -43,11 +43,13 @@ allow tensor 'tensor/'
 allow apps/llm 'libos/|tensor/|apps/llm/|hypercall/guest/'
 allow apps/selftest 'libos/|tensor/|platform/|apps/selftest/'
 # A layer's users see its public headers only.
-while IFS=: read -r f n line; do
-    complain "$f:$n: reaches past a layer's public headers: $line"
-done < <(grep -nE '#include "(platform/(priv|boot|cpu|paging|crash)/|libos/[a-z]+/)' \
-    $(printf '%s\n' "${sources[@]}" | grep -E '^(apps|tensor|hypercall)/' | grep -v '_test\.c$\|_host\.c$\|native') 2>/dev/null |
-    grep -v 'platform/\(boot\|cpu\|paging\)\.h')
+mapfile -t outsiders < <(printf '%s\n' "${sources[@]}" | grep -E '^(apps|tensor|hypercall)/' |
+    grep -v '_test\.c$\|_host\.c$\|native')
+if [ ${#outsiders[@]} -gt 0 ]; then
+    while IFS=: read -r f n line; do
+        complain "$f:$n: reaches past a layer's public headers: $line"
+    done < <(grep -nE '#include "platform/(priv|crash|acpi|apic|pci|clock|serial|uefi)/|#include "libos/[a-z]+/' "${outsiders[@]}")
+fi
 
 # Words of unfinished work.
 while IFS= read -r line; do

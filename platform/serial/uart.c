@@ -135,9 +135,15 @@ size_t uart_interrupt(struct uart *u)
 {
     size_t got = 0;
     // The ISA line is edge triggered: every cause must be gone before we leave, or no edge follows.
-    for (int round = 0; u->present && round < 16; round++) {
-        uint8_t cause = reg_in(u, UART_IIR);
-        if (cause & UART_IIR_NONE) {
+    for (int round = 0; u->present; round++) {
+        if (reg_in(u, UART_IIR) & UART_IIR_NONE) {
+            break;
+        }
+        if (round == 16) {
+            // Enough for now: drop the line and raise it again, so that the rest comes as an edge.
+            uint8_t ier = u->ier;
+            set_ier(u, 0);
+            set_ier(u, ier);
             break;
         }
         got += receive(u);

@@ -18,11 +18,11 @@ struct http_limits {
     size_t connections;    // default 256; one more gets 503 and is closed
     size_t header_bytes;   // default 16 KB → 431
     size_t body_bytes;     // default 4 MB → 413
-    size_t pipeline;       // requests waiting on one connection, default 16
+    size_t memory_bytes;   // headers, bodies and unsent answers of all connections, default 8 MB → 503
     uint32_t header_ms;    // time for a whole request header, default 10 s → 408
-    uint32_t body_ms;      // between body bytes, default 20 s → 408
+    uint32_t body_ms;      // between body bytes, default 20 s; after that at least 512 B/s → 408
     uint32_t idle_ms;      // keep-alive, default 60 s → closed
-    uint32_t send_ms;      // client takes nothing for so long, default 30 s → closed
+    uint32_t send_ms;      // client takes less than 1 KB of what waits in so long, default 30 s → closed
     size_t send_bytes;     // unsent bytes a stream may hold, default 256 KB → http_write says -EAGAIN
 };
 
@@ -50,6 +50,8 @@ void http_reply_json(struct http_request *r, int status, const char *json);
 // {"error":{"code":status,"message":…,"type":type}} with printf-like message.
 void http_reply_error(struct http_request *r, int status, const char *type, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
+// Adds a line to the answer's header; before http_reply or http_begin. -EINVAL: not a header, or too long.
+int http_add_header(struct http_request *r, const char *name, const char *value);
 // Streaming: begin, write…, end. Chunked on HTTP/1.1, close-delimited on 1.0.
 void http_begin(struct http_request *r, int status, const char *type);
 int http_write(struct http_request *r, const void *data, size_t bytes); // 0, -EAGAIN, -EPIPE (client gone)

@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 struct pf_acpi_info {
-    bool present;
+    bool present; // false: what is filled in comes from the MP table, fw_cfg or defaults
     uint32_t cpu_count;
     uint32_t apic_id[64];
     uint64_t lapic_phys;
@@ -32,6 +32,8 @@ struct pf_acpi_info {
     bool pm_timer_32bit;
     uint16_t sci_irq;
     uint32_t pm1a_event_port, pm1a_control_port, pm1_event_bytes;
+    uint32_t smi_command_port; // 0: ACPI mode cannot be switched on by us
+    uint8_t acpi_enable;       // value for it
     uint32_t reset_kind; // 0 none, 1 io port, 2 memory
     uint64_t reset_address;
     uint8_t reset_value;
@@ -41,7 +43,6 @@ struct pf_acpi_info {
     uint64_t ged_phys; // microvm's generic event device, 0: none
     uint32_t ged_gsi;
     uint32_t slp_typ_s5; // value for PM1 SLP_TYP
-    // virtio-mmio transports of microvm (from the command line or the fixed window)
     uint32_t table_count;
     char table_signature[32][5];
 };

@@ -16,9 +16,30 @@ struct gguf_string {
     const char *data; // not NUL-terminated
     uint64_t bytes;
 };
+// Value types of the file format.
+enum gguf_type {
+    GGUF_U8,
+    GGUF_I8,
+    GGUF_U16,
+    GGUF_I16,
+    GGUF_U32,
+    GGUF_I32,
+    GGUF_F32,
+    GGUF_BOOL,
+    GGUF_STRING,
+    GGUF_ARRAY,
+    GGUF_U64,
+    GGUF_I64,
+    GGUF_F64,
+    GGUF_TYPE_COUNT
+};
 struct gguf_array {
-    uint32_t type; // GGUF value type of the elements
+    uint32_t type; // enum gguf_type of the elements
     uint64_t count;
+    // The elements as they stand in the file, little-endian and unaligned: numbers one after the
+    // other; strings each as u64 length and bytes (checked at opening to lie inside `bytes`).
+    const uint8_t *data;
+    uint64_t bytes;
 };
 struct gguf_tensor {
     struct gguf_string name;
@@ -40,7 +61,8 @@ const struct gguf_tensor *gguf_find(const struct gguf *g, const char *name); // 
 uint64_t gguf_key_count(const struct gguf *g);
 struct gguf_string gguf_key_at(const struct gguf *g, uint64_t i, uint32_t *type);
 
-// Values by key: 0, -ENOENT (absent), -EINVAL (another type or out of range). Integers of any width convert.
+// Values by key: 0, -ENOENT (absent), -EINVAL (another type or out of range). Integers of any width
+// convert.
 int gguf_u64(const struct gguf *g, const char *key, uint64_t *out);
 int gguf_f64(const struct gguf *g, const char *key, double *out); // any float or integer
 int gguf_bool(const struct gguf *g, const char *key, bool *out);

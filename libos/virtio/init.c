@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Tessera authors
+//
+// Finds the virtio devices of the machine and gives each to its driver.
+#include "libos/virtio/device.h"
+
+#include "libos/log.h"
+#include "libos/sched.h"
+#include "platform/time.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define MAX_DEVICES 32u
+
+static struct virtio_device *devices[MAX_DEVICES]; // filled once by virtio_init, then constant
+static unsigned device_count;
+
+static const struct {
+    uint32_t type;
+    const char *name;
+    int (*probe)(struct virtio_device *d);
+} drivers[] = {
+    {VIRTIO_NET, "net", virtio_net_probe},
+    {VIRTIO_BLK, "blk", virtio_blk_probe},
+    {VIRTIO_RNG, "rng", virtio_rng_probe},
+    {VIRTIO_PMEM, "pmem", virtio_pmem_probe},
+};
+
+static void found(const struct virtio_device *model)
+{
+    for (size_t i = 0; i < sizeof(drivers) / sizeof(drivers[0]); i++) {
+        if (drivers[i].type != model->type) {
+            continue;
+        }
+        unsigned ordinal = 0;
+        for (unsigned k = 0; k < device_count; k++) {
+            ordinal += devices[k]->type == model->type;
+        }
+        struct virtio_device *d = device_count < MAX_DEVICES ? malloc(sizeof(*d)) : NULL;
+        if (!d) {
+            log_error("virtio", "%s: no room for another device", model->location);
+            return;
+        }
+        *d = *model;
+        snprintf(d->name, sizeof(d->name), "virtio-%s%u", drivers[i].name, ordinal);
+        devices[device_count++] = d;
+        int rc = drivers[i].probe(d);
+        if (rc && !d->broken) {
+            char why[48];
+            snprintf(why, sizeof(why), "start failed (error %d)", -rc);
+            virtio_fail(d, "could not be started");
+            log_error("virtio", "%s: %s", d->name, why);
+        }
+        return;
+    }
+    log_debug("virtio", "%s: device type %u has no driver here", model->location, model->type);
+}
+
+// Stands in for interrupts that a device does not have. blk and rng look for themselves.
+static void poll_strand(void *arg)
+{
+    (void)arg;
+    for (;;) {
+        strand_sleep_ns(VIRTIO_POLL_NS);
+        for (unsigned i = 0; i < device_count; i++) {
+            struct virtio_device *d = devices[i];
+            if (d->polled && d->type == VIRTIO_NET && !d->broken) {
+                virtio_poll_all(d);
+            }
+        }
+    }
+}
+
+void virtio_init(void)
+{
+    uint64_t start = pf_now_ns();
+    virtio_pci_probe(found);
+    virtio_mmio_probe(found);
+    for (unsigned i = 0; i < device_count; i++) {
+        if (devices[i]->polled && devices[i]->type == VIRTIO_NET) {
+            if (strand_create("virtio-poll", poll_strand, NULL, STRAND_HIGH, 0, 0, NULL) != 0) {
+                log_error("virtio", "no memory for the polling strand; %s will be deaf",
+                          devices[i]->name);
+            }
+            break;
+        }
+    }
+    log_debug("virtio", "%u devices in %llu us", device_count,
+              (unsigned long long)(pf_now_ns() - start) / 1000);
+}
+
+size_t virtio_count(void)
+{
+    return device_count;
+}
+
+int virtio_at(size_t i, struct virtio_info *out)
+{
+    if (i >= device_count) {
+        return -ENOENT;
+    }
+    const struct virtio_device *d = devices[i];
+    *out = (struct virtio_info){
+        .name = d->name,
+        .transport = d->ops->kind,
+        .location = d->location,
+        .type = d->type,
+        .features = d->features,
+        .packed = virtio_has(d, VIRTIO_F_RING_PACKED),
+        .polled = d->polled,
+        .vectors = d->vectors,
+        .interrupts = d->interrupts,
+        .broken = d->broken,
+    };
+    return 0;
+}

@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Tessera authors
+//
+// Token ids to text, and the filter that lets only whole UTF-8 characters through (RFC 3629).
+#include "tensor/text/tokenizer_private.h"
+
+#include <errno.h>
+#include <string.h>
+
+struct text_sink {
+    char *out;
+    size_t max, count;
+};
+
+static void put(struct text_sink *s, const char *bytes, size_t n)
+{
+    for (size_t i = 0; i < n; i++, s->count++)
+        if (s->count < s->max)
+            s->out[s->count] = bytes[i];
+}
+
+static int hex_digit(char c)
+{
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+// "<0x0A>" is the byte 10; anything else of kind BYTE is itself.
+static void put_byte(struct text_sink *s, struct gguf_string text)
+{
+    if (text.bytes == 6 && !memcmp(text.data, "<0x", 3) && text.data[5] == '>') {
+        int high = hex_digit(text.data[3]), low = hex_digit(text.data[4]);
+        if (high >= 0 && low >= 0) {
+            char byte = (char)(high << 4 | low);
+            put(s, &byte, 1);
+            return;
+        }
+    }
+    put(s, text.data, text.bytes);
+}
+
+static void put_spm(struct text_sink *s, struct gguf_string text)
+{
+    for (size_t i = 0; i < text.bytes; i++) {
+        if (text.bytes - i >= 3 && !memcmp(text.data + i, "\xe2\x96\x81", 3)) {
+            put(s, " ", 1);
+            i += 2;
+        } else {
+            put(s, text.data + i, 1);
+        }
+    }
+}
+
+// One character of a vocabulary's text; broken UTF-8 counts as single bytes.
+static size_t take_character(const char *text, size_t bytes, uint32_t *out)
+{
+    size_t n = utf8_lead_bytes(text[0]);
+    uint8_t lead = (uint8_t)text[0];
+    if (n == 1 || n > bytes) {
+        *out = lead;
+        return 1;
+    }
+    uint32_t c = lead & (0x7fu >> n);
+    for (size_t i = 1; i < n; i++) {
+        if (((uint8_t)text[i] & 0xc0) != 0x80) {
+            *out = lead;
+            return 1;
+        }
+        c = c << 6 | ((uint8_t)text[i] & 0x3f);
+    }
+    *out = c;
+    return n;
+}
+
+static void put_bpe(struct text_sink *s, struct gguf_string text)
+{
+    for (size_t i = 0, n; i < text.bytes; i += n) {
+        uint32_t c;
+        n = take_character(text.data + i, text.bytes - i, &c);
+        int byte = character_to_byte(c);
+        char one = (char)byte;
+        if (byte >= 0)
+            put(s, &one, 1);
+        else
+            put(s, text.data + i, n);
+    }
+}
+
+static void put_token(const struct tokenizer *t, int32_t id, bool special, struct text_sink *s)
+{
+    struct gguf_string text = string_at(&t->tokens, (uint32_t)id);
+    switch (t->token_kind[id]) {
+    case TOKEN_CONTROL:
+    case TOKEN_UNKNOWN:
+        if (special)
+            put(s, text.data, text.bytes);
+        break;
+    case TOKEN_USER_DEFINED:
+        put(s, text.data, text.bytes);
+        break;
+    case TOKEN_BYTE:
+        put_byte(s, text);
+        break;
+    case TOKEN_UNUSED:
+        break;
+    default:
+        if (t->kind == VOCABULARY_SPM)
+            put_spm(s, text);
+        else
+            put_bpe(s, text);
+    }
+}
+
+long tokenizer_piece(const struct tokenizer *t, int32_t id, bool special, char *out, size_t max)
+{
+    struct text_sink s = {out, max, 0};
+    if (id < 0 || (uint32_t)id >= t->tokens.count)
+        return -EINVAL;
+    put_token(t, id, special, &s);
+    return (long)s.count;
+}
+
+long tokenizer_decode(const struct tokenizer *t, const int32_t *ids, size_t count, bool special,
+                      char *out, size_t max)
+{
+    struct text_sink s = {out, max, 0};
+    bool strip = t->kind == VOCABULARY_SPM && t->add_space_prefix; // the space encoding put there
+    for (size_t i = 0; i < count; i++) {
+        if (ids[i] < 0 || (uint32_t)ids[i] >= t->tokens.count)
+            return -EINVAL;
+        size_t before = s.count;
+        if (strip && t->token_kind[ids[i]] != TOKEN_CONTROL) {
+            char first = 0;
+            struct text_sink peek = {&first, 1, 0};
+            put_token(t, ids[i], special, &peek);
+            strip = false;
+            if (peek.count && first == ' ') {
+                struct gguf_string text = string_at(&t->tokens, (uint32_t)ids[i]);
+                size_t mark = text.data[0] == ' ' ? 1 : 3;
+                if (t->token_kind[ids[i]] == TOKEN_BYTE)
+                    continue;
+                text.data += mark;
+                text.bytes -= mark;
+                put_spm(&s, text);
+                continue;
+            }
+        }
+        put_token(t, ids[i], special, &s);
+        (void)before;
+    }
+    return (long)s.count;
+}
+
+// The second byte's range depends on the first (RFC 3629, section 4).
+static bool may_follow(const char *have, unsigned count, uint8_t next)
+{
+    uint8_t lead = (uint8_t)have[0], low = 0x80, high = 0xbf;
+    if (count == 1) {
+        if (lead == 0xe0)
+            low = 0xa0;
+        else if (lead == 0xed)
+            high = 0x9f;
+        else if (lead == 0xf0)
+            low = 0x90;
+        else if (lead == 0xf4)
+            high = 0x8f;
+    }
+    return next >= low && next <= high;
+}
+
+static unsigned wanted_bytes(uint8_t lead)
+{
+    return lead < 0x80 ? 1 : lead < 0xc2 ? 0 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : lead < 0xf5 ? 4 : 0;
+}
+
+static size_t replacement(char *out)
+{
+    memcpy(out, "\xef\xbf\xbd", 3);
+    return 3;
+}
+
+size_t utf8_stream_push(struct utf8_stream *s, const char *bytes, size_t count, bool flush,
+                        char *out)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < count; i++) {
+        uint8_t c = (uint8_t)bytes[i];
+        if (s->count && !may_follow(s->pending, s->count, c)) {
+            n += replacement(out + n);
+            s->count = 0;
+        }
+        if (!s->count && !wanted_bytes(c)) {
+            n += replacement(out + n);
+            continue;
+        }
+        s->pending[s->count++] = (char)c;
+        if (s->count == wanted_bytes((uint8_t)s->pending[0])) {
+            memcpy(out + n, s->pending, s->count);
+            n += s->count;
+            s->count = 0;
+        }
+    }
+    if (flush && s->count) {
+        n += replacement(out + n);
+        s->count = 0;
+    }
+    return n;
+}

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-FileCopyrightText: The Tessera authors */
+/*
+ * One training run: the network, its optimiser state, and steps over the data by all threads. A step
+ * is cut into shards of fixed size whose gradients are added in order, so that the result depends
+ * on the seed and the ISA level, but not on the number of threads.
+ */
+#ifndef TRAIN_TRAINER_H
+#define TRAIN_TRAINER_H
+
+#include "tensor/train/data.h"
+#include "tensor/train/net.h"
+#include "tensor/train/pool.h"
+
+struct train_options {
+    struct train_shape shape;
+    uint64_t seed;
+    uint32_t steps, warmup;
+    uint32_t shards, shard_tokens; /* tokens in a step: their product */
+    float rate, decay, clip;
+};
+
+struct train_run {
+    struct train_options options;
+    struct train_net net;
+    float *parameters, *m, *v; /* AdamW: the moments of the gradient */
+    uint32_t step;             /* steps done */
+    struct train_place place;
+    struct train_order order;
+    struct train_pool *pool;
+    struct train_batch *batches;         /* [shards] */
+    float **gradients;                   /* [shards] */
+    struct train_workspace **workspaces; /* [threads] */
+    struct train_result *results;        /* [shards] */
+};
+
+/* What one step did. */
+struct train_report {
+    double loss; /* mean over the targets */
+    double norm; /* of the gradient, before clipping */
+    float rate;
+    uint32_t tokens, targets;
+};
+
+/* Returns 0, -EINVAL for impossible options, or -ENOMEM. */
+int train_run_open(struct train_run *run, const struct train_options *options, unsigned threads);
+void train_run_close(struct train_run *run);
+
+/* One step. Returns 0 or -ENOMEM. */
+int train_run_step(struct train_run *run, const struct train_samples *samples,
+                   struct train_report *report);
+
+/*
+ * Saves and loads everything a run needs to go on as if it had never stopped. Loading returns
+ * -EINVAL if the file is no checkpoint of the same options.
+ */
+int train_run_save(const struct train_run *run, const char *path);
+int train_run_load(struct train_run *run, const char *path);
+
+#endif
