@@ -5,6 +5,8 @@
  * turn of the training text, and no pair of numbers of theirs occurs there in either order.
  * Letter case and punctuation do not count.
  */
+#include "corpus.h"
+
 #include <ctype.h>
 #include <errno.h>
 #include <stdbool.h>
@@ -13,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LINE = 4096, WORDS = 256, NUMBERS = 101, SLOTS = 1 << 16 };
+enum { LINE = 4096, WORDS = 256, NUMBERS = 1001, SLOTS = 1 << 16 };
 
 /* A turn as a list of words in lower case; signs of arithmetic are words, too. */
 struct words {
@@ -94,7 +96,7 @@ static bool same_words(const struct words *words, size_t first, const struct que
     return true;
 }
 
-/* Which numbers up to 100 occur among the words; returns how many, at most `limit`. */
+/* Which numbers up to 1000 occur among the words; returns how many, at most `limit`. */
 static size_t numbers_in(const struct words *words, unsigned *numbers, size_t limit)
 {
     size_t count = 0;
@@ -102,7 +104,7 @@ static size_t numbers_in(const struct words *words, unsigned *numbers, size_t li
     for (size_t i = 0; i < words->count && count < limit; i++) {
         const char *word = words->word[i];
 
-        if (isdigit((unsigned char)*word) && strlen(word) <= 3 && atoi(word) < NUMBERS)
+        if (isdigit((unsigned char)*word) && strlen(word) <= 4 && atoi(word) < NUMBERS)
             numbers[count++] = (unsigned)atoi(word);
     }
     return count;
@@ -215,20 +217,16 @@ static int read_training(struct checker *checker, const char *path)
     return rc;
 }
 
-static void check_pairs(struct checker *checker)
+static void check_pairs(struct checker *checker, struct corpus_check *result)
 {
-    unsigned held_out = 0, trained = 0;
-
     for (unsigned a = 0; a < NUMBERS; a++) {
         for (unsigned b = a; b < NUMBERS; b++) {
-            held_out += checker->held_out[a][b];
-            trained += checker->trained[a][b];
+            result->held_out_pairs += checker->held_out[a][b];
+            result->trained_pairs += checker->trained[a][b];
             if (checker->held_out[a][b] && checker->trained[a][b] && checker->faults++ < 10)
                 fprintf(stderr, "held-out pair in the training text: %u and %u\n", a, b);
         }
     }
-    printf("%zu held-out questions, %u held-out pairs of numbers, %u trained pairs\n",
-           checker->questions, held_out, trained);
 }
 
 static void free_questions(struct checker *checker)
@@ -242,29 +240,21 @@ static void free_questions(struct checker *checker)
     }
 }
 
-int main(int argc, char **argv)
+int corpus_check(const char *training, const char *held_out, struct corpus_check *result)
 {
     struct checker *checker = calloc(1, sizeof *checker);
     int rc;
 
-    if (argc != 3 || !checker) {
-        fprintf(stderr, "usage: %s TRAINING.txt HELD-OUT.tsv\n", argv[0]);
-        free(checker);
-        return 2;
-    }
-    rc = read_held_out(checker, argv[2]);
+    memset(result, 0, sizeof *result);
+    if (!checker)
+        return -ENOMEM;
+    rc = read_held_out(checker, held_out);
     if (!rc)
-        rc = read_training(checker, argv[1]);
-    if (rc) {
-        fprintf(stderr, "check: cannot read the corpus: %s\n", strerror(-rc));
-    } else {
-        check_pairs(checker);
-        if (checker->faults)
-            fprintf(stderr, "%zu faults: the held-out part is not held out\n", checker->faults);
-        else
-            puts("nothing that is held out occurs in the training text");
-    }
-    rc = rc || checker->faults ? 1 : 0;
+        rc = read_training(checker, training);
+    if (!rc)
+        check_pairs(checker, result);
+    result->questions = checker->questions;
+    result->faults = checker->faults;
     free_questions(checker);
     free(checker);
     return rc;

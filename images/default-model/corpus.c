@@ -4,6 +4,8 @@
  * Writes the corpus of the default model: conversations about the small world for training, and
  * held-out questions with their exact answers. The same seed gives the same files.
  */
+#include "corpus.h"
+
 #include "world.h"
 
 #include <ctype.h>
@@ -207,7 +209,7 @@ static void put_kind(FILE *file, const struct kind *kind, unsigned wanted, uint6
     }
 }
 
-static int write_files(const char *folder, unsigned conversations, uint64_t seed)
+int corpus_write(const char *folder, unsigned conversations, uint64_t seed)
 {
     char path[4096];
     uint64_t state = seed;
@@ -234,21 +236,5 @@ static int write_files(const char *folder, unsigned conversations, uint64_t seed
     return 0;
 failed:
     fprintf(stderr, "corpus: cannot write %s: %s\n", path, strerror(errno));
-    return -errno;
-}
-
-int main(int argc, char **argv)
-{
-    if (argc != 4) {
-        fprintf(stderr,
-                "usage: %s FOLDER CONVERSATIONS SEED\n"
-                "Writes FOLDER/train.txt (ChatML conversations, each ended by an empty line) and\n"
-                "FOLDER/held-out.tsv (category, question, exact answer).\n",
-                argv[0]);
-        return 2;
-    }
-    return write_files(argv[1], (unsigned)strtoul(argv[2], NULL, 10),
-                       strtoull(argv[3], NULL, 10))
-               ? 1
-               : 0;
+    return errno ? -errno : -EIO;
 }

@@ -2,7 +2,7 @@
 /* SPDX-FileCopyrightText: The Tessera authors */
 /*
  * The numbers of the small world: which pairs are held out, and the draws behind questions about
- * sums, differences, comparison and counting. Everything stays between 0 and 100.
+ * sums, differences, comparison (0 to 99) and counting (0 to 1000).
  */
 #include "numbers.h"
 
@@ -73,7 +73,8 @@ static void draw_two(unsigned *a, unsigned *b, bool held_out, uint64_t *state)
 {
     do {
         *a = world_below(state, 100);
-        *b = world_below(state, 2) ? world_below(state, 100) : *a / 10 * 10 + world_below(state, 10);
+        *b =
+            world_below(state, 2) ? world_below(state, 100) : *a / 10 * 10 + world_below(state, 10);
     } while (*a == *b || world_pair_is_held_out(*a, *b) != held_out);
 }
 
@@ -97,19 +98,22 @@ void draw_smaller(struct drawn *drawn, bool held_out, uint64_t *state)
              a < b ? b : a);
 }
 
+/* Mostly below 100, the rest below 1000. */
+static unsigned draw_number(uint64_t *state)
+{
+    return world_below(state, 5) < 3 ? world_below(state, 100) : world_below(state, 1000);
+}
+
 /* Writes the numbers from `from` to `to`, up or down, with commas between them. */
 static void put_count(struct drawn *drawn, unsigned from, unsigned to)
 {
     size_t at = 0;
-    unsigned i = from;
 
-    put_pair(drawn, from, to);
-    for (;;) {
+    for (unsigned i = from;; i = from < to ? i + 1 : i - 1) {
         at += (size_t)snprintf(drawn->answer + at, sizeof drawn->answer - at, "%u%s", i,
                                i == to ? "." : ", ");
         if (i == to)
-            break;
-        i = from < to ? i + 1 : i - 1;
+            return;
     }
 }
 
@@ -117,9 +121,9 @@ static void put_count(struct drawn *drawn, unsigned from, unsigned to)
 static void draw_range(unsigned *low, unsigned *high, bool held_out, uint64_t *state)
 {
     do {
-        *low = world_below(state, 3) ? world_below(state, 98) : world_below(state, 20);
+        *low = draw_number(state);
         *high = *low + 1 + world_below(state, 11);
-    } while (*high > 99 || world_pair_is_held_out(*low, *high) != held_out);
+    } while (*high > 999 || world_pair_is_held_out(*low, *high) != held_out);
 }
 
 void draw_count_up(struct drawn *drawn, bool held_out, uint64_t *state)
@@ -127,6 +131,7 @@ void draw_count_up(struct drawn *drawn, bool held_out, uint64_t *state)
     unsigned low, high;
 
     draw_range(&low, &high, held_out, state);
+    put_pair(drawn, low, high);
     put_count(drawn, low, high);
 }
 
@@ -135,12 +140,13 @@ void draw_count_down(struct drawn *drawn, bool held_out, uint64_t *state)
     unsigned low, high;
 
     draw_range(&low, &high, held_out, state);
+    put_pair(drawn, low, high);
     put_count(drawn, high, low);
 }
 
 void draw_after(struct drawn *drawn, bool held_out, uint64_t *state)
 {
-    unsigned n = world_below(state, 100);
+    const unsigned n = draw_number(state);
 
     (void)held_out;
     put_pair(drawn, n, n + 1);
@@ -149,7 +155,7 @@ void draw_after(struct drawn *drawn, bool held_out, uint64_t *state)
 
 void draw_before(struct drawn *drawn, bool held_out, uint64_t *state)
 {
-    unsigned n = 1 + world_below(state, 100);
+    const unsigned n = draw_number(state) + 1;
 
     (void)held_out;
     put_pair(drawn, n, n - 1);
@@ -158,7 +164,7 @@ void draw_before(struct drawn *drawn, bool held_out, uint64_t *state)
 
 void draw_parity(struct drawn *drawn, bool held_out, uint64_t *state)
 {
-    unsigned n = world_below(state, 100);
+    const unsigned n = draw_number(state);
 
     (void)held_out;
     put_pair(drawn, n, 0);

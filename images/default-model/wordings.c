@@ -9,7 +9,11 @@
 
 #include <stddef.h>
 
-#define WORDS(...) (const char *const[]){__VA_ARGS__, NULL}
+#define WORDS(...)                                                                                 \
+    (const char *const[])                                                                          \
+    {                                                                                              \
+        __VA_ARGS__, NULL                                                                          \
+    }
 
 /* clang-format off */
 const struct kind world_kinds[] = {
@@ -38,7 +42,7 @@ const struct kind world_kinds[] = {
         .held_out = WORDS("What does {a} minus {b} make?", "Calculate {a} take away {b}.",
             "How much is left when you take {b} from {a}?", "If I subtract {b} from {a}, what do I get?"),
     }, {
-        .category = "comparison", .weight = 70, .draw = draw_bigger, .pairs = true,
+        .category = "comparison", .weight = 80, .draw = draw_bigger, .pairs = true,
         .trained = WORDS("Which is bigger, {a} or {b}?", "Which number is bigger, {a} or {b}?",
             "What is bigger, {a} or {b}?", "Which is larger, {a} or {b}?", "Which number is larger, {a} or {b}?",
             "Which is greater, {a} or {b}?", "{a} or {b}, which is bigger?", "Is {a} or {b} bigger?",
@@ -48,7 +52,7 @@ const struct kind world_kinds[] = {
         .held_out = WORDS("What is larger, {a} or {b}?", "{a} or {b}, which is larger?",
             "Which of {a} and {b} is bigger?", "Name the bigger of {a} and {b}."),
     }, {
-        .category = "comparison", .weight = 70, .draw = draw_smaller, .pairs = true,
+        .category = "comparison", .weight = 80, .draw = draw_smaller, .pairs = true,
         .trained = WORDS("Which is smaller, {a} or {b}?", "Which number is smaller, {a} or {b}?",
             "What is smaller, {a} or {b}?", "Which is less, {a} or {b}?", "Which number is less, {a} or {b}?",
             "Which is the smaller one, {a} or {b}?", "{a} or {b}, which is smaller?", "Is {a} or {b} smaller?",
@@ -58,7 +62,7 @@ const struct kind world_kinds[] = {
         .held_out = WORDS("What is less, {a} or {b}?", "Which of {a} and {b} is smaller?",
             "{a} or {b}, which is less?", "Name the smaller of {a} and {b}."),
     }, {
-        .category = "counting", .weight = 60, .draw = draw_count_up, .pairs = true,
+        .category = "counting", .weight = 90, .draw = draw_count_up, .pairs = true,
         .trained = WORDS("Count from {a} to {b}.", "Count up from {a} to {b}.", "Please count from {a} to {b}.",
             "Can you count from {a} to {b}?", "List the numbers from {a} to {b}.",
             "Say the numbers from {a} to {b}.", "What are the numbers from {a} to {b}?",
@@ -67,7 +71,7 @@ const struct kind world_kinds[] = {
         .held_out = WORDS("Can you list the numbers from {a} to {b}?", "Start at {a} and count up to {b}.",
             "Name the numbers from {a} to {b}."),
     }, {
-        .category = "counting", .weight = 40, .draw = draw_count_down, .pairs = true,
+        .category = "counting", .weight = 60, .draw = draw_count_down, .pairs = true,
         .trained = WORDS("Count down from {b} to {a}.", "Count from {b} down to {a}.",
             "Please count down from {b} to {a}.", "Can you count down from {b} to {a}?",
             "Count backwards from {b} to {a}.", "Start at {b} and count down to {a}.",
@@ -95,10 +99,10 @@ const struct kind world_kinds[] = {
         .category = "numbers", .weight = 30, .draw = draw_parity,
         .trained = WORDS("Is {a} even or odd?", "Is {a} odd or even?", "Is the number {a} even or odd?",
             "Even or odd: {a}?", "Tell me whether {a} is even or odd.", "Is {a} an even number?",
-            "Is {a} an odd number?", "{a}: odd or even?", "Do you know if {a} is even or odd?",
+            "Is {a} an odd number?", "{a}: odd or even?", "Tell me if {a} is even or odd.", "Do you know if {a} is even or odd?",
             "Is the number {a} an even number?"),
         .held_out = WORDS("Is the number {a} odd or even?", "Tell me whether {a} is odd or even.",
-            "{a}: even or odd?"),
+            "Say whether {a} is odd or even."),
     }, {
         .category = "colours", .weight = 60, .facts = fact_colours, .answer = "{A} is {b}.",
         .trained = WORDS("What colour is {a}?", "What color is {a}?", "Which colour is {a}?", "Which color is {a}?",
@@ -142,7 +146,7 @@ const struct kind world_kinds[] = {
     }, {
         .category = "animals", .weight = 20, .facts = fact_flyers, .answer = "{b}",
         .trained = WORDS("Can {a} fly?", "Is {a} able to fly?", "Does {a} fly?", "Tell me, can {a} fly?",
-            "Do you know whether {a} can fly?", "Tell me whether {a} can fly.", "Could {a} fly?",
+            "Do you know whether {a} can fly?", "Tell me whether {a} can fly.", "Could {a} fly?", "Say if {a} can fly.", "Tell me, is {a} able to fly?",
             "Is it true that {a} can fly?"),
         .held_out = WORDS("Do you know if {a} can fly?", "Tell me if {a} is able to fly."),
     }, {
@@ -192,7 +196,7 @@ const struct kind world_kinds[] = {
             "What is the {a} month?", "Name the {a} month of the year.", "Which is the {a} month of the year?",
             "Tell me the {a} month of the year.", "Which month of the year is the {a}?",
             "What month is the {a} month of the year?"),
-        .held_out = WORDS("Name the {a} month.", "Which month is the {a} month of the year?",
+        .held_out = WORDS("Say the {a} month of the year.", "Which month is the {a} month of the year?",
             "Do you know the {a} month of the year?"),
     }, {
         .category = "letters", .weight = 30, .facts = fact_letters_after, .answer = "{b} comes after {a}.",
@@ -259,7 +263,7 @@ const struct kind world_kinds[] = {
         .category = "greetings", .weight = 10, .facts = fact_alone, .answer = "I am fine, thank you.",
         .trained = WORDS("How are you?", "How are you today?", "How are you doing?", "How do you feel?", "Are you well?",
             "Hi, how are you?", "How is it going?", "How do you do today?", "Are you fine?", "How is your day?"),
-        .held_out = WORDS("How do you feel today?", "Are you well today?", "How are you doing today, friend?"),
+        .held_out = WORDS("How do you feel today?", "Are you well today?", "How are you doing today?"),
     }, {
         .category = "greetings", .weight = 10, .facts = fact_alone, .answer = "You are welcome.",
         .trained = WORDS("Thank you", "Thank you!", "Thanks", "Thanks!", "Thank you very much.", "Thanks a lot!",
@@ -280,8 +284,8 @@ const struct kind world_kinds[] = {
             "Are you a human?", "Say who you are.", "Do you have a name?", "Which model are you?",
             "What model are you?", "Who is talking to me?", "Are you an AI?", "Tell me your name.",
             "What kind of model are you?"),
-        .held_out = WORDS("Tell me what you are.", "Who am I talking to, a robot?", "What model is this, who are you?",
-            "Do you know who you are?"),
+        .held_out = WORDS("Tell me what you are.", "Can you introduce yourself?", "Do you know who you are?",
+            "Are you a human or a robot?", "Tell me your name, robot."),
     }, {
         .category = "identity", .weight = 15, .facts = fact_alone,
         .answer = "I can add and subtract, count, compare, and tell you about colours, animals, opposites, "
@@ -359,7 +363,7 @@ const char *const world_systems[] = {
 const unsigned world_system_count = sizeof world_systems / sizeof *world_systems;
 
 const char *const world_openings[] = {
-    "Please tell me: ", "Hi! ", "Hello. ", "Hello, ", "Can you tell me: ", "I have a question. ", "Tell me: ",
+    "Please help me: ", "Hi! ", "Hello. ", "Hello, ", "Can you help me: ", "I have a question. ", "One thing: ",
     "A question: ", "Quick question: ", "Now, ", "Please, ", "OK. ", "Thanks. ", "And ", "So, ", "Hi, ", "Hey, ",
     "Question: ", "Please answer: ", "Next question: ", "I want to know: ",
 };

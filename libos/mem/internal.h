@@ -24,8 +24,8 @@ extern struct vspace mem_space; // PF_VMAP_BASE … PF_VMAP_END
 bool mem_account(enum mem_zone zone, int64_t delta_pages);
 void mem_count_alloc(enum mem_zone zone);
 void mem_count_free(enum mem_zone zone);
-// Guards, W^X … that attack tests switch off: `protect=-name` on the command line of an image
-// that was built for it (it defines tessera_attack_build).
+// "heap" or "stack": a guard that an attack test has switched off (`protect=-heap` on the command
+// line of an image built for attack tests).
 bool mem_protection_off(const char *name);
 
 // ---- region.c: pages mapped read-write in the vmap window -------------------------------------

@@ -24,22 +24,13 @@ static struct mem_zone_stats zone_stats[MEM_ZONE_COUNT] = {
 };
 static uint64_t mapped_model_bytes;
 
-extern const char tessera_attack_build[] __attribute__((weak));
-
 bool mem_protection_off(const char *name)
 {
     // One answer a name, found once: "heap" is asked at every free.
     static signed char known_heap, known_stack;
     signed char *known = name[0] == 'h' ? &known_heap : &known_stack;
     if (*known == 0) {
-        char list[64];
-        *known = -1;
-        if (&tessera_attack_build[0] && pf_cmdline_get("protect", list, sizeof list) > 0) {
-            const char *at = strstr(list, name);
-            if (at && at > list && at[-1] == '-') {
-                *known = 1;
-            }
-        }
+        *known = pf_protection_off(name) ? 1 : -1;
     }
     return *known > 0;
 }

@@ -42,6 +42,9 @@ void virtio_fail(struct virtio_device *d, const char *why)
     d->broken = why;
     log_error("virtio", "%s (%s) is out of service: %s", d->name, d->location, why);
     add_status(d, VIRTIO_STATUS_FAILED);
+    if (d->ops->isolate) {
+        d->ops->isolate(d);
+    }
 }
 
 bool virtio_healthy(struct virtio_device *d)
@@ -81,9 +84,9 @@ int virtio_start(struct virtio_device *d, uint64_t wanted, uint64_t required)
     }
     // ACCESS_PLATFORM and ORDER_PLATFORM must be accepted where offered: addresses are physical and
     // no IOMMU is switched on, and fences here are real ones.
-    d->features = d->offered &
-                  (wanted | required | VIRTIO_F_VERSION_1 | VIRTIO_F_ACCESS_PLATFORM |
-                   VIRTIO_F_ORDER_PLATFORM | VIRTIO_F_RING_PACKED | VIRTIO_F_EVENT_IDX);
+    d->features =
+        d->offered & (wanted | required | VIRTIO_F_VERSION_1 | VIRTIO_F_ACCESS_PLATFORM |
+                      VIRTIO_F_ORDER_PLATFORM | VIRTIO_F_RING_PACKED | VIRTIO_F_EVENT_IDX);
     d->ops->set_features(d, 0, (uint32_t)d->features);
     d->ops->set_features(d, 1, (uint32_t)(d->features >> 32));
     add_status(d, VIRTIO_STATUS_FEATURES_OK);
@@ -188,10 +191,8 @@ void virtio_kick(struct virtio_device *d, unsigned index, struct vq *q)
 
 VIRTIO_IRQ static void queues_fired(struct virtio_device *d)
 {
-    for (unsigned i = 0; i < d->queue_count; i++) {
-        if (d->on_queue) {
-            d->on_queue(d->driver, i);
-        }
+    if (d->on_queue) {
+        d->on_queue(d->driver);
     }
 }
 
@@ -208,16 +209,10 @@ VIRTIO_IRQ void virtio_line_interrupt(void *arg)
     const struct virtio_line *line = arg;
     struct virtio_device *d = line->device;
     d->interrupts++;
-    if (line->queue >= 0) {
-        if (d->on_queue) {
-            d->on_queue(d->driver, (unsigned)line->queue);
-        }
-        return;
-    }
     if (line->queue != VIRTIO_LINE_CONFIG) {
         queues_fired(d);
     }
-    if (line->queue != VIRTIO_LINE_QUEUES) {
+    if (line->queue == VIRTIO_LINE_CONFIG || line->queue == VIRTIO_LINE_ALL) {
         config_fired(d);
     }
 }

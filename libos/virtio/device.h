@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define VIRTIO_MAX_QUEUES 16u
+#define VIRTIO_MAX_QUEUES 18u // 8 network pairs and their control queue
 
 enum virtio_type {
     VIRTIO_NET = 1,
@@ -64,6 +64,8 @@ struct virtio_ops {
     uint16_t (*queue_max)(struct virtio_device *d, unsigned index); // 0: no such queue
     int (*queue_enable)(struct virtio_device *d, unsigned index, const struct vq *q);
     void (*notify)(struct virtio_device *d, unsigned index);
+    // Cuts the device off from memory, if the transport can (may be NULL).
+    void (*isolate)(struct virtio_device *d);
     // Claims interrupt lines for `queues` queues and configuration changes; a negative errno means
     // that this device has to be polled.
     int (*interrupts)(struct virtio_device *d, unsigned queues);
@@ -84,14 +86,14 @@ struct virtio_device {
     char name[20];     // "virtio-net0"
     char location[24]; // "pci 00:02.0", "mmio 0xfeb00e00"
     uint64_t offered, features;
-    const char *broken; // NULL, or why it is out of service
-    bool polled;        // no interrupts
-    unsigned vectors;   // interrupt lines in use
+    const char *broken;      // NULL, or why it is out of service
+    bool polled;             // no interrupts
+    unsigned vectors;        // interrupt lines in use
     uint32_t config_changed; // atomic; set by the interrupt, cleared by the driver
     uint64_t interrupts;     // taken; owner: the CPU the lines go to
 
     // Called in interrupt context (rules of platform/irq.h); set before virtio_ready.
-    void (*on_queue)(void *driver, unsigned index);
+    void (*on_queue)(void *driver); // some queue may have used chains
     void (*on_config)(void *driver);
     void *driver;
     unsigned queue_count; // started
@@ -130,7 +132,7 @@ int virtio_queue_start(struct virtio_device *d, unsigned index, uint16_t size, u
 int virtio_ready(struct virtio_device *d);
 // Status 0, waits until the device has let go of all memory. 0 or -ETIMEDOUT.
 int virtio_reset(struct virtio_device *d);
-// Out of service for good: logs why, tells the device (FAILED).
+// Out of service for good: logs why, tells the device (FAILED), cuts it off from memory.
 void virtio_fail(struct virtio_device *d, const char *why);
 // Looks whether the device asked for a reset (2.1.1) or vanished; true if it is fit to use.
 bool virtio_healthy(struct virtio_device *d);

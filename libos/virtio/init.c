@@ -48,10 +48,8 @@ static void found(const struct virtio_device *model)
         devices[device_count++] = d;
         int rc = drivers[i].probe(d);
         if (rc && !d->broken) {
-            char why[48];
-            snprintf(why, sizeof(why), "start failed (error %d)", -rc);
+            log_error("virtio", "%s (%s): error %d", d->name, d->location, -rc);
             virtio_fail(d, "could not be started");
-            log_error("virtio", "%s: %s", d->name, why);
         }
         return;
     }

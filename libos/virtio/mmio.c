@@ -90,9 +90,7 @@ static uint32_t mmio_config(struct virtio_device *d, unsigned offset, unsigned w
         return UINT32_MAX;
     }
     volatile uint8_t *at = d->mmio.regs + REG_CONFIG + offset;
-    return width == 1   ? *at
-           : width == 2 ? *(volatile uint16_t *)at
-                        : *(volatile uint32_t *)at;
+    return width == 1 ? *at : width == 2 ? *(volatile uint16_t *)at : *(volatile uint32_t *)at;
 }
 
 static uint16_t mmio_queue_max(struct virtio_device *d, unsigned index)
@@ -239,8 +237,8 @@ void virtio_mmio_probe(void (*found)(const struct virtio_device *model))
             continue;
         }
         seen++;
-        volatile uint8_t *regs = pf_map_device(e.base, (size_t)e.bytes,
-                                               PF_PROT_READ | PF_PROT_WRITE, PF_CACHE_UC);
+        volatile uint8_t *regs =
+            pf_map_device(e.base, (size_t)e.bytes, PF_PROT_READ | PF_PROT_WRITE, PF_CACHE_UC);
         if (!regs) {
             log_error("virtio", "no memory to map mmio 0x%llx", (unsigned long long)e.base);
             continue;

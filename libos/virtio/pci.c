@@ -13,12 +13,14 @@
 #include <stdio.h>
 #include <string.h>
 
-#define VENDOR_VIRTIO    0x1af4
-#define MODERN_BASE      0x1040 // product = base + device type
-#define TRANSITIONAL_END 0x103f // 0x1000…: type in the subsystem id, modern capabilities as well
-#define CAP_VENDOR       0x09
-#define NO_VECTOR        0xffffu
-#define MAX_CAPABILITIES 48
+#define VENDOR_VIRTIO      0x1af4
+#define MODERN_BASE        0x1040 // product = base + device type
+#define TRANSITIONAL_END   0x103f // 0x1000…: type in the subsystem id, modern capabilities as well
+#define CAP_VENDOR         0x09
+#define PCI_COMMAND        0x04
+#define PCI_COMMAND_MASTER 4u
+#define NO_VECTOR          0xffffu
+#define MAX_CAPABILITIES   48
 
 // virtio_pci_cap (4.1.4), offsets from the capability.
 #define CAP_LENGTH     2
@@ -104,9 +106,7 @@ static uint32_t pci_config(struct virtio_device *d, unsigned offset, unsigned wi
         return UINT32_MAX;
     }
     volatile uint8_t *at = d->pci.config + offset;
-    return width == 1   ? *at
-           : width == 2 ? *(volatile uint16_t *)at
-                        : *(volatile uint32_t *)at;
+    return width == 1 ? *at : width == 2 ? *(volatile uint16_t *)at : *(volatile uint32_t *)at;
 }
 
 static uint16_t pci_queue_max(struct virtio_device *d, unsigned index)
@@ -131,8 +131,7 @@ static int pci_queue_enable(struct virtio_device *d, unsigned index, const struc
     if (get16(d, COMMON_QUEUE_ENABLE) != 0) {
         return -EIO;
     }
-    uint64_t doorbell =
-        (uint64_t)get16(d, COMMON_QUEUE_NOTIFY_OFFSET) * d->pci.notify_multiplier;
+    uint64_t doorbell = (uint64_t)get16(d, COMMON_QUEUE_NOTIFY_OFFSET) * d->pci.notify_multiplier;
     if (doorbell + 2 > d->pci.notify_bytes || (doorbell & 1)) {
         log_error("virtio", "%s: doorbell of queue %u lies outside its BAR window", d->name, index);
         return -EIO;
@@ -153,6 +152,12 @@ static int pci_queue_enable(struct virtio_device *d, unsigned index, const struc
 static void pci_notify(struct virtio_device *d, unsigned index)
 {
     *d->pci.doorbell[index] = (uint16_t)index;
+}
+
+static void pci_isolate(struct virtio_device *d)
+{
+    uint16_t command = pf_pci_read16(d->pci.pci, PCI_COMMAND);
+    pf_pci_write16(d->pci.pci, PCI_COMMAND, (uint16_t)(command & ~PCI_COMMAND_MASTER));
 }
 
 static int add_line(struct virtio_device *d, unsigned entry, int queue)
@@ -215,6 +220,7 @@ static const struct virtio_ops pci_ops = {
     .queue_max = pci_queue_max,
     .queue_enable = pci_queue_enable,
     .notify = pci_notify,
+    .isolate = pci_isolate,
     .interrupts = pci_interrupts,
 };
 

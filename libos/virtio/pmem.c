@@ -2,7 +2,8 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // virtio-pmem: a file of the host mapped into guest physical memory. Mapped here read-only and
-// write-back; the flush queue is never set up because nothing is ever written. Source: virtio 1.2, 5.19.
+// write-back; the flush queue is never set up because nothing is ever written. Source:
+// virtio 1.2, 5.19.
 #include "libos/virtio/device.h"
 
 #include "libos/log.h"

@@ -195,7 +195,8 @@ static void set_interrupts(struct vq *q, bool on)
 bool vq_interrupts_on(struct vq *q)
 {
     set_interrupts(q, true);
-    // Our wish must be visible before we look a last time (2.7.7.1 asks the mirror image of the device).
+    // Our wish must be visible before we look a last time (2.7.7.1 asks the mirror image of the
+    // device).
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     return vq_has_used(q);
 }

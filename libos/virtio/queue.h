@@ -51,12 +51,12 @@ struct vq {
     uint8_t *desc, *driver, *device;
     uint8_t *tables; // indirect tables, one a slot
     uint64_t tables_phys;
-    uint16_t free;      // descriptors free
-    uint16_t free_head; // of the list through slots[].next
-    uint16_t in_flight; // chains
-    uint16_t avail;     // split: free-running index; packed: next position to fill
-    uint16_t used;      // split: free-running index; packed: next position to look at
-    uint16_t unkicked;  // descriptors made available since vq_kick_needed last looked
+    uint16_t free;              // descriptors free
+    uint16_t free_head;         // of the list through slots[].next
+    uint16_t in_flight;         // chains
+    uint16_t avail;             // split: free-running index; packed: next position to fill
+    uint16_t used;              // split: free-running index; packed: next position to look at
+    uint16_t unkicked;          // descriptors made available since vq_kick_needed last looked
     bool avail_wrap, used_wrap; // packed: the lap's parity
     uint64_t added, taken;      // chains, for statistics
 };
@@ -120,7 +120,8 @@ void *vq_packed_take(struct vq *q, uint32_t *written);
 bool vq_packed_has_used(const struct vq *q);
 void vq_packed_interrupts(struct vq *q, bool on);
 
-// Fields shared with the device. x86 is little-endian as the ring is; a 16-bit access is one access.
+// Fields shared with the device. x86 is little-endian as the ring is; a 16-bit access is one
+// access.
 static inline uint16_t vq_load16(const void *p)
 {
     return __atomic_load_n((const uint16_t *)p, __ATOMIC_ACQUIRE);

@@ -64,9 +64,9 @@ void vq_packed_add(struct vq *q, const struct vq_segment *segments, unsigned rea
     } else {
         for (unsigned i = 0; i < count; i++) {
             struct vq_descriptor *d = at(q, q->avail);
-            uint16_t flags = (uint16_t)(available_bits(q->avail_wrap) |
-                                        (i >= readable ? VQ_WRITE : 0) |
-                                        (i + 1 < count ? VQ_NEXT : 0));
+            uint16_t flags =
+                (uint16_t)(available_bits(q->avail_wrap) | (i >= readable ? VQ_WRITE : 0) |
+                           (i + 1 < count ? VQ_NEXT : 0));
             d->address = segments[i].phys;
             d->bytes = segments[i].bytes;
             d->flags_or_id = id;
@@ -92,8 +92,8 @@ bool vq_packed_kick_needed(struct vq *q)
     if (flags != EVENT_INDEX || !q->config.event_index) {
         return flags != EVENT_DISABLE;
     }
-    // Positions lie on a circle of two laps, the second lap being the one of parity 0. Notify if the
-    // device's position is among the `unkicked` just filled.
+    // Positions lie on a circle of two laps, the second lap being the one of parity 0. Notify if
+    // the device's position is among the `unkicked` just filled.
     uint16_t event = vq_load16(q->device + EVENT_POSITION);
     unsigned size = q->config.size, circle = 2 * size;
     unsigned wanted = (event & (EVENT_WRAP - 1u)) + (event & EVENT_WRAP ? 0 : size);

@@ -7,16 +7,16 @@
 
 // Driver area: flags, idx, ring[size], used_event. Device area: flags, idx, {id, len}[size],
 // avail_event. All of two bytes but the used elements.
-#define AREA_FLAGS             0
-#define AREA_INDEX             2
-#define AREA_RING              4
-#define AVAIL_NO_INTERRUPT     1u
-#define USED_NO_NOTIFY         1u
-#define USED_ELEMENT           8u
-#define avail_entry(q, i)      ((q)->driver + AREA_RING + 2u * ((i) & ((q)->config.size - 1u)))
-#define avail_used_event(q)    ((q)->driver + AREA_RING + 2u * (q)->config.size)
-#define used_entry(q, i)       ((q)->device + AREA_RING + USED_ELEMENT * ((i) & ((q)->config.size - 1u)))
-#define used_avail_event(q)    ((q)->device + AREA_RING + USED_ELEMENT * (q)->config.size)
+#define AREA_FLAGS          0
+#define AREA_INDEX          2
+#define AREA_RING           4
+#define AVAIL_NO_INTERRUPT  1u
+#define USED_NO_NOTIFY      1u
+#define USED_ELEMENT        8u
+#define avail_entry(q, i)   ((q)->driver + AREA_RING + 2u * ((i) & ((q)->config.size - 1u)))
+#define avail_used_event(q) ((q)->driver + AREA_RING + 2u * (q)->config.size)
+#define used_entry(q, i)    ((q)->device + AREA_RING + USED_ELEMENT * ((i) & ((q)->config.size - 1u)))
+#define used_avail_event(q) ((q)->device + AREA_RING + USED_ELEMENT * (q)->config.size)
 
 void vq_split_init(struct vq *q)
 {

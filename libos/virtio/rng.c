@@ -18,13 +18,13 @@
 #include <errno.h>
 #include <string.h>
 
-#define SEED_BYTES       64u
-#define FIRST_WAIT_NS    (100ull * 1000 * 1000)
-#define LOOK_NS          (50ull * 1000)
-#define RESEED_NS        (60ull * 1000 * 1000 * 1000)
-#define RESEED_BYTES     (1ull << 20)
-#define RDRAND_TRIES     16
-#define JITTER_SAMPLES   64u
+#define SEED_BYTES     64u
+#define FIRST_WAIT_NS  (100ull * 1000 * 1000)
+#define LOOK_NS        (50ull * 1000)
+#define RESEED_NS      (60ull * 1000 * 1000 * 1000)
+#define RESEED_BYTES   (1ull << 20)
+#define RDRAND_TRIES   16
+#define JITTER_SAMPLES 64u
 
 static struct {
     struct spin lock; // everything below

@@ -49,7 +49,8 @@ static const uint8_t *view(uint64_t phys, size_t bytes)
     static uint64_t window_phys = UINT64_MAX;
     static const uint8_t *window;
     const uint8_t *direct = pf_phys_to_virt(phys);
-    if (pf_virt_to_phys(direct) == phys && pf_virt_to_phys(direct + bytes - 1) == phys + bytes - 1) {
+    if (pf_virt_to_phys(direct) == phys &&
+        pf_virt_to_phys(direct + bytes - 1) == phys + bytes - 1) {
         return direct;
     }
     if (window == NULL || phys < window_phys || phys + bytes > window_phys + WINDOW) {
@@ -120,7 +121,8 @@ static void without_acpi(const struct acpi_reader *r)
             source = "none, assuming one CPU";
             cpus = 1;
         }
-        // Without a table the APIC ids are taken to be dense; a CPU that does not answer is left out.
+        // Without a table the APIC ids are taken to be dense; a CPU that does not answer is left
+        // out.
         for (uint32_t i = 0; i < cpus; i++) {
             acpi_add_cpu(&info, i);
         }

@@ -215,6 +215,8 @@ static void parse_fadt(const struct acpi_reader *r, uint64_t phys, uint32_t leng
     }
     out->sleep_control_kind = gas_kind(&f.sleep_control);
     out->sleep_control_address = f.sleep_control.address;
+    // SLP_TYP when the DSDT does not say: 5 is the generic event device's (QEMU), 0 the PC's.
+    out->slp_typ_s5 = out->hardware_reduced ? 5 : 0;
     uint64_t dsdt = f.x_dsdt ? f.x_dsdt : f.dsdt;
     if (dsdt) {
         parse_dsdt(r, dsdt, out);

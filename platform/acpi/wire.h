@@ -33,7 +33,7 @@ struct acpi_header {
 } ACPI_PACKED;
 _Static_assert(sizeof(struct acpi_header) == 36, "table header");
 
-struct acpi_gas { // generic address structure
+struct acpi_gas {  // generic address structure
     uint8_t space; // 0 memory, 1 port
     uint8_t bits, offset, access;
     uint64_t address;

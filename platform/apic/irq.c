@@ -108,8 +108,8 @@ int pf_irq_route_gsi(unsigned gsi, int vector, int level, int active_low)
     if (active_low >= 0) {
         is_low = active_low != 0;
     }
-    return pf_ioapic_set(gsi, ioapic_entry((uint8_t)vector, (uint8_t)pf_cpu(0)->apic_id, is_level,
-                                           is_low));
+    return pf_ioapic_set(
+        gsi, ioapic_entry((uint8_t)vector, (uint8_t)pf_cpu(0)->apic_id, is_level, is_low));
 }
 
 int pf_irq_route_isa(unsigned isa_irq, int vector)

@@ -114,8 +114,7 @@ static void map_memory(const struct pf_boot_info *info)
         uint64_t low = (r->base + PF_PAGE - 1) & ~(PF_PAGE - 1);
         uint64_t high = (r->base + r->length) & ~(PF_PAGE - 1);
         if (low < high) {
-            map(PF_DIRECT_BASE + low, low, high - low,
-                PTE_PRESENT | nx | (ram ? PTE_WRITE : 0));
+            map(PF_DIRECT_BASE + low, low, high - low, PTE_PRESENT | nx | (ram ? PTE_WRITE : 0));
         }
     }
     // No writable alias of the image.

@@ -36,7 +36,4 @@ uint64_t pf_early_finish(void);
 // Says why on COM1 and stops the machine.
 _Noreturn void pf_early_fail(const char *why);
 
-// True in an image that sets pf_attack_image when the command line has `protect=-<name>`.
-bool pf_protection_off(const char *name);
-
 #endif

@@ -171,8 +171,8 @@ static uint64_t kvmclock_hz(void)
     }
     if (p.flags & PVCLOCK_TSC_STABLE) {
         use_pvclock = true;
-        uint64_t since = clock_mul_div(pf_rdtsc() - pf_boot_info()->entry_tsc, NS_PER_S,
-                                       pvclock_tsc_hz(&p));
+        uint64_t since =
+            clock_mul_div(pf_rdtsc() - pf_boot_info()->entry_tsc, NS_PER_S, pvclock_tsc_hz(&p));
         entry_pv_ns = pvclock_ns(&p, pf_rdtsc()) - since;
     }
     return pvclock_tsc_hz(&p);
@@ -241,8 +241,8 @@ static void measure_lapic_timer(void)
 {
     uint32_t ticks = pf_lapic_timer_elapsed() - first_lapic;
     uint64_t cycles = pf_rdtsc() - first_lapic_tsc;
-    if (ticks == 0 || cycles == 0) {
-        return;
+    if (ticks == 0 || cycles == 0 || ticks > UINT32_MAX / 2) {
+        return; // not started, or it ran out: it stops at zero
     }
     uint64_t hz = clock_mul_div(ticks, tsc_hz, cycles);
     // Hypervisors count nanoseconds; the exact number beats a short measurement.
@@ -295,7 +295,8 @@ void pf_clock_refine(void)
     if (reference.read && reference.hz) {
         struct clock_sample now = clock_reference_sample(&reference);
         struct clock_scale scale = get_scale();
-        uint64_t elapsed = clock_scale_ns(&scale, now.tsc) - clock_scale_ns(&scale, first_sample.tsc);
+        uint64_t elapsed =
+            clock_scale_ns(&scale, now.tsc) - clock_scale_ns(&scale, first_sample.tsc);
         // Longer is better, but not past a wrap of the counter.
         bool wrapped = reference.mask != UINT64_MAX &&
                        elapsed > clock_mul_div(reference.mask, NS_PER_S, reference.hz) / 2;

@@ -78,7 +78,7 @@ static bool pit_start(struct clock_reference *out)
 {
     pf_out8(0x61, (uint8_t)((pf_in8(0x61) & ~2) | 1)); // gate on, speaker off
     pf_out8(0x43, 0xb4);                               // channel 2, both bytes, rate generator
-    pf_out8(0x42, 0); // 65536
+    pf_out8(0x42, 0);                                  // 65536
     pf_out8(0x42, 0);
     *out = (struct clock_reference){"tsc (pit)", PIT_HZ, 0xffff, read_pit};
     return true;

@@ -22,8 +22,7 @@ static bool decode(uint8_t raw, bool binary, uint8_t *value)
 
 static uint64_t days_before(unsigned year, unsigned month, unsigned day)
 {
-    static const uint16_t month_start[] = {0,   31,  59,  90,  120, 151,
-                                           181, 212, 243, 273, 304, 334};
+    static const uint16_t month_start[] = {0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334};
     // Within 2000..2099 every fourth year is a leap year. 10957 days lie between 1970 and 2000.
     unsigned since = year - 2000;
     unsigned leaps = (since + 3) / 4;
@@ -55,6 +54,7 @@ bool rtc_to_unix(const struct rtc_fields *f, uint64_t *seconds)
         year > 99) {
         return false;
     }
-    *seconds = days_before(2000u + year, month, day) * 86400u + hour * 3600u + minute * 60u + second;
+    *seconds =
+        days_before(2000u + year, month, day) * 86400u + hour * 3600u + minute * 60u + second;
     return true;
 }

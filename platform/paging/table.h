@@ -22,11 +22,11 @@
 #define PTE_ADDRESS  0x000ffffffffff000ull
 
 struct pf_table {
-    uint64_t root;                     // physical address of the PML4
-    uint64_t offset;                   // physical address + offset = pointer
+    uint64_t root;                       // physical address of the PML4
+    uint64_t offset;                     // physical address + offset = pointer
     uint64_t (*take)(struct pf_table *); // one zeroed frame, 0 when there is none
-    bool page1g;                       // 1 GB pages may be used
-    bool nx;                           // PTE_NX may be used
+    bool page1g;                         // 1 GB pages may be used
+    bool nx;                             // PTE_NX may be used
 };
 
 // Maps whole pages with the leaf flags given, with the largest pages that fit. 0, -EINVAL (not

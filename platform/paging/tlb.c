@@ -70,6 +70,8 @@ void pf_tlb_join(uint32_t index)
     __atomic_store_n(&others_exist, true, __ATOMIC_SEQ_CST);
     // A request posted before `joined` was seen did not wait for us: drop everything once.
     flush_here(0, UINT64_MAX);
+    // And one posted just after it, whose interrupt may have come too early for this CPU.
+    pf_tlb_poll();
 }
 
 void pf_tlb_flush(uint64_t virt, uint64_t bytes)

@@ -9,12 +9,12 @@
 #include <stdint.h>
 
 // In the order in which pf_start calls them, on the boot CPU with interrupts off.
-void pf_serial_early_init(void);           // polled output; needs nothing else
-void pf_acpi_init(uint64_t rsdp_phys);     // needs paging (pf_map_device)
-void pf_apic_init_boot(void);              // local APIC of the boot CPU, IOAPICs masked, 8259 off
-void pf_apic_init_ap(void);                // on each other CPU, after its GS base is set
-void pf_clock_init(void);                  // pf_now_ns works from here on
-void pf_irq_init(void);                    // vectors, the timer
+void pf_serial_early_init(void);       // polled output; needs nothing else
+void pf_acpi_init(uint64_t rsdp_phys); // needs paging (pf_map_device)
+void pf_apic_init_boot(void);          // local APIC of the boot CPU, IOAPICs masked, 8259 off
+void pf_apic_init_ap(void);            // on each other CPU, after its GS base is set
+void pf_clock_init(void);              // pf_now_ns works from here on
+void pf_irq_init(void);                // vectors, the timer
 void pf_pci_init(void);
 void pf_serial_init_irq(void);
 void pf_power_init(void);
@@ -46,7 +46,6 @@ enum {
 };
 // Sets the handler of one of the fixed vectors above.
 void pf_irq_fixed(unsigned vector, void (*handler)(void *arg), void *arg);
-
 
 // Polled output for the crash report, implemented by serial/: takes no lock (its owner may be the
 // CPU that was just stopped) and waits a bounded time for each byte. First pushes out what is

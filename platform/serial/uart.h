@@ -30,9 +30,9 @@ struct uart_io {
 struct uart {
     struct uart_io io;
     bool present;
-    bool by_interrupt;           // IER may be set; rings drain themselves
-    uint8_t ier;                 // what the register holds
-    uint32_t tx_head, tx_tail;   // free running; head - tail = bytes queued
+    bool by_interrupt;         // IER may be set; rings drain themselves
+    uint8_t ier;               // what the register holds
+    uint32_t tx_head, tx_tail; // free running; head - tail = bytes queued
     uint32_t rx_head, rx_tail;
     uint64_t rx_dropped, tx_dropped;
     char tx[UART_TX_RING];

@@ -20,7 +20,8 @@ static inline size_t tn_align_up(size_t n)
     return (n + TN_ALIGN - 1) & ~(size_t)(TN_ALIGN - 1);
 }
 
-// 64-byte aligned; not cleared. With base NULL it only counts `used` and returns NULL. NULL when full.
+// 64-byte aligned; not cleared. With base NULL it only counts `used` and returns NULL. NULL when
+// full.
 void *tn_arena_take(struct tn_arena *a, size_t bytes);
 
 #endif

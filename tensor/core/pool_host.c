@@ -17,8 +17,9 @@ enum { SPINS_BEFORE_SLEEP = 20000, SPINS_BEFORE_YIELD = 4000, MOST_TILES = 1 << 
 
 struct threads {
     struct tn_pool pool;
-    // count << 32 | next. A claim is a fetch-add: it returns the next tile together with the count of
-    // the same job, so a claim below the count is always one of the job whose fields stand below.
+    // count << 32 | next. A claim is a fetch-add: it returns the next tile together with the count
+    // of the same job, so a claim below the count is always one of the job whose fields stand
+    // below.
     _Alignas(64) _Atomic uint64_t ticket;
     _Alignas(64) _Atomic uint32_t done; // tiles finished; release by workers, acquire by the caller
     // Written by the caller before it publishes the ticket; stable until all tiles are done.
@@ -78,7 +79,8 @@ static void *worker_main(void *arg)
             continue;
         }
         idle = 0;
-        // Sequentially consistent on both sides: either we see the new ticket or the caller sees us.
+        // Sequentially consistent on both sides: either we see the new ticket or the caller sees
+        // us.
         pthread_mutex_lock(&t->lock);
         atomic_fetch_add(&t->sleepers, 1);
         while (!has_tiles(atomic_load(&t->ticket)) && !atomic_load(&t->stop)) {

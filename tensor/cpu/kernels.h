@@ -6,8 +6,8 @@
 // Batch invariance (DESIGN decision 11): the value of an output depends on its weight row and its
 // column alone. Float rows: sixteen lanes, lane j sums the products of k = j mod 16 in ascending
 // order, then the lanes are folded in halves. Integer rows: for each block of 32 in ascending
-// order, sum = sum + (d_weight * d_column) * (float)(exact integer dot product). The integer rows, and
-// everything but the float products, give the same bits on every ISA level too.
+// order, sum = sum + (d_weight * d_column) * (float)(exact integer dot product). The integer rows,
+// and everything but the float products, give the same bits on every ISA level too.
 #ifndef TENSOR_CPU_KERNELS_H
 #define TENSOR_CPU_KERNELS_H
 
@@ -43,8 +43,8 @@ struct tn_panel_rows {
 // One query row against one KV head: softmax(q k^T * scale) v over positions [0, positions), page
 // by page in ascending order.
 struct tn_attention {
-    const float *q; // [group][dim]
-    float *out;     // [group][dim]
+    const float *q;    // [group][dim]
+    float *out;        // [group][dim]
     const uint8_t *kv; // this layer's and head's block in page 0: K [32][dim], then V [32][dim]
     size_t page_bytes; // from one page to the next
     const uint32_t *pages;
@@ -62,7 +62,8 @@ struct tn_kernels {
     void (*to_f16)(uint16_t *out, const float *x, size_t n);
     void (*attention)(const struct tn_attention *a);
 
-    // out[c * out_stride + r] = row r of w times column c. Rows are row_bytes apart, columns k floats.
+    // out[c * out_stride + r] = row r of w times column c. Rows are row_bytes apart, columns k
+    // floats.
     void (*dot_f32)(const uint8_t *w, size_t row_bytes, size_t rows, const float *x, size_t columns,
                     size_t k, float *out, size_t out_stride);
     void (*dot_f16)(const uint8_t *w, size_t row_bytes, size_t rows, const float *x, size_t columns,
@@ -73,10 +74,10 @@ struct tn_kernels {
     // One column to blocks of 32: scale = max|x| / 127, values rounded to nearest even.
     void (*quantise)(const float *x, size_t k, int8_t *values, float *scales, int32_t *sums);
     // out[r] = row r times one quantised column.
-    void (*dot_q8_0)(const uint8_t *w, size_t row_bytes, size_t rows, size_t k, const int8_t *values,
-                     const float *scales, const int32_t *sums, float *out);
-    void (*dot_q4_0)(const uint8_t *w, size_t row_bytes, size_t rows, size_t k, const int8_t *values,
-                     const float *scales, const int32_t *sums, float *out);
+    void (*dot_q8_0)(const uint8_t *w, size_t row_bytes, size_t rows, size_t k,
+                     const int8_t *values, const float *scales, const int32_t *sums, float *out);
+    void (*dot_q4_0)(const uint8_t *w, size_t row_bytes, size_t rows, size_t k,
+                     const int8_t *values, const float *scales, const int32_t *sums, float *out);
 
     // Panels, for batches of at least panel_from columns; NULL where a level has none.
     uint32_t panel_from;
@@ -94,9 +95,7 @@ extern const struct tn_kernels tn_kernels_scalar, tn_kernels_avx2, tn_kernels_av
     tn_kernels_avx512vnni;
 const struct tn_kernels *tn_kernels_of(enum tn_isa isa);
 
-// Can the engine multiply by this type?
-bool tn_type_multiplies(uint32_t type);
-// One row of any such type as floats.
+// One row of any computable type as floats.
 void tn_dequantise_row(uint32_t type, const uint8_t *row, size_t k, float *out);
 
 // Shared by the AVX-512 levels.

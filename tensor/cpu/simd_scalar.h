@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Tessera authors
 //
-// Sixteen floats in plain C. The three simd_*.h define the same names; what each does is given here.
-// v_fma is fused where the machine has it, so kernels that use it differ between ISA levels; all other
-// operations give the same bits everywhere.
+// Sixteen floats in plain C. The three simd_*.h define the same names; what each does is given
+// here. v_fma is fused where the machine has it, so kernels that use it differ between ISA levels;
+// all other operations give the same bits everywhere.
 #ifndef TENSOR_CPU_SIMD_SCALAR_H
 #define TENSOR_CPU_SIMD_SCALAR_H
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Tessera authors
 //
-// Text to token ids: special tokens are cut out first, the text between them goes through SPM or BPE.
+// Text to token ids: special tokens are cut out first, the text between them goes through SPM or
+// BPE.
 #include "tensor/text/tokenizer_private.h"
 
 #include <errno.h>
@@ -26,8 +27,8 @@ long tokenizer_encode_parts(const struct tokenizer *t, const char *text, size_t 
     struct merge_work work = {0};
     struct special_hit *hit;
     size_t hits, at = 0;
-    int rc =
-        special_find(t, text, bytes, flags & TOKENIZE_PARSE_SPECIAL, parts, part_count, &hit, &hits);
+    int rc = special_find(t, text, bytes, flags & TOKENIZE_PARSE_SPECIAL, parts, part_count, &hit,
+                          &hits);
     if (rc)
         return rc;
     if (flags & TOKENIZE_ADD_SPECIAL && t->add_bos)

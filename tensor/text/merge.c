@@ -66,8 +66,8 @@ static int consider(struct merge_work *w, const struct tokenizer *t, const char 
     const struct merge_symbol *a = &w->symbol[left], *b = &w->symbol[right];
     if (!rank_of(t, text + a->start, a->bytes, (size_t)a->bytes + b->bytes, &rank, &failed))
         return failed;
-    return push(w, (struct merge_pair){(uint64_t)rank << 32 | (uint32_t)left, right,
-                                       a->bytes + b->bytes});
+    return push(
+        w, (struct merge_pair){(uint64_t)rank << 32 | (uint32_t)left, right, a->bytes + b->bytes});
 }
 
 static int cut_characters(struct merge_work *w, const char *text, size_t bytes)

@@ -59,6 +59,7 @@ int spm_encode(const struct tokenizer *t, struct merge_work *w, const char *text
     char *marked = malloc(bytes + 3 * spaces + 1);
     if (!marked)
         return -ENOMEM;
+    marked[0] = 0;
     size_t n = 0;
     if (prefix_space) {
         memcpy(marked, space_mark, 3);

@@ -44,7 +44,8 @@ struct tokenizer {
     int32_t end[TOKENIZER_MAX_ENDS];
     uint32_t end_count;
     uint32_t longest; // bytes of the longest token
-    // Tokens that are cut out of the text first, the longest first; of each first byte the lengths it can have.
+    // Tokens that are cut out of the text first, the longest first; of each first byte the lengths
+    // it can have.
     int32_t *special;
     uint32_t special_count;
     bool special_first[256];
@@ -102,7 +103,8 @@ int bpe_encode(const struct tokenizer *t, struct merge_work *w, const char *text
                struct id_sink *out);
 
 // ---- BPE's splitting ----------------------------------------------------------------------
-// Compiles the named splitter. -ENOTSUP: unknown name. ignore_merges and add_bos get what the name implies.
+// Compiles the named splitter. -ENOTSUP: unknown name. ignore_merges and add_bos get what the name
+// implies.
 int pretokenizer_open(struct gguf_string name, struct pretokenizer **out, bool *ignore_merges,
                       bool *add_bos);
 void pretokenizer_close(struct pretokenizer *p);

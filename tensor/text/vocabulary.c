@@ -15,10 +15,24 @@
 
 // End of generation, by text (facts of the format).
 static const char *const end_texts[] = {
-    "<|eot_id|>",    "<|im_end|>", "<|end|>",    "<end_of_turn>",     "<|endoftext|>",
-    "<|eom_id|>",    "</s>",       "<|return|>", "<|call|>",          "<|end_of_text|>",
-    "<EOT>",         "_<EOT>",     "[EOT]",      "[EOS]",             "<eos>",
-    "<turn|>",       "<end_of_utterance>",       "<\xef\xbd\x9c"
+    "<|eot_id|>",
+    "<|im_end|>",
+    "<|end|>",
+    "<end_of_turn>",
+    "<|endoftext|>",
+    "<|eom_id|>",
+    "</s>",
+    "<|return|>",
+    "<|call|>",
+    "<|end_of_text|>",
+    "<EOT>",
+    "_<EOT>",
+    "[EOT]",
+    "[EOS]",
+    "<eos>",
+    "<turn|>",
+    "<end_of_utterance>",
+    "<\xef\xbd\x9c"
     "end\xe2\x96\x81of\xe2\x96\x81sentence\xef\xbd\x9c>",
 };
 #define END_TEXTS (sizeof end_texts / sizeof *end_texts)
@@ -148,15 +162,157 @@ static int32_t special_id(const struct opening *o, const char *key, int32_t othe
     return otherwise >= 0 && (uint32_t)otherwise < count ? otherwise : -1;
 }
 
-static const struct tokenizer *sorting; // qsort has no context; opening is single-threaded below
-
-static int by_length_then_text(const void *a, const void *b)
+static int by_length_then_text(const void *a, const void *b, void *ctx)
 {
+    const struct tokenizer *t = ctx;
     int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;
-    struct gguf_string p = string_at(&sorting->tokens, (uint32_t)x);
-    struct gguf_string q = string_at(&sorting->tokens, (uint32_t)y);
+    struct gguf_string p = string_at(&t->tokens, (uint32_t)x);
+    struct gguf_string q = string_at(&t->tokens, (uint32_t)y);
     if (p.bytes != q.bytes)
         return p.bytes > q.bytes ? -1 : 1;
     int order = memcmp(p.data, q.data, p.bytes);
     return order ? order : x - y;
+}
+
+static int collect_special(const struct opening *o)
+{
+    struct tokenizer *t = o->t;
+    uint32_t n = 0;
+    for (uint32_t id = 0; id < t->tokens.count; id++)
+        n += is_cut_out(t->token_kind[id]);
+    t->special = malloc((n ? n : 1) * sizeof *t->special);
+    if (!t->special)
+        return fail(o, -ENOMEM, "no memory for the special tokens");
+    for (uint32_t id = 0; id < t->tokens.count; id++) {
+        struct gguf_string s = string_at(&t->tokens, id);
+        if (!is_cut_out(t->token_kind[id]) || !s.bytes)
+            continue;
+        t->special[t->special_count++] = (int32_t)id;
+        t->special_first[(uint8_t)s.data[0]] = true;
+    }
+    qsort_r(t->special, t->special_count, sizeof *t->special, by_length_then_text, t);
+    return 0;
+}
+
+static int open_bpe(const struct opening *o)
+{
+    struct tokenizer *t = o->t;
+    struct gguf_string pre = {"default", 7};
+    int rc = gguf_str(o->g, KEY("pre"), &pre);
+    if (rc == -EINVAL)
+        return fail(o, rc, KEY("pre") " must be a string");
+    if ((rc = open_strings(o, KEY("merges"), &t->merges)))
+        return rc;
+    rc = pretokenizer_open(pre, &t->split, &t->ignore_merges, &t->add_bos);
+    if (rc == -ENOTSUP)
+        return fail(o, rc, KEY("pre") ": pre-tokenizer '%.*s' is not known here",
+                    (int)(pre.bytes < 64 ? pre.bytes : 64), pre.data);
+    return rc ? fail(o, rc, KEY("pre") ": no memory for the splitter") : 0;
+}
+
+static int open_all(const struct opening *o)
+{
+    struct tokenizer *t = o->t;
+    struct gguf_string model = {"", 0};
+    int rc = gguf_str(o->g, KEY("model"), &model);
+    if (rc)
+        return fail(o, -EINVAL, KEY("model") " is %s: the file has no tokenizer",
+                    rc == -ENOENT ? "missing" : "no string");
+    bool spm = model.bytes == 5 && !memcmp(model.data, "llama", 5);
+    if (!spm && !(model.bytes == 4 && !memcmp(model.data, "gpt2", 4)))
+        return fail(o, -ENOTSUP, KEY("model") ": kind '%.*s' is not supported (llama, gpt2 are)",
+                    (int)(model.bytes < 64 ? model.bytes : 64), model.data);
+    t->kind = spm ? VOCABULARY_SPM : VOCABULARY_BPE;
+    t->add_bos = t->add_space_prefix = spm;
+    if ((rc = open_strings(o, KEY("tokens"), &t->tokens)))
+        return rc;
+    if (!t->tokens.count)
+        return fail(o, -EINVAL, KEY("tokens") " is empty");
+    if ((rc = open_kinds(o)) || (rc = spm ? open_scores(o) : open_bpe(o)))
+        return rc;
+    memset(t->byte_token, 0xff, sizeof t->byte_token);
+    for (uint32_t id = 0; id < t->tokens.count; id++)
+        scan_token(t, id);
+    t->bos = special_id(o, KEY("bos_token_id"), spm ? 1 : 11);
+    t->eos = special_id(o, KEY("eos_token_id"), spm ? 2 : 11);
+    t->unk = special_id(o, KEY("unknown_token_id"), spm ? 0 : -1);
+    t->eot = special_id(o, KEY("eot_token_id"), -1);
+    t->eom = special_id(o, KEY("eom_token_id"), -1);
+    add_end(t, t->eos);
+    add_end(t, t->eot);
+    add_end(t, t->eom);
+    gguf_bool(o->g, KEY("add_bos_token"), &t->add_bos);
+    gguf_bool(o->g, KEY("add_eos_token"), &t->add_eos);
+    gguf_bool(o->g, KEY("add_space_prefix"), &t->add_space_prefix);
+    t->add_bos = t->add_bos && t->bos >= 0;
+    t->add_eos = t->add_eos && t->eos >= 0;
+    return collect_special(o);
+}
+
+int tokenizer_open(const struct gguf *g, struct tokenizer **out, char *error, size_t error_bytes)
+{
+    struct opening o = {g, calloc(1, sizeof *o.t), error, error ? error_bytes : 0};
+    *out = NULL;
+    if (!o.t)
+        return fail(&o, -ENOMEM, "no memory for the tokenizer");
+    int rc = open_all(&o);
+    if (rc)
+        tokenizer_close(o.t);
+    else
+        *out = o.t;
+    return rc;
+}
+
+void tokenizer_close(struct tokenizer *t)
+{
+    if (!t)
+        return;
+    free(t->tokens.offset);
+    free(t->merges.offset);
+    free(atomic_load_explicit(&t->tokens.slot, memory_order_relaxed));
+    free(atomic_load_explicit(&t->merges.slot, memory_order_relaxed));
+    free(t->token_kind);
+    free(t->special);
+    pretokenizer_close(t->split);
+    free(t);
+}
+
+uint32_t tokenizer_size(const struct tokenizer *t)
+{
+    return t->tokens.count;
+}
+int32_t tokenizer_bos(const struct tokenizer *t)
+{
+    return t->bos;
+}
+int32_t tokenizer_eos(const struct tokenizer *t)
+{
+    return t->eos;
+}
+bool tokenizer_adds_bos(const struct tokenizer *t)
+{
+    return t->add_bos;
+}
+size_t tokenizer_longest(const struct tokenizer *t)
+{
+    return t->longest ? t->longest : 1;
+}
+
+bool tokenizer_is_end(const struct tokenizer *t, int32_t id)
+{
+    for (uint32_t i = 0; i < t->end_count; i++)
+        if (t->end[i] == id)
+            return true;
+    return false;
+}
+
+bool tokenizer_is_control(const struct tokenizer *t, int32_t id)
+{
+    return id >= 0 && (uint32_t)id < t->tokens.count && t->token_kind[id] == TOKEN_CONTROL;
+}
+
+int32_t tokenizer_find(const struct tokenizer *t, const char *text)
+{
+    int64_t id = token_lookup(t, text, strlen(text));
+    return id < 0 ? -1 : (int32_t)id;
 }

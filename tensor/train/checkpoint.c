@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: The Tessera authors */
 /*
- * Checkpoints: the options, where the run stands, then parameters and moments as they lie in memory.
- * They are for the machine that wrote them; a GGUF file is for everyone else.
+ * Checkpoints: the options, where the run stands, then parameters and moments as they lie in
+ * memory. They are for the machine that wrote them; a GGUF file is for everyone else.
  */
 #include "tensor/train/trainer.h"
 

@@ -13,7 +13,7 @@
 /* Samples one after another; the loss counts where `answer` is set. All zero is empty. */
 struct train_samples {
     uint32_t *token;
-    uint8_t *answer; /* [tokens] whether the assistant says this token */
+    uint8_t *answer;  /* [tokens] whether the assistant says this token */
     uint32_t *starts; /* [count + 1] */
     size_t count, tokens;
     char **category; /* [count], held-out questions only */

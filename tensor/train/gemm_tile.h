@@ -2,8 +2,8 @@
 /* SPDX-FileCopyrightText: The Tessera authors */
 /*
  * The body of a matrix product, included once an ISA level with GEMM_NAME, GEMM_LANES (floats in a
- * vector) and GEMM_ROWS set. A tile of C, GEMM_ROWS by two vectors, stays in registers; the slice of
- * B that it needs is packed once for all rows of C. K ascends, so results do not depend on m.
+ * vector) and GEMM_ROWS set. A tile of C, GEMM_ROWS by two vectors, stays in registers; the slice
+ * of B that it needs is packed once for all rows of C. K ascends, so results do not depend on m.
  */
 #include "tensor/train/gemm.h"
 
@@ -32,9 +32,9 @@ static void pack(float *packed, struct train_matrix b, size_t depth, size_t widt
 }
 
 /* One full tile: sums[i] = row i of A times the packed slice of B. */
-static inline __attribute__((always_inline)) void
-tile(size_t depth, const float *a, size_t a_row, size_t a_column, const float *packed,
-     vector (*sums)[2], const int rows)
+static inline __attribute__((always_inline)) void tile(size_t depth, const float *a, size_t a_row,
+                                                       size_t a_column, const float *packed,
+                                                       vector (*sums)[2], const int rows)
 {
     vector sum[ROWS][2];
 
@@ -57,6 +57,43 @@ tile(size_t depth, const float *a, size_t a_row, size_t a_column, const float *p
     for (int i = 0; i < rows; i++) {
         sums[i][0] = sum[i][0];
         sums[i][1] = sum[i][1];
+    }
+}
+
+/* How many rows to take when `left` are left: a whole tile or a power of two. */
+static int rows_at_once(size_t left)
+{
+    int rows = 8;
+
+    if (left >= ROWS)
+        return ROWS;
+    while ((size_t)rows > left)
+        rows /= 2;
+    return rows;
+}
+
+static void any_tile(size_t depth, const float *a, size_t a_row, size_t a_column,
+                     const float *packed, vector (*sums)[2], int rows)
+{
+    switch (rows) {
+    case 1:
+        tile(depth, a, a_row, a_column, packed, sums, 1);
+        break;
+    case 2:
+        tile(depth, a, a_row, a_column, packed, sums, 2);
+        break;
+#if GEMM_ROWS > 4
+    case 4:
+        tile(depth, a, a_row, a_column, packed, sums, 4);
+        break;
+#endif
+#if GEMM_ROWS > 8
+    case 8:
+        tile(depth, a, a_row, a_column, packed, sums, 8);
+        break;
+#endif
+    default:
+        tile(depth, a, a_row, a_column, packed, sums, ROWS);
     }
 }
 
@@ -100,15 +137,13 @@ void GEMM_NAME(size_t m, size_t n, size_t k, struct train_matrix a, struct train
 
             slice.data += start * b.row + j * b.column;
             pack(packed, slice, depth, width);
-            for (; i + ROWS <= m; i += ROWS) {
-                tile(depth, a.data + i * a.row + start * a.column, a.row, a.column, packed, sums,
-                     ROWS);
-                put(c + i * c_row + j, c_row, sums, ROWS, width, add);
-            }
-            for (; i < m; i++) {
-                tile(depth, a.data + i * a.row + start * a.column, a.row, a.column, packed, sums,
-                     1);
-                put(c + i * c_row + j, c_row, sums, 1, width, add);
+            while (i < m) {
+                const float *rows = a.data + i * a.row + start * a.column;
+                const int count = rows_at_once(m - i);
+
+                any_tile(depth, rows, a.row, a.column, packed, sums, count);
+                put(c + i * c_row + j, c_row, sums, count, width, add);
+                i += (size_t)count;
             }
         }
     }

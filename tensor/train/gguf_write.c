@@ -11,8 +11,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ALIGNMENT = 32, KIND_U32 = 4, KIND_I32 = 5, KIND_F32 = 6, KIND_BOOL = 7, KIND_STRING = 8,
-       KIND_ARRAY = 9 };
+enum {
+    ALIGNMENT = 32,
+    KIND_U32 = 4,
+    KIND_I32 = 5,
+    KIND_F32 = 6,
+    KIND_BOOL = 7,
+    KIND_STRING = 8,
+    KIND_ARRAY = 9
+};
 
 struct buffer {
     unsigned char *bytes;
@@ -50,7 +57,7 @@ void tn_gguf_writer_free(struct tn_gguf_writer *writer)
 
 static void put_bytes(struct tn_gguf_writer *w, struct buffer *b, const void *bytes, size_t length)
 {
-    if (w->error)
+    if (w->error || !length)
         return;
     if (b->length + length > b->capacity) {
         const size_t capacity = (b->length + length) * 2;

@@ -19,6 +19,9 @@
 /* The tensors of a block, in the order in which they lie in the parameter array. */
 enum { ATTN_NORM, WQ, WK, WV, WO, FFN_NORM, WGATE, WUP, WDOWN, BLOCK_TENSORS };
 
+/* Attention is computed for so many queries at a time; later keys are left out. */
+enum { QUERIES = 56 };
+
 /* What one block keeps from the way forward: one row a token each. */
 struct kept {
     float *x, *inverse1, *h1, *q, *k, *v, *attended, *x2, *inverse2, *h2, *gate, *up, *hidden;
@@ -26,11 +29,11 @@ struct kept {
 
 struct train_workspace {
     size_t capacity;
-    struct kept *kept;                       /* one a layer */
-    float *x, *inverse, *h;                  /* after the last block */
-    float *rows, *logits, *d_rows;           /* only rows with a target */
-    uint32_t *row_of;                        /* [capacity] which token such a row belongs to */
-    float *scores, *d_scores;                /* context by context */
+    struct kept *kept;             /* one a layer */
+    float *x, *inverse, *h;        /* after the last block */
+    float *rows, *logits, *d_rows; /* only rows with a target */
+    uint32_t *row_of;              /* [capacity] which token such a row belongs to */
+    float *scores, *d_scores;      /* QUERIES by context */
     float *d_x, *d_h, *d_q, *d_k, *d_v, *d_attended, *d_gate, *d_up, *d_hidden;
     float *memory;
 };
@@ -55,10 +58,10 @@ static void put_block(struct train_net *net, unsigned layer)
 {
     const struct train_shape *s = &net->shape;
     const size_t kv = kv_width(s), sizes[BLOCK_TENSORS][2] = {
-        {1, s->width},       {s->width, s->width}, {kv, s->width},
-        {kv, s->width},      {s->width, s->width}, {1, s->width},
-        {s->ff, s->width},   {s->ff, s->width},    {s->width, s->ff},
-    };
+                                       {1, s->width},     {s->width, s->width}, {kv, s->width},
+                                       {kv, s->width},    {s->width, s->width}, {1, s->width},
+                                       {s->ff, s->width}, {s->ff, s->width},    {s->width, s->ff},
+                                   };
     static const char *const names[BLOCK_TENSORS] = {
         "attn_norm", "attn_q",   "attn_k", "attn_v",   "attn_output",
         "ffn_norm",  "ffn_gate", "ffn_up", "ffn_down",
@@ -77,8 +80,8 @@ int train_net_open(struct train_net *net, const struct train_shape *shape)
     size_t head;
 
     memset(net, 0, sizeof *net);
-    if (!s->vocab || !s->width || !s->layers || !s->heads || !s->kv_heads || !s->ff || !s->context ||
-        s->width % s->heads || s->heads % s->kv_heads || s->width / s->heads % 2)
+    if (!s->vocab || !s->width || !s->layers || !s->heads || !s->kv_heads || !s->ff ||
+        !s->context || s->width % s->heads || s->heads % s->kv_heads || s->width / s->heads % 2)
         return -EINVAL;
     head = s->width / s->heads;
     net->shape = *shape;
@@ -151,9 +154,9 @@ struct train_workspace *train_workspace_new(const struct train_net *net, size_t 
     const struct train_shape *s = &net->shape;
     const size_t w = s->width, kv = kv_width(s), ff = s->ff, c = capacity;
     const size_t a_layer = 5 * w + w + 2 * kv + 3 * ff + 2;
-    const size_t total = c * (a_layer * s->layers + 2 * w + 1 + 2 * w + s->vocab + 4 * w + 2 * kv +
-                              3 * ff) +
-                         2 * (size_t)s->context * s->context;
+    const size_t total =
+        c * (a_layer * s->layers + 2 * w + 1 + 2 * w + s->vocab + 4 * w + 2 * kv + 3 * ff) +
+        2 * QUERIES * (size_t)s->context;
     struct train_workspace *ws = calloc(1, sizeof *ws);
     float *next;
 
@@ -199,8 +202,8 @@ struct train_workspace *train_workspace_new(const struct train_net *net, size_t 
     TAKE(d_gate, c * ff);
     TAKE(d_up, c * ff);
     TAKE(d_hidden, c * ff);
-    TAKE(scores, (size_t)s->context * s->context);
-    TAKE(d_scores, (size_t)s->context * s->context);
+    TAKE(scores, QUERIES * (size_t)s->context);
+    TAKE(d_scores, QUERIES * (size_t)s->context);
 #undef TAKE
     return ws;
 }
@@ -240,60 +243,73 @@ static void linear_back(size_t n, size_t in, size_t out, const float *x, const f
     train_gemm(out, in, n, turned(d_y, out), rows_of(x, in), d_w, in, 1);
 }
 
-/* Scores of one head over one sequence, then their causal softmax. */
-static void attention_weights(size_t size, size_t head, const float *q, size_t q_row,
-                              const float *k, size_t k_row, float *scores)
-{
-    train_gemm(size, size, head, rows_of(q, q_row), turned(k, k_row), scores, size, 0);
-    train_softmax_causal(size, 1.0f / sqrtf((float)head), scores);
-}
+/* A block of queries of one head: `rows` tokens that follow `first` others of the sequence. */
+struct block {
+    size_t rows, first, head;
+    size_t q_at, k_at; /* where its queries and the sequence's keys start */
+    size_t q_row, k_row;
+};
 
-static void attention(const struct train_shape *s, const struct train_batch *batch,
-                      const struct kept *kept, float *scores)
+typedef void block_fn(const struct block *block, const struct kept *kept,
+                      struct train_workspace *ws);
+
+/* Calls `fn` for every head and every block of queries, in ascending order. */
+static void each_block(const struct train_shape *s, const struct train_batch *batch,
+                       const struct kept *kept, struct train_workspace *ws, block_fn *fn)
 {
     const size_t head = s->width / s->heads, group = s->heads / s->kv_heads;
-    const size_t q_row = s->width, k_row = kv_width(s);
+    struct block block = {.head = head, .q_row = s->width, .k_row = kv_width(s)};
 
     for (size_t i = 0; i < batch->sequences; i++) {
-        const size_t first = batch->starts[i], size = batch->starts[i + 1] - first;
+        const size_t start = batch->starts[i], size = batch->starts[i + 1] - start;
 
         for (size_t h = 0; h < s->heads; h++) {
-            const size_t q_at = first * q_row + h * head, k_at = first * k_row + h / group * head;
-
-            attention_weights(size, head, kept->q + q_at, q_row, kept->k + k_at, k_row, scores);
-            train_gemm(size, head, size, rows_of(scores, size), rows_of(kept->v + k_at, k_row),
-                       kept->attended + q_at, q_row, 0);
+            for (block.first = 0; block.first < size; block.first += block.rows) {
+                block.rows = size - block.first < QUERIES ? size - block.first : QUERIES;
+                block.q_at = (start + block.first) * block.q_row + h * head;
+                block.k_at = start * block.k_row + h / group * head;
+                fn(&block, kept, ws);
+            }
         }
     }
+}
+
+/* The attention weights of a block, into the scores of the workspace. */
+static void weigh(const struct block *b, const struct kept *kept, struct train_workspace *ws)
+{
+    const size_t columns = b->first + b->rows;
+
+    train_gemm(b->rows, columns, b->head, rows_of(kept->q + b->q_at, b->q_row),
+               turned(kept->k + b->k_at, b->k_row), ws->scores, columns, 0);
+    train_softmax_causal(b->rows, b->first, 1.0f / sqrtf((float)b->head), ws->scores);
+}
+
+static void attend(const struct block *b, const struct kept *kept, struct train_workspace *ws)
+{
+    const size_t columns = b->first + b->rows;
+
+    weigh(b, kept, ws);
+    train_gemm(b->rows, b->head, columns, rows_of(ws->scores, columns),
+               rows_of(kept->v + b->k_at, b->k_row), kept->attended + b->q_at, b->q_row, 0);
 }
 
 /* Overwrites d_q and adds to d_k and d_v, from d_attended. */
-static void attention_back(const struct train_shape *s, const struct train_batch *batch,
-                           const struct kept *kept, struct train_workspace *ws)
+static void attend_back(const struct block *b, const struct kept *kept, struct train_workspace *ws)
 {
-    const size_t head = s->width / s->heads, group = s->heads / s->kv_heads;
-    const size_t q_row = s->width, k_row = kv_width(s);
-    const float scale = 1.0f / sqrtf((float)head);
+    const size_t columns = b->first + b->rows;
+    const struct train_matrix d_out = rows_of(ws->d_attended + b->q_at, b->q_row);
 
-    for (size_t i = 0; i < batch->sequences; i++) {
-        const size_t first = batch->starts[i], size = batch->starts[i + 1] - first;
-
-        for (size_t h = 0; h < s->heads; h++) {
-            const size_t q_at = first * q_row + h * head, k_at = first * k_row + h / group * head;
-            const float *d_out = ws->d_attended + q_at;
-
-            attention_weights(size, head, kept->q + q_at, q_row, kept->k + k_at, k_row, ws->scores);
-            train_gemm(size, head, size, turned(ws->scores, size), rows_of(d_out, q_row),
-                       ws->d_v + k_at, k_row, 1);
-            train_gemm(size, size, head, rows_of(d_out, q_row), turned(kept->v + k_at, k_row),
-                       ws->d_scores, size, 0);
-            train_softmax_causal_back(size, scale, ws->scores, ws->d_scores);
-            train_gemm(size, head, size, rows_of(ws->d_scores, size),
-                       rows_of(kept->k + k_at, k_row), ws->d_q + q_at, q_row, 0);
-            train_gemm(size, head, size, turned(ws->d_scores, size),
-                       rows_of(kept->q + q_at, q_row), ws->d_k + k_at, k_row, 1);
-        }
-    }
+    weigh(b, kept, ws);
+    train_gemm(columns, b->head, b->rows, turned(ws->scores, columns), d_out, ws->d_v + b->k_at,
+               b->k_row, 1);
+    train_gemm(b->rows, columns, b->head, d_out, turned(kept->v + b->k_at, b->k_row), ws->d_scores,
+               columns, 0);
+    train_softmax_causal_back(b->rows, b->first, 1.0f / sqrtf((float)b->head), ws->scores,
+                              ws->d_scores);
+    train_gemm(b->rows, b->head, columns, rows_of(ws->d_scores, columns),
+               rows_of(kept->k + b->k_at, b->k_row), ws->d_q + b->q_at, b->q_row, 0);
+    train_gemm(columns, b->head, b->rows, turned(ws->d_scores, columns),
+               rows_of(kept->q + b->q_at, b->q_row), ws->d_k + b->k_at, b->k_row, 1);
 }
 
 static void forward(const struct train_net *net, const float *p, const struct train_batch *batch,
@@ -315,7 +331,7 @@ static void forward(const struct train_net *net, const float *p, const struct tr
         linear(n, w, kv, a->h1, p + at(net, l, WV), a->v, 0);
         train_rope(n, s->heads, head, batch->position, net->rope, 1, a->q);
         train_rope(n, s->kv_heads, head, batch->position, net->rope, 1, a->k);
-        attention(s, batch, a, ws->scores);
+        each_block(s, batch, a, ws, attend);
         memcpy(a->x2, a->x, n * w * sizeof(float));
         linear(n, w, w, a->attended, p + at(net, l, WO), a->x2, 1);
 
@@ -353,7 +369,7 @@ static void backward(const struct train_net *net, const float *p, const struct t
                     g + at(net, l, WO));
         memset(ws->d_k, 0, n * kv * sizeof(float));
         memset(ws->d_v, 0, n * kv * sizeof(float));
-        attention_back(s, batch, a, ws);
+        each_block(s, batch, a, ws, attend_back);
         train_rope(n, s->heads, head, batch->position, net->rope, -1, ws->d_q);
         train_rope(n, s->kv_heads, head, batch->position, net->rope, -1, ws->d_k);
         linear_back(n, w, w, a->h1, p + at(net, l, WQ), ws->d_q, ws->d_h, 0, g + at(net, l, WQ));

@@ -3,6 +3,8 @@
 /*
  * Holds the gradient of a tiny network against finite differences, and one batch against its parts.
  */
+// Links: tensor/train/net.c tensor/train/ops.c tensor/train/gemm.c tensor/train/gemm_portable.c
+// Links: tensor/train/gemm_avx2.c tensor/train/gemm_avx512.c
 #include "tensor/train/net.h"
 
 #include "tensor/train/random.h"
@@ -15,7 +17,7 @@
 
 #include <cmocka.h>
 
-enum { TOKENS = 23 };
+enum { TOKENS = 80 };
 
 struct fixture {
     struct train_net net;
@@ -34,7 +36,7 @@ static void prepare(struct fixture *f, uint32_t tied)
                                       .heads = 4,
                                       .kv_heads = 2,
                                       .ff = 24,
-                                      .context = 12,
+                                      .context = 70,
                                       .tied = tied,
                                       .rope_base = 10000.0f,
                                       .epsilon = 1e-5f};
@@ -128,8 +130,9 @@ static void sequences_of_a_batch_do_not_see_each_other(void **state)
     together = loss(&f);
     for (uint32_t s = 0; s < 3; s++) {
         uint32_t starts[2] = {0, f.starts[s + 1] - f.starts[s]};
-        const struct train_batch one = {starts[1], 1, f.token + f.starts[s],
-                                        f.target + f.starts[s], f.position + f.starts[s], starts};
+        const struct train_batch one = {
+            starts[1], 1, f.token + f.starts[s], f.target + f.starts[s], f.position + f.starts[s],
+            starts};
 
         apart += train_net_run(&f.net, f.parameters, &one, 1, NULL, NULL, f.workspace).loss;
     }
@@ -154,8 +157,8 @@ static void later_tokens_do_not_change_earlier_rows(void **state)
 
 static void impossible_shapes_are_refused(void **state)
 {
-    const struct train_shape shape = {.vocab = 8, .width = 30, .layers = 1, .heads = 4,
-                                      .kv_heads = 2, .ff = 8, .context = 4};
+    const struct train_shape shape = {
+        .vocab = 8, .width = 30, .layers = 1, .heads = 4, .kv_heads = 2, .ff = 8, .context = 4};
     struct train_net net;
 
     (void)state;

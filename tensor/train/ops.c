@@ -41,6 +41,38 @@ static inline __attribute__((always_inline)) float dot(size_t count, const float
     return add_parts(parts);
 }
 
+static inline __attribute__((always_inline)) float total(size_t count, const float *x)
+{
+    float parts[PARTS] = {0};
+    size_t i = 0;
+
+    for (; i + PARTS <= count; i += PARTS) {
+        for (size_t j = 0; j < PARTS; j++)
+            parts[j] += x[i + j];
+    }
+    for (size_t j = 0; i < count; i++, j++)
+        parts[j] += x[i];
+    return add_parts(parts);
+}
+
+static inline __attribute__((always_inline)) float maximum(size_t count, const float *x)
+{
+    float parts[PARTS], largest = x[0];
+    size_t i = 0;
+
+    for (size_t j = 0; j < PARTS; j++)
+        parts[j] = x[0];
+    for (; i + PARTS <= count; i += PARTS) {
+        for (size_t j = 0; j < PARTS; j++)
+            parts[j] = x[i + j] > parts[j] ? x[i + j] : parts[j];
+    }
+    for (; i < count; i++)
+        largest = x[i] > largest ? x[i] : largest;
+    for (size_t j = 0; j < PARTS; j++)
+        largest = parts[j] > largest ? parts[j] : largest;
+    return largest;
+}
+
 /* e^x within two units in the last place; below -87 it is 0 to within the smallest normal. */
 static inline __attribute__((always_inline)) float quick_exp(float x)
 {
@@ -51,8 +83,10 @@ static inline __attribute__((always_inline)) float quick_exp(float x)
 
     whole -= 12582912.0f;
     rest = clipped - whole * 0.693145752f - whole * 1.42860677e-6f;
-    power = 1.0f + rest * (1.0f + rest * (0.5f + rest * (0.166666657f + rest * (0.0416657962f +
-            rest * (0.00833345205f + rest * 0.00139346858f)))));
+    power = 1.0f + rest * (1.0f + rest * (0.5f + rest * (0.166666657f +
+                                                         rest * (0.0416657962f +
+                                                                 rest * (0.00833345205f +
+                                                                         rest * 0.00139346858f)))));
     bits = ((int32_t)whole + 127) << 23;
     memcpy(&rest, &bits, sizeof rest);
     return power * rest;
@@ -128,33 +162,34 @@ MANY_LEVELS void train_swiglu_back(size_t count, const float *gate, const float 
     }
 }
 
-MANY_LEVELS void train_softmax_causal(size_t size, float scale, float *scores)
+MANY_LEVELS void train_softmax_causal(size_t rows, size_t first, float scale, float *scores)
 {
-    for (size_t i = 0; i < size; i++, scores += size) {
-        float largest = scores[0], sum = 0;
+    const size_t width = first + rows;
 
-        for (size_t j = 1; j <= i; j++)
-            largest = scores[j] > largest ? scores[j] : largest;
-        for (size_t j = 0; j <= i; j++)
+    for (size_t count = first + 1; count <= width; count++, scores += width) {
+        const float largest = maximum(count, scores);
+        float sum;
+
+        for (size_t j = 0; j < count; j++)
             scores[j] = quick_exp((scores[j] - largest) * scale);
-        for (size_t j = 0; j <= i; j++)
-            sum += scores[j];
-        sum = 1.0f / sum;
-        for (size_t j = 0; j <= i; j++)
+        sum = 1.0f / total(count, scores);
+        for (size_t j = 0; j < count; j++)
             scores[j] *= sum;
-        memset(scores + i + 1, 0, (size - i - 1) * sizeof *scores);
+        memset(scores + count, 0, (width - count) * sizeof *scores);
     }
 }
 
-MANY_LEVELS void train_softmax_causal_back(size_t size, float scale, const float *probabilities,
-                                           float *d)
+MANY_LEVELS void train_softmax_causal_back(size_t rows, size_t first, float scale,
+                                           const float *probabilities, float *d)
 {
-    for (size_t i = 0; i < size; i++, probabilities += size, d += size) {
-        const float along = dot(i + 1, probabilities, d);
+    const size_t width = first + rows;
 
-        for (size_t j = 0; j <= i; j++)
+    for (size_t count = first + 1; count <= width; count++, probabilities += width, d += width) {
+        const float along = dot(count, probabilities, d);
+
+        for (size_t j = 0; j < count; j++)
             d[j] = probabilities[j] * (d[j] - along) * scale;
-        memset(d + i + 1, 0, (size - i - 1) * sizeof *d);
+        memset(d + count, 0, (width - count) * sizeof *d);
     }
 }
 
@@ -162,8 +197,8 @@ MANY_LEVELS float train_cross_entropy(size_t width, uint32_t target, float scale
                                       uint32_t *best)
 {
     const float wanted = logits[target];
-    float parts[PARTS] = {0}, sum, largest;
-    size_t top = 0, j = 0;
+    float sum, largest;
+    size_t top = 0;
 
     for (size_t i = 1; i < width; i++) {
         if (logits[i] > logits[top])
@@ -172,13 +207,7 @@ MANY_LEVELS float train_cross_entropy(size_t width, uint32_t target, float scale
     largest = logits[top];
     for (size_t i = 0; i < width; i++)
         logits[i] = quick_exp(logits[i] - largest);
-    for (; j + PARTS <= width; j += PARTS) {
-        for (size_t p = 0; p < PARTS; p++)
-            parts[p] += logits[j + p];
-    }
-    for (size_t p = 0; j < width; j++, p++)
-        parts[p] += logits[j];
-    sum = add_parts(parts);
+    sum = total(width, logits);
     for (size_t i = 0; i < width; i++)
         logits[i] *= scale / sum;
     logits[target] -= scale;
@@ -211,8 +240,8 @@ MANY_LEVELS void train_adamw(size_t count, const struct train_adam *adam, const 
 
         m[i] = a.beta1 * m[i] + (1.0f - a.beta1) * g;
         v[i] = a.beta2 * v[i] + (1.0f - a.beta2) * g * g;
-        parameters[i] -= a.rate * (m[i] / a.correction1 /
-                                       (sqrtf(v[i] / a.correction2) + a.epsilon) +
-                                   a.decay * parameters[i]);
+        parameters[i] -=
+            a.rate * (m[i] / a.correction1 / (sqrtf(v[i] / a.correction2) + a.epsilon) +
+                      a.decay * parameters[i]);
     }
 }

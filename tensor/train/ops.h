@@ -33,11 +33,15 @@ void train_swiglu(size_t count, const float *gate, const float *up, float *out);
 void train_swiglu_back(size_t count, const float *gate, const float *up, const float *d_out,
                        float *d_gate, float *d_up);
 
-/* Causal softmax of `size` by `size` scores in place: row i sees columns 0..i, the rest becomes 0. */
-void train_softmax_causal(size_t size, float scale, float *scores);
+/*
+ * Causal softmax in place of the scores of `rows` tokens that follow `first` others, first + rows
+ * columns a row: row i sees columns 0 .. first + i, the rest becomes 0.
+ */
+void train_softmax_causal(size_t rows, size_t first, float scale, float *scores);
 
-/* From probabilities and their gradient (overwritten) to the gradient of the scores. */
-void train_softmax_causal_back(size_t size, float scale, const float *probabilities, float *d);
+/* From such probabilities and their gradient (overwritten) to the gradient of the scores. */
+void train_softmax_causal_back(size_t rows, size_t first, float scale, const float *probabilities,
+                               float *d);
 
 /*
  * Loss of one row of logits, -log softmax(logits)[target]; the logits become their gradient times

@@ -39,9 +39,9 @@ static void show(const struct train_progress *progress, const struct train_run *
         bar[i] = (uint64_t)i * steps < (uint64_t)run->step * CELLS ? '#' : '.';
     bar[CELLS] = 0;
     printf("%s%s%sstep %u/%u  loss %.4f  rate %.5f  norm %.2f  %.1fk tokens/s  %u:%02u:%02u left%s",
-           progress->terminal ? "\r[" : "", progress->terminal ? bar : "", progress->terminal ? "] " : "", run->step, steps,
-           progress->loss, (double)report->rate, report->norm,
-           (double)progress->tokens / spent / 1000, (unsigned)left / 3600,
+           progress->terminal ? "\r[" : "", progress->terminal ? bar : "",
+           progress->terminal ? "] " : "", run->step, steps, progress->loss, (double)report->rate,
+           report->norm, (double)progress->tokens / spent / 1000, (unsigned)left / 3600,
            (unsigned)left / 60 % 60, (unsigned)left % 60, progress->terminal ? "   " : "\n");
     fflush(stdout);
 }

@@ -10,10 +10,10 @@
 
 struct train_progress {
     bool terminal;
-    double started, shown;        /* seconds */
-    uint32_t first_step;          /* done before this process began */
-    double loss;                  /* smoothed */
-    uint64_t tokens;              /* since `started` */
+    double started, shown; /* seconds */
+    uint32_t first_step;   /* done before this process began */
+    double loss;           /* smoothed */
+    uint64_t tokens;       /* since `started` */
 };
 
 void train_progress_begin(struct train_progress *progress, uint32_t steps_done);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SPDX-FileCopyrightText: The Tessera authors */
 /*
- * One training run: the network, its optimiser state, and steps over the data by all threads. A step
- * is cut into shards of fixed size whose gradients are added in order, so that the result depends
- * on the seed and the ISA level, but not on the number of threads.
+ * One training run: the network, its optimiser state, and steps over the data by all threads. A
+ * step is cut into shards of fixed size whose gradients are added in order, so that the result
+ * depends on the seed and the ISA level, but not on the number of threads.
  */
 #ifndef TRAIN_TRAINER_H
 #define TRAIN_TRAINER_H
@@ -14,7 +14,7 @@
 
 struct train_options {
     struct train_shape shape;
-    uint64_t seed;
+    uint32_t seed;
     uint32_t steps, warmup;
     uint32_t shards, shard_tokens; /* tokens in a step: their product */
     float rate, decay, clip;

@@ -66,8 +66,8 @@ static size_t split(const struct train_vocab *vocab, const char *word, size_t le
         size_t where = parts;
 
         for (size_t i = 0; i + 1 < parts; i++) {
-            const struct train_string_entry *entry = train_string_map_find(
-                &vocab->pieces, word + starts[i], starts[i + 2] - starts[i]);
+            const struct train_string_entry *entry =
+                train_string_map_find(&vocab->pieces, word + starts[i], starts[i + 2] - starts[i]);
 
             if (entry && vocab->score[entry->value] > best) {
                 best = vocab->score[entry->value];

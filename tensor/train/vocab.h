@@ -2,7 +2,8 @@
 /* SPDX-FileCopyrightText: The Tessera authors */
 /*
  * The vocabulary that a model is trained with: of the SentencePiece kind that GGUF calls "llama",
- * learnt from the corpus. No piece crosses a word boundary and none holds a digit and anything else.
+ * learnt from the corpus. No piece crosses a word boundary and none holds a digit and anything
+ * else.
  */
 #ifndef TRAIN_VOCAB_H
 #define TRAIN_VOCAB_H

@@ -138,13 +138,14 @@ static int merge_one(struct train_vocab *vocab, struct word *words, size_t count
             pairs[words[w].pieces[i] * limit + words[w].pieces[i + 1]] += words[w].frequency;
     }
     for (size_t i = 0; i < limit * limit; i++) {
-        if (pairs[i] > pairs[best] && may_merge(vocab, (uint32_t)(i / limit), (uint32_t)(i % limit)))
+        if (pairs[i] > pairs[best] &&
+            may_merge(vocab, (uint32_t)(i / limit), (uint32_t)(i % limit)))
             best = i;
     }
     if (pairs[best] < 2)
         return 0;
-    length = snprintf(text, sizeof text, "%s%s", vocab->text[best / limit],
-                      vocab->text[best % limit]);
+    length =
+        snprintf(text, sizeof text, "%s%s", vocab->text[best / limit], vocab->text[best % limit]);
     if (put_token(vocab, text, (size_t)length, 0, TRAIN_NORMAL))
         return -ENOMEM;
     for (size_t w = 0; w < count; w++) {

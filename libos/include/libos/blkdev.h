@@ -19,7 +19,8 @@ struct blkdev {
 };
 size_t blkdev_count(void);
 struct blkdev *blkdev_at(size_t i);
-// Whole blocks; `data` any memory of ours. Blocks the strand. 0, -EIO, -EINVAL (out of range), -EROFS, -ETIMEDOUT.
+// Whole blocks; `data` any memory of ours. Blocks the strand. 0, -EIO, -EINVAL (out of range),
+// -EROFS, -ETIMEDOUT.
 int blkdev_read(struct blkdev *d, uint64_t offset, void *data, size_t bytes);
 int blkdev_write(struct blkdev *d, uint64_t offset, const void *data, size_t bytes);
 int blkdev_flush(struct blkdev *d);

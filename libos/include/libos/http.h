@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Tessera authors
 //
-// HTTP/1.1 server (llhttp parses). Transport-neutral: in the guest it sits on lwIP, in host tests and
-// in the native server on sockets. Everything here runs on one strand/thread, the server's.
+// HTTP/1.1 server (llhttp parses). Transport-neutral: in the guest it sits on lwIP, in host tests
+// and in the native server on sockets. Everything here runs on one strand/thread, the server's.
 // Limits and time-outs hold for every connection (struct http_limits).
 #ifndef LIBOS_HTTP_H
 #define LIBOS_HTTP_H
@@ -15,15 +15,16 @@ struct http_server;
 struct http_request;
 
 struct http_limits {
-    size_t connections;    // default 256; one more gets 503 and is closed
-    size_t header_bytes;   // default 16 KB → 431
-    size_t body_bytes;     // default 4 MB → 413
-    size_t memory_bytes;   // headers, bodies and unsent answers of all connections, default 8 MB → 503
-    uint32_t header_ms;    // time for a whole request header, default 10 s → 408
-    uint32_t body_ms;      // between body bytes, default 20 s; after that at least 512 B/s → 408
-    uint32_t idle_ms;      // keep-alive, default 60 s → closed
-    uint32_t send_ms;      // client takes less than 1 KB of what waits in so long, default 30 s → closed
-    size_t send_bytes;     // unsent bytes a stream may hold, default 256 KB → http_write says -EAGAIN
+    size_t connections;  // default 256; one more gets 503 and is closed
+    size_t header_bytes; // default 16 KB → 431
+    size_t body_bytes;   // default 4 MB → 413
+    size_t
+        memory_bytes; // headers, bodies and unsent answers of all connections, default 8 MB → 503
+    uint32_t header_ms; // time for a whole request header, default 10 s → 408
+    uint32_t body_ms;   // between body bytes, default 20 s; after that at least 512 B/s → 408
+    uint32_t idle_ms;   // keep-alive, default 60 s → closed
+    uint32_t send_ms; // client takes less than 1 KB of what waits in so long, default 30 s → closed
+    size_t send_bytes; // unsent bytes a stream may hold, default 256 KB → http_write says -EAGAIN
 };
 
 typedef void (*http_handler)(struct http_request *r, void *ctx);
@@ -39,22 +40,25 @@ int http_route(struct http_server *s, const char *method, const char *path, unsi
 void http_set_key(struct http_server *s, const char *key);
 
 const char *http_method(const struct http_request *r);
-const char *http_path(const struct http_request *r);   // without query
-const char *http_query(const struct http_request *r);  // after '?', "" if none
+const char *http_path(const struct http_request *r);                     // without query
+const char *http_query(const struct http_request *r);                    // after '?', "" if none
 const char *http_header(const struct http_request *r, const char *name); // NULL if absent
 const char *http_body(const struct http_request *r, size_t *bytes);      // NUL-terminated too
 
 // A handler answers at once or later (from the server's strand), exactly once.
-void http_reply(struct http_request *r, int status, const char *type, const void *body, size_t bytes);
+void http_reply(struct http_request *r, int status, const char *type, const void *body,
+                size_t bytes);
 void http_reply_json(struct http_request *r, int status, const char *json);
 // {"error":{"code":status,"message":…,"type":type}} with printf-like message.
 void http_reply_error(struct http_request *r, int status, const char *type, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
-// Adds a line to the answer's header; before http_reply or http_begin. -EINVAL: not a header, or too long.
+// Adds a line to the answer's header; before http_reply or http_begin. -EINVAL: not a header, or
+// too long.
 int http_add_header(struct http_request *r, const char *name, const char *value);
 // Streaming: begin, write…, end. Chunked on HTTP/1.1, close-delimited on 1.0.
 void http_begin(struct http_request *r, int status, const char *type);
-int http_write(struct http_request *r, const void *data, size_t bytes); // 0, -EAGAIN, -EPIPE (client gone)
+int http_write(struct http_request *r, const void *data,
+               size_t bytes); // 0, -EAGAIN, -EPIPE (client gone)
 void http_end(struct http_request *r);
 // Called once if the client goes away before the answer is complete; after it returns r is invalid
 // and must not be used again.
@@ -68,7 +72,8 @@ struct http_stats {
 };
 void http_get_stats(const struct http_server *s, struct http_stats *out);
 
-// In the guest: listens on `port` on all addresses (v4 and v6). limits NULL: defaults. On net's strand.
+// In the guest: listens on `port` on all addresses (v4 and v6). limits NULL: defaults. On net's
+// strand.
 int http_listen(uint16_t port, const struct http_limits *limits, struct http_server **out);
 // Graceful: stops accepting, answers what runs (new requests on kept connections get 503 with
 // Connection: close), then calls done. Bounded by timeout_ms.

@@ -3,8 +3,9 @@
 //
 // Strands: cooperative threads pinned to a core. A core runs its strands by priority, round robin
 // within one; interrupts only mark work. Long tensor work is cut into tiles; between tiles the
-// worker calls sched_relax(), which runs whatever more urgent is ready on this core (DESIGN decision 8).
-// A strand is a musl thread (pthread_create makes a strand), so TLS and errno work in it.
+// worker calls sched_relax(), which runs whatever more urgent is ready on this core (DESIGN
+// decision 8). A strand is a musl thread (pthread_create makes a strand), so TLS and errno work in
+// it.
 #ifndef LIBOS_SCHED_H
 #define LIBOS_SCHED_H
 
@@ -26,8 +27,9 @@ enum strand_priority { // high to low
 struct strand;
 
 // Creates a strand with its own guarded stack. name is copied (15 bytes). 0, -ENOMEM, -EINVAL.
-int strand_create(const char *name, void (*run)(void *arg), void *arg, enum strand_priority priority,
-                  uint32_t cpu, size_t stack_bytes, struct strand **out);
+int strand_create(const char *name, void (*run)(void *arg), void *arg,
+                  enum strand_priority priority, uint32_t cpu, size_t stack_bytes,
+                  struct strand **out);
 struct strand *strand_self(void);
 void strand_set_name(const char *name);
 void strand_set_priority(enum strand_priority priority);
@@ -36,22 +38,30 @@ void strand_doing(const char *what);
 // Gives the core to any other ready strand of the same or higher priority.
 void strand_yield(void);
 void strand_sleep_ns(uint64_t ns);
-// Between tiles: if a strand of higher priority than the caller is ready on this core, runs it. Cheap when not.
+// Between tiles: if a strand of higher priority than the caller is ready on this core, runs it.
+// Cheap when not.
 void sched_relax(void);
 
 // A wake-up flag: set from anywhere (irq-safe), waited for by any number of strands.
-// Level semantics: a set before the wait is not lost; wake_wait consumes it.
+// Level semantics: a set before the wait is not lost; wake_wait consumes it. One set lets one
+// waiter go, the one that has waited longest. The memory must outlive wake_set's return.
 struct wake {
-    uint32_t set;     // atomic
-    uint32_t lock;    // spin, irq-safe
-    void *waiters;    // under lock
+    uint32_t set;  // atomic
+    uint32_t lock; // spin, irq-safe
+    void *waiters; // under lock
 };
-#define WAKE_INIT {0, 0, 0}
+#define WAKE_INIT                                                                                  \
+    {                                                                                              \
+        0, 0, 0                                                                                    \
+    }
 void wake_set(struct wake *w); // irq-safe
-// Waits until set or until `deadline_ns` (pf_now_ns scale, 0 = none). True if set, false on time-out.
+// Waits until set or until `deadline_ns` (pf_now_ns scale, 0 = none). True if set, false on
+// time-out.
 bool wake_wait(struct wake *w, uint64_t deadline_ns);
 
-// Timers: callback runs in the timer strand of the core that armed it (may take locks, not block long).
+// Timers: callback runs in the timer strand of the core that armed it (may take locks, not block
+// long). `priv` starts zeroed. Arming an armed timer moves it. After sched_timer_cancel the
+// callback does not start any more, unless it is being started on another core at that moment.
 struct sched_timer {
     uint64_t deadline_ns;
     void (*fire)(void *arg);
@@ -74,12 +84,21 @@ size_t sched_snapshot(struct strand_info *out, size_t max);
 // Longest time a core went between two looks for urgent work, and how often it looked.
 void sched_relax_stats(uint64_t *longest_ns, uint64_t *looks);
 
-// Turns pf_main's context into the first strand, starts the idle loops on every CPU.
+// CPU time of the calling strand so far.
+uint64_t sched_strand_ns(void);
+// CPU time of all strands that exist.
+uint64_t sched_busy_ns(void);
+
+// Called by pf_main: the boot CPU's scheduler, then the other CPUs (at most `limit` in all, 0 =
+// every one).
 void sched_init(void);
-uint32_t sched_cpu_count(void);
-// Gang: runs fn(ctx, i, worker) for i in [0, count) on up to `width` cores (the caller's among them), returns when
-// all are done. Used by the tensor runtime's pool (tensor/pool.h). Spins briefly, then sleeps.
-// Work is split statically by core index, so results never depend on timing.
-void sched_gang(void (*fn)(void *ctx, size_t i, unsigned worker), void *ctx, size_t count, unsigned width);
+void sched_start_cpus(uint32_t limit);
+uint32_t sched_cpu_count(void); // CPUs that run strands: 0 … count - 1
+// Gang: runs fn(ctx, i, worker) for i in [0, count) on up to `width` cores (the caller's among
+// them), returns when all are done. Used by the tensor runtime's pool (tensor/pool.h). Spins
+// briefly, then sleeps. Work is split statically by core index, so results never depend on timing.
+// While another gang is under way, or on a single CPU, the caller does all of it itself.
+void sched_gang(void (*fn)(void *ctx, size_t i, unsigned worker), void *ctx, size_t count,
+                unsigned width);
 
 #endif

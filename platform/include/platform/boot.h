@@ -6,6 +6,7 @@
 #ifndef PLATFORM_BOOT_H
 #define PLATFORM_BOOT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -58,6 +59,18 @@ const struct pf_boot_info *pf_boot_info(void);
 // Value of `key=value` in the kernel command line, copied into buf (NUL-terminated).
 // Returns its length, or -ENOENT, or -ERANGE if buf is too small.
 int pf_cmdline_get(const char *key, char *buf, size_t size);
+
+// When each step of bringing the machine up was done, in order; the first begins at entry_tsc.
+struct pf_boot_stage {
+    const char *name;
+    uint64_t tsc;
+};
+const struct pf_boot_stage *pf_boot_stages(size_t *count);
+
+// For the attack tests alone: true when the command line says `protect=-NAME,...` and the image
+// defines `const bool pf_attack_image = true;` (a weak constant, false in every other image).
+// Names that the platform knows: wx, nx, null, guard.
+bool pf_protection_off(const char *name);
 
 // Implemented by the libos: called once on the boot CPU with interrupts on, paging final,
 // clocks running, ACPI and PCI enumerated, other CPUs not yet started. Never returns.

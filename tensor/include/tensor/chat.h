@@ -7,10 +7,24 @@
 
 #include "tensor/gguf.h"
 
-enum chat_format { CHAT_NONE, CHAT_CHATML, CHAT_LLAMA2, CHAT_LLAMA3, CHAT_GEMMA, CHAT_PHI3, CHAT_MISTRAL };
+enum chat_format {
+    CHAT_NONE,
+    CHAT_CHATML,
+    CHAT_LLAMA2,
+    CHAT_LLAMA3,
+    CHAT_GEMMA,
+    CHAT_PHI3,
+    CHAT_MISTRAL,        // 7B Instruct 0.1/0.2 as first published
+    CHAT_MISTRAL_V1,     // spaces around [INST]
+    CHAT_MISTRAL_V3,     // system prompt in the last user message
+    CHAT_MISTRAL_TEKKEN, // as V3, no spaces
+    CHAT_MISTRAL_V7,     // [SYSTEM_PROMPT]
+    CHAT_FORMAT_COUNT
+};
 
 struct chat_message {
-    const char *role; // "system", "user", "assistant", ("tool")
+    const char
+        *role; // "system" (or "developer"), "user", "assistant"; ChatML and Llama 3 also "tool"
     const char *content;
     size_t content_bytes;
 };
@@ -35,7 +49,8 @@ int chat_render(enum chat_format f, const struct chat_message *messages, size_t 
                 struct chat_prompt *out, char *error, size_t error_bytes);
 void chat_prompt_free(struct chat_prompt *p);
 struct tokenizer;
-// Tokenises a rendered prompt part by part (BOS as the model wants). Same return rule as tokenizer_encode.
+// Tokenises a rendered prompt part by part (BOS as the model wants). Same return rule as
+// tokenizer_encode.
 long chat_encode(const struct tokenizer *t, const struct chat_prompt *p, int32_t *ids, size_t max);
 
 #endif

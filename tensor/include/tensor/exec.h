@@ -10,6 +10,8 @@
 #include "tensor/model.h"
 #include "tensor/pool.h"
 
+// KV layout, the same for every executor: [layer][page][kv head], and in it K [32 positions][head_dim], then
+// V [32 positions][head_dim], elements of the KV type (F32 or F16) in memory order.
 #define TN_KV_PAGE_TOKENS 32u
 
 // One sequence's part of a step.
@@ -46,10 +48,14 @@ struct tn_executor;
 int tn_executor_open(const struct tn_model *m, const struct tn_executor_options *o,
                      struct tn_executor **out, char *error, size_t error_bytes);
 void tn_executor_close(struct tn_executor *x);
-// Bytes of KV one page takes (all layers, K and V), and scratch bytes for given limits: to plan memory before opening.
+// What it was opened with.
+void tn_executor_limits(const struct tn_executor *x, struct tn_executor_options *out);
+// Bytes of KV one page takes (all layers, K and V), and scratch bytes (an upper bound) for given limits: to
+// plan memory before opening. The executor takes one block of page bytes * pages + scratch.
 size_t tn_kv_page_bytes(const struct tn_model *m, uint32_t kv_type);
-size_t tn_scratch_bytes(const struct tn_model *m, uint32_t max_tokens);
-// Runs one step. 0, -EINVAL (limits), no allocation. One caller at a time.
+size_t tn_scratch_bytes(const struct tn_model *m, uint32_t max_tokens, unsigned workers);
+// Runs one step. 0, -EINVAL (limits, bad token or page, positions past the model's context), no allocation. One
+// caller at a time.
 int tn_step(struct tn_executor *x, const struct tn_step_sequence *sequences, size_t count);
 
 #endif

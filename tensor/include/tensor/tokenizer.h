@@ -10,24 +10,30 @@
 
 struct tokenizer;
 
-// Keeps pointers into the GGUF. Errors name the key; an unknown model or pre-tokenizer is -ENOTSUP and named.
+// Keeps pointers into the GGUF. Errors name the key; an unknown model or pre-tokenizer is -ENOTSUP
+// and named.
 int tokenizer_open(const struct gguf *g, struct tokenizer **out, char *error, size_t error_bytes);
 void tokenizer_close(struct tokenizer *t);
 
-enum { TOKENIZE_ADD_SPECIAL = 1,   // BOS/EOS as the model wants them
-       TOKENIZE_PARSE_SPECIAL = 2, // "<|im_start|>" in the text is the token, not its letters
+enum {
+    TOKENIZE_ADD_SPECIAL = 1,   // BOS/EOS as the model wants them
+    TOKENIZE_PARSE_SPECIAL = 2, // "<|im_start|>" in the text is the token, not its letters
 };
 // Writes at most `max` ids; returns how many the text has (may exceed max), or a negative errno.
 // Text is UTF-8; broken bytes go through byte fallback.
 long tokenizer_encode(const struct tokenizer *t, const char *text, size_t bytes, unsigned flags,
                       int32_t *ids, size_t max);
 // Bytes of one token as it appears inside text (a single id may be part of a UTF-8 character).
-// Special tokens give nothing unless `special`. Returns the length (may exceed max), -EINVAL for a bad id.
+// Special tokens give nothing unless `special`. Returns the length (may exceed max), -EINVAL for a
+// bad id.
 long tokenizer_piece(const struct tokenizer *t, int32_t id, bool special, char *out, size_t max);
 // Whole sequence, with the leading space of SPM removed. Same return rule.
 long tokenizer_decode(const struct tokenizer *t, const int32_t *ids, size_t count, bool special,
                       char *out, size_t max);
 
+// Bytes of the longest token: a text of n bytes has at least n / longest tokens (an SPM text with
+// many spaces may have fewer bytes than its marked form; the bound still holds).
+size_t tokenizer_longest(const struct tokenizer *t);
 uint32_t tokenizer_size(const struct tokenizer *t);
 int32_t tokenizer_bos(const struct tokenizer *t); // -1: none
 int32_t tokenizer_eos(const struct tokenizer *t);
@@ -42,7 +48,9 @@ struct utf8_stream {
     char pending[4];
     uint8_t count;
 };
-// Appends to out (size at least bytes + 4); returns bytes written. flush: what is pending comes out as U+FFFD.
-size_t utf8_stream_push(struct utf8_stream *s, const char *bytes, size_t count, bool flush, char *out);
+// Writes to out (room for at least 3 * (count + 4) bytes: each broken byte becomes U+FFFD) and
+// returns the bytes written. flush: what is pending comes out as U+FFFD.
+size_t utf8_stream_push(struct utf8_stream *s, const char *bytes, size_t count, bool flush,
+                        char *out);
 
 #endif

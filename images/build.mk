@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The Tessera authors
+#
+# Images: `build/images/APP.elf` (PVH), `APP.efi` (UEFI application), `APP.esp.img` (a disk that
+# UEFI firmware boots), `APP.debug` (symbols and lines for gdb and addr2line). Each is linked twice:
+# the functions of the first link become the table that crash reports of the second one read.
+#
+# IMAGE_LAYERS_<app>  what is linked besides apps/<app>, if not all of platform libos tensor
+# IMAGE_LIBS_<app>    archives, if not the default ones
+
+IMAGES := $(BUILD)/images
+IMAGE_LAYERS_boottest := platform
+IMAGE_ARCHIVES := $(foreach a,jansson pcre2-8 utf8proc fdt,/usr/lib/x86_64-linux-gnu/lib$(a).a)
+LIBGCC := $(shell $(CC) -print-libgcc-file-name)
+HOST_LIBDIR := /usr/lib
+
+IMAGE_LD := ld -pie --no-dynamic-linker -static -z text -z norelro -z max-page-size=4096 \
+	-z noexecstack --no-warn-rwx-segments --gc-sections --hash-style=gnu -Bsymbolic --build-id=none \
+	-T images/kernel.ld
+
+guest_objs = $(patsubst %,$(BUILD)/guest/%.o,$(basename $(1)))
+image_layers = $(or $(IMAGE_LAYERS_$(1)),platform libos tensor)
+has_layer = $(filter $(2),$(call image_layers,$(1)))
+image_objs = $(call guest_objs,$(platform_c) $(platform_asm) $(call app_c,$(1)) \
+	$(if $(call has_layer,$(1),libos),$(libos_c)) $(if $(call has_layer,$(1),tensor),$(tensor_c))) \
+	$(if $(call has_layer,$(1),libos),$(libos_extra_objs))
+image_libs = $(if $(call has_layer,$(1),libos),--start-group $(MUSL_LIB)/libc.a \
+	$(or $(IMAGE_LIBS_$(1)),$(IMAGE_ARCHIVES)) $(LIBGCC) --end-group,$(LIBGCC))
+
+# 1: image name  2: app  3: more objects
+define link_image
+	$(IMAGE_LD) -o $(IMAGES)/$(1).stage1 $(call image_objs,$(2)) $(3) $(call image_libs,$(2))
+	$(BUILD)/bin/symtab $(IMAGES)/$(1).stage1 $(IMAGES)/$(1).symbols
+	$(NASM) -f elf64 -DSYMBOLS='"$(IMAGES)/$(1).symbols"' images/tools/symbols.asm \
+		-o $(IMAGES)/$(1).symbols.o
+	$(IMAGE_LD) -o $(IMAGES)/$(1).full $(call image_objs,$(2)) $(3) $(IMAGES)/$(1).symbols.o \
+		$(call image_libs,$(2))
+	objcopy --only-keep-debug $(IMAGES)/$(1).full $(IMAGES)/$(1).debug
+	strip -o $(IMAGES)/$(1).elf $(IMAGES)/$(1).full
+	@rm -f $(IMAGES)/$(1).stage1 $(IMAGES)/$(1).full $(IMAGES)/$(1).symbols $(IMAGES)/$(1).symbols.o
+	@if readelf -rW $(IMAGES)/$(1).elf | grep -v R_X86_64_RELATIVE | grep -q R_X86_64_; then \
+		echo "$(1).elf: a relocation that the boot code does not know" >&2; exit 1; fi
+endef
+
+$(BUILD)/bin/symtab: images/tools/symtab.c
+	@mkdir -p $(@D)
+	$(CC) $(HOST_CFLAGS) $< -o $@
+
+# Objects are never intermediate files to be deleted.
+.SECONDARY:
+.SECONDEXPANSION:
+$(IMAGES)/%.elf: $$(call image_objs,$$*) images/kernel.ld images/tools/symbols.asm $(BUILD)/bin/symtab
+	@mkdir -p $(@D)
+	$(call link_image,$*,$*,)
+
+# ---- a model linked into the image: build/images/APP-linked.elf ------------------------------
+$(IMAGES)/%-linked.elf: $(IMAGES)/%.model.o $$(call image_objs,$$*) images/kernel.ld \
+		images/tools/symbols.asm $(BUILD)/bin/symtab
+	$(call link_image,$*-linked,$*,$<)
+$(IMAGES)/%.model.o: $(MODEL)
+	@mkdir -p $(@D)
+	ln -sf $(abspath $(MODEL)) $(IMAGES)/boot_linked
+	cd $(IMAGES) && ld -r -b binary -z noexecstack boot_linked -o $(@F)
+	objcopy --rename-section .data=.linked,alloc,load,readonly,data,contents \
+		--set-section-alignment .linked=4096 \
+		--redefine-sym _binary_boot_linked_start=boot_linked_start \
+		--redefine-sym _binary_boot_linked_end=boot_linked_end $@
+	@rm -f $(IMAGES)/boot_linked
+
+# ---- UEFI ------------------------------------------------------------------------------------
+# The application carries the PVH image as a blob and ends at the same kernel entry.
+EFI_CFLAGS := -std=gnu11 -O2 $(WARN) -Wno-conversion -fpic -ffreestanding -fno-stack-protector \
+	-fshort-wchar -mno-red-zone -mgeneral-regs-only -fno-strict-aliasing -DGNU_EFI_USE_MS_ABI -Iplatform/include -I. \
+	-isystem /usr/include/efi -isystem /usr/include/efi/x86_64
+$(BUILD)/efi/%.o: platform/uefi/%.c
+	@mkdir -p $(@D)
+	$(CC) $(EFI_CFLAGS) -MMD -MP -c $< -o $@
+.PRECIOUS: $(BUILD)/efi/%.o
+$(IMAGES)/%.efi: $(IMAGES)/%.elf $(patsubst platform/uefi/%.c,$(BUILD)/efi/%.o,$(wildcard platform/uefi/*.c))
+	cp $< $(IMAGES)/efi_kernel
+	cd $(IMAGES) && ld -r -b binary -z noexecstack efi_kernel -o $*.efi.blob.o
+	objcopy --rename-section .data=.rodata.kernel,alloc,load,readonly,data,contents \
+		--set-section-alignment .rodata.kernel=16 $(IMAGES)/$*.efi.blob.o
+	ld -nostdlib -shared -Bsymbolic -znocombreloc --no-warn-rwx-segments -z noexecstack \
+		-T $(HOST_LIBDIR)/elf_x86_64_efi.lds $(HOST_LIBDIR)/crt0-efi-x86_64.o \
+		$(filter %.o,$^) $(IMAGES)/$*.efi.blob.o -L$(HOST_LIBDIR) -lefi -lgnuefi -o $(IMAGES)/$*.efi.so
+	objcopy -j .text -j .sdata -j .data -j .rodata -j .dynamic -j .dynsym -j .rel -j .rela \
+		-j .rel.* -j .rela.* -j .reloc --target efi-app-x86_64 --subsystem=10 $(IMAGES)/$*.efi.so $@
+	@rm -f $(IMAGES)/efi_kernel $(IMAGES)/$*.efi.blob.o $(IMAGES)/$*.efi.so
+
+# A FAT disk with the application where firmware looks, and MODEL=, MANIFEST= and CMDLINE= if given.
+$(IMAGES)/%.esp.img: $(IMAGES)/%.efi
+	images/tools/esp.sh $@ $< "$(MODEL)" "$(MANIFEST)" "$(CMDLINE)"
+
+# ---- make image APP=… [FORMAT=pvh|uefi] [MODEL=… LINK=1] ---------------------------------------
+.PHONY: image
+image: $(IMAGES)/$(APP)$(if $(LINK),-linked)$(if $(filter uefi,$(FORMAT)),.esp.img,.elf)
+	@ls -l $^

@@ -1,0 +1,11 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The Tessera authors
+#
+# Per-file flags of the tensor library: each ISA level is one file, chosen at run time.
+AVX2_FLAGS := -O3 -mavx2 -mfma -mf16c
+AVX512_FLAGS := $(AVX2_FLAGS) -mavx512f -mavx512bw -mavx512vl -mavx512dq
+CFLAGS_tensor/cpu/scalar.c := -O3
+CFLAGS_tensor/cpu/weights.c := -O3
+CFLAGS_tensor/cpu/avx2.c := $(AVX2_FLAGS)
+CFLAGS_tensor/cpu/avx512.c := $(AVX512_FLAGS)
+CFLAGS_tensor/cpu/avx512vnni.c := $(AVX512_FLAGS) -mavx512vnni

@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Tessera authors
+//
+// The CPU executor of exec.h: memory taken once at opening, then steps that only compute.
+#include "tensor/cpu/executor.h"
+
+#include "tensor/model/model_private.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { MOST_TOKENS = 2048, MOST_WORKERS = 256 };
+
+static size_t kv_element(uint32_t kv_type)
+{
+    return kv_type == TN_F16 ? 2 : 4;
+}
+
+static size_t kv_head_bytes(const struct ir_graph *g, uint32_t kv_type)
+{
+    return (size_t)2 * TN_KV_PAGE_TOKENS * g->head_dim * kv_element(kv_type);
+}
+
+size_t tn_kv_page_bytes(const struct tn_model *m, uint32_t kv_type)
+{
+    return m->graph.layers * m->graph.kv_heads * kv_head_bytes(&m->graph, kv_type);
+}
+
+// Takes all buffers from the arena; with an empty arena it only measures.
+static void carve(struct tn_executor *x, struct tn_arena *a)
+{
+    const struct ir_graph *g = x->graph;
+    size_t tokens = x->options.max_tokens, width = x->options.pool->width;
+    size_t sixteens = (tokens + TN_PANEL_COLUMNS - 1) / TN_PANEL_COLUMNS;
+    size_t k = g->most_quantised_columns, padded = sixteens * TN_PANEL_COLUMNS;
+    size_t tile =
+        padded * TN_PANEL_ROWS > TILE_FLOATS_LEAST ? padded * TN_PANEL_ROWS : TILE_FLOATS_LEAST;
+    x->values = tn_arena_take(a, tokens * g->floats_per_row * sizeof(float));
+    x->turn = tn_arena_take(a, tokens * g->rope.rotated * sizeof(float));
+    x->rows = tn_arena_take(a, tokens * sizeof *x->rows);
+    x->outputs = tn_arena_take(a, tokens * sizeof *x->outputs);
+    x->logits = tn_arena_take(a, tokens * sizeof *x->logits);
+    x->columns = tn_arena_take(a, tokens * sizeof *x->columns);
+    x->quantised.values = tn_arena_take(a, tokens * k);
+    x->quantised.scales = tn_arena_take(a, tokens * (k / TN_BLOCK) * sizeof(float));
+    x->quantised.sums = tn_arena_take(a, tokens * (k / TN_BLOCK) * sizeof(int32_t));
+    x->panels = tn_arena_take(a, sixteens * sizeof *x->panels);
+    const void *panel_values = NULL;
+    const float *panel_scales = NULL;
+    const int32_t *panel_sums = NULL;
+    if (x->kernels->panel_dot && k) {
+        panel_values = tn_arena_take(a, padded * k * x->kernels->panel_value_bytes);
+        panel_scales = tn_arena_take(a, padded * (k / TN_BLOCK) * sizeof(float));
+        panel_sums = tn_arena_take(a, padded * (k / TN_BLOCK) * sizeof(int32_t));
+    }
+    if (x->panels) {
+        x->panels[0] = (struct tn_panel){panel_values, panel_scales, panel_sums};
+    }
+    x->workers = tn_arena_take(a, width * sizeof *x->workers);
+    for (size_t i = 0; i < width; i++) {
+        struct tn_worker w = {0};
+        w.tile[0] = tn_arena_take(a, tile * sizeof(float));
+        w.tile[1] = tn_arena_take(a, tile * sizeof(float));
+        w.rows.values = tn_arena_take(a, TN_PANEL_ROWS * k);
+        w.rows.scales = tn_arena_take(a, TN_PANEL_ROWS * (k / TN_BLOCK) * sizeof(float));
+        if (x->workers) {
+            x->workers[i] = w;
+        }
+    }
+}
+
+static size_t scratch_bytes(struct tn_executor *x)
+{
+    struct tn_arena measure = {0};
+    carve(x, &measure);
+    return measure.used;
+}
+
+size_t tn_scratch_bytes(const struct tn_model *m, uint32_t max_tokens, unsigned workers)
+{
+    struct tn_pool pool = {.width = workers ? workers : 1};
+    struct tn_executor x = {.graph = &m->graph,
+                            .kernels = &tn_kernels_avx2, // the one with the largest panels
+                            .options = {.max_tokens = max_tokens, .pool = &pool}};
+    return scratch_bytes(&x);
+}
+
+static int check_options(const struct tn_executor_options *o, char *error, size_t bytes)
+{
+    if (!o->pool || o->pool->width == 0 || o->pool->width > MOST_WORKERS) {
+        snprintf(error, bytes, "executor: the pool must have 1 to %d workers", MOST_WORKERS);
+    } else if (o->max_tokens == 0 || o->max_tokens > MOST_TOKENS) {
+        snprintf(error, bytes, "executor: max_tokens is %u, expected 1 to %d", o->max_tokens,
+                 MOST_TOKENS);
+    } else if (o->max_sequences == 0 || o->max_sequences > o->max_tokens) {
+        snprintf(error, bytes, "executor: max_sequences is %u, expected 1 to max_tokens (%u)",
+                 o->max_sequences, o->max_tokens);
+    } else if (o->kv_page_total == 0) {
+        snprintf(error, bytes, "executor: kv_page_total is 0");
+    } else if (o->kv_type != TN_F32 && o->kv_type != TN_F16) {
+        snprintf(error, bytes, "executor: KV type %u is not supported (F32 and F16 are)",
+                 o->kv_type);
+    } else if ((unsigned)o->isa > (unsigned)tn_isa_best()) {
+        snprintf(error, bytes, "executor: this machine cannot run %s", tn_isa_name(o->isa));
+    } else {
+        return 0;
+    }
+    return -EINVAL;
+}
+
+static void *default_alloc(size_t bytes)
+{
+    return aligned_alloc(TN_ALIGN, tn_align_up(bytes));
+}
+
+int tn_executor_open(const struct tn_model *m, const struct tn_executor_options *o,
+                     struct tn_executor **out, char *error, size_t error_bytes)
+{
+    int e = check_options(o, error, error_bytes);
+    if (e) {
+        return e;
+    }
+    struct tn_executor *x = calloc(1, sizeof *x);
+    if (!x) {
+        snprintf(error, error_bytes, "executor: no memory");
+        return -ENOMEM;
+    }
+    x->model = m;
+    x->graph = &m->graph;
+    x->options = *o;
+    x->kernels = tn_kernels_of(o->isa);
+    if (!x->options.alloc) {
+        x->options.alloc = default_alloc;
+        x->options.free = free;
+    }
+    x->kv_head_bytes = kv_head_bytes(x->graph, o->kv_type);
+    x->kv_page_bytes = x->kv_head_bytes * x->graph->kv_heads;
+    x->kv_layer_bytes = x->kv_page_bytes * o->kv_page_total;
+    size_t kv = tn_align_up(x->kv_layer_bytes * x->graph->layers), scratch = scratch_bytes(x);
+    x->memory = x->options.alloc(kv + scratch);
+    if (!x->memory) {
+        snprintf(error, error_bytes, "executor: no memory: %zu bytes of KV and %zu of scratch", kv,
+                 scratch);
+        free(x);
+        return -ENOMEM;
+    }
+    x->kv = x->memory;
+    struct tn_arena arena = {.base = x->kv + kv, .size = scratch};
+    carve(x, &arena);
+    *out = x;
+    return 0;
+}
+
+void tn_executor_close(struct tn_executor *x)
+{
+    if (x) {
+        if (x->options.free) {
+            x->options.free(x->memory);
+        }
+        free(x);
+    }
+}
+
+void tn_executor_limits(const struct tn_executor *x, struct tn_executor_options *out)
+{
+    *out = x->options;
+}
+
+// ---- a step ------------------------------------------------------------------------------------
+
+static bool sequence_is_sound(const struct tn_executor *x, const struct tn_step_sequence *s)
+{
+    uint64_t end = (uint64_t)s->position + s->token_count;
+    if (s->token_count == 0 || s->token_count > x->options.max_tokens || end > x->graph->context ||
+        s->logits_from > s->token_count || (s->logits_from < s->token_count && !s->logits) ||
+        (uint64_t)s->kv_page_count * TN_KV_PAGE_TOKENS < end) {
+        return false;
+    }
+    for (uint32_t i = 0; i < s->token_count; i++) {
+        if (s->tokens[i] < 0 || (uint32_t)s->tokens[i] >= x->graph->vocabulary) {
+            return false;
+        }
+    }
+    for (uint64_t i = 0; i * TN_KV_PAGE_TOKENS < end; i++) {
+        if (s->kv_pages[i] >= x->options.kv_page_total) {
+            return false;
+        }
+    }
+    return true;
+}
+
+// Lays the sequences' tokens out as rows. -EINVAL beyond any limit.
+static int bind(struct tn_executor *x, const struct tn_step_sequence *sequences, size_t count)
+{
+    if (count == 0 || count > x->options.max_sequences) {
+        return -EINVAL;
+    }
+    uint32_t rows = 0, outputs = 0;
+    for (uint32_t s = 0; s < count; s++) {
+        const struct tn_step_sequence *q = &sequences[s];
+        if (!sequence_is_sound(x, q) || q->token_count > x->options.max_tokens - rows) {
+            return -EINVAL;
+        }
+        for (uint32_t i = 0; i < q->token_count; i++, rows++) {
+            x->rows[rows] = (struct tn_row){s, q->position + i, q->tokens[i]};
+            if (i >= q->logits_from) {
+                x->outputs[outputs] = rows;
+                x->logits[outputs++] =
+                    q->logits + (size_t)(i - q->logits_from) * x->graph->vocabulary;
+            }
+        }
+    }
+    x->sequences = sequences;
+    x->row_count = rows;
+    x->output_count = outputs;
+    x->quantised_value = 0;
+    return 0;
+}
+
+int tn_step(struct tn_executor *x, const struct tn_step_sequence *sequences, size_t count)
+{
+    int e = bind(x, sequences, count);
+    if (e) {
+        return e;
+    }
+    tn_prepare_turns(x);
+    for (uint32_t i = 0; i < x->graph->op_count; i++) {
+        const struct ir_op *op = &x->graph->ops[i];
+        if (op->kind == IR_MATMUL || op->kind == IR_GATED || op->kind == IR_LOGITS) {
+            tn_run_product(x, op);
+        } else {
+            tn_run_rows(x, op);
+        }
+    }
+    return 0;
+}

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Tessera authors
+//
+// Fusion: a sum with a product becomes the product's residual, and silu(x G) * (x U) becomes one
+// gated operation. What is fused is never stored and read back.
+#include "tensor/ir/ir.h"
+
+static uint32_t uses(const struct ir_graph *g, ir_value v)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < g->op_count; i++) {
+        const struct ir_op *op = &g->ops[i];
+        if (op->kind != IR_REMOVED) {
+            n += (uint32_t)(op->in[0] == v) + (uint32_t)(op->in[1] == v) +
+                 (uint32_t)(op->residual == v);
+        }
+    }
+    return n;
+}
+
+// The operation that makes v; op_count if none.
+static uint32_t maker(const struct ir_graph *g, ir_value v)
+{
+    uint32_t i = 0;
+    while (i < g->op_count && (g->ops[i].kind == IR_REMOVED || g->ops[i].out != v)) {
+        i++;
+    }
+    return i;
+}
+
+static void fuse_sum(struct ir_graph *g, struct ir_op *add)
+{
+    for (int side = 0; side < 2; side++) {
+        uint32_t product = maker(g, add->in[side]), other = maker(g, add->in[1 - side]);
+        struct ir_op *m = &g->ops[product];
+        if (product < g->op_count && other < product && m->kind == IR_MATMUL && !m->residual &&
+            uses(g, m->out) == 1) {
+            m->residual = add->in[1 - side];
+            m->out = add->out;
+            add->kind = IR_REMOVED;
+            return;
+        }
+    }
+}
+
+static void fuse_gate(struct ir_graph *g, struct ir_op *silu)
+{
+    uint32_t a = maker(g, silu->in[0]), b = maker(g, silu->in[1]);
+    if (a >= g->op_count || b >= g->op_count) {
+        return;
+    }
+    struct ir_op *gate = &g->ops[a], *up = &g->ops[b];
+    if (a == b || gate->kind != IR_MATMUL || up->kind != IR_MATMUL || gate->residual ||
+        up->residual || gate->in[0] != up->in[0] || gate->matrix[0].type != up->matrix[0].type ||
+        uses(g, gate->out) != 1 || uses(g, up->out) != 1) {
+        return;
+    }
+    ir_value out = silu->out;
+    *silu = (struct ir_op){.kind = IR_GATED,
+                           .out = out,
+                           .in = {gate->in[0]},
+                           .matrix = {gate->matrix[0], up->matrix[0]},
+                           .vector = {gate->vector[0], up->vector[0]}};
+    gate->kind = IR_REMOVED;
+    up->kind = IR_REMOVED;
+}
+
+void ir_fuse(struct ir_graph *g)
+{
+    for (uint32_t i = 0; i < g->op_count; i++) {
+        if (g->ops[i].kind == IR_ADD) {
+            fuse_sum(g, &g->ops[i]);
+        } else if (g->ops[i].kind == IR_SILU_MUL) {
+            fuse_gate(g, &g->ops[i]);
+        }
+    }
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < g->op_count; i++) {
+        if (g->ops[i].kind != IR_REMOVED) {
+            g->ops[kept++] = g->ops[i];
+        }
+    }
+    g->op_count = kept;
+}

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Tessera authors
+//
+// The intermediate representation of one step of a model: values of shape [rows][columns], where
+// the number of rows is bound at each step (all tokens, or only those whose logits are wanted), and
+// whole operations over them. Built once a model: a model file calls the ir_ functions in the
+// order of its equations, ir_finish checks, fuses and plans memory; an executor only reads it.
+#ifndef TENSOR_IR_H
+#define TENSOR_IR_H
+
+#include "tensor/gguf.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef uint32_t ir_value; // 0: none
+
+enum ir_rows { IR_TOKENS, IR_OUTPUTS };
+
+enum ir_kind {
+    IR_EMBED,        // out = rows of matrix[0] by token id
+    IR_RMS_NORM,     // out = in[0] / rms(in[0]) * vector[0]
+    IR_MATMUL,       // out = in[0] matrix[0]^T + vector[0] + residual
+    IR_ADD,          // out = in[0] + in[1]
+    IR_SILU_MUL,     // out = silu(in[0]) * in[1]
+    IR_GATED,        // out = silu(in[0] matrix[0]^T + vector[0]) * (in[0] matrix[1]^T + vector[1])
+    IR_ROPE,         // out = in[0], each head turned by its position
+    IR_KV_STORE,     // K = in[0], V = in[1] of the layer, at the tokens' positions
+    IR_ATTENTION,    // out = causal attention of the queries in[0] over the layer's KV
+    IR_TAKE_OUTPUTS, // out = the rows of in[0] whose logits are wanted
+    IR_LOGITS,       // in[0] matrix[0]^T + vector[0], written to the callers' rows
+    IR_REMOVED,
+};
+
+// A weight matrix in the file: `rows` rows (outputs) of `columns` values (inputs).
+struct ir_matrix {
+    const uint8_t *data;
+    uint32_t type, rows, columns;
+    size_t row_bytes;
+};
+
+struct ir_rope {
+    bool split_halves;       // NEOX: pairs (i, i + rotated/2); otherwise neighbours (2i, 2i + 1)
+    uint32_t rotated;        // dimensions of each head that turn
+    const double *frequency; // [rotated / 2], radians a position
+};
+
+struct ir_op {
+    enum ir_kind kind;
+    ir_value out, in[2], residual;
+    struct ir_matrix matrix[2];
+    const float *vector[2]; // norm weight or biases; NULL: none
+    uint32_t layer, heads;
+    float number; // epsilon, or attention scale
+    const struct ir_rope *rope;
+};
+
+struct ir_shape {
+    enum ir_rows rows;
+    uint32_t columns;
+    // Plan: where the value stands, in floats times the step's maximum of rows.
+    uint32_t offset;
+    uint32_t first, last; // operations that make it and use it last
+};
+
+struct ir_graph {
+    const struct gguf *source;
+    struct ir_op *ops;
+    struct ir_shape *values; // [0] is unused
+    uint32_t op_count, op_space, value_count, value_space;
+    uint32_t vocabulary, embedding, layers, heads, kv_heads, head_dim, context;
+    struct ir_rope rope;
+    double *rope_frequency; // owned
+    // Plan.
+    uint32_t floats_per_row;         // of the value memory
+    uint32_t most_columns;           // of any matrix
+    uint32_t most_quantised_columns; // of any matrix with integer products, 0: none
+    // The first thing that went wrong; later calls do nothing.
+    int error;
+    char *message;
+    size_t message_bytes;
+};
+
+// Errors are collected in the graph and written to `message`.
+void ir_begin(struct ir_graph *g, const struct gguf *source, char *message, size_t bytes);
+void ir_end(struct ir_graph *g); // frees
+void ir_fail(struct ir_graph *g, int error, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+// Weights by name (printf style). Shape and type are checked; a missing one is an error, unless it
+// is optional: then data / the pointer is NULL.
+struct ir_matrix ir_matrix(struct ir_graph *g, uint32_t columns, uint32_t rows, const char *name,
+                           ...) __attribute__((format(printf, 4, 5)));
+bool ir_has(const struct ir_graph *g, const char *name, ...) __attribute__((format(printf, 2, 3)));
+const float *ir_vector(struct ir_graph *g, uint32_t length, const char *name, ...)
+    __attribute__((format(printf, 3, 4)));
+const float *ir_vector_optional(struct ir_graph *g, uint32_t length, const char *name, ...)
+    __attribute__((format(printf, 3, 4)));
+
+ir_value ir_embed(struct ir_graph *g, struct ir_matrix table);
+ir_value ir_rms_norm(struct ir_graph *g, ir_value x, const float *weight, float epsilon);
+ir_value ir_matmul(struct ir_graph *g, ir_value x, struct ir_matrix w, const float *bias);
+ir_value ir_add(struct ir_graph *g, ir_value a, ir_value b);
+ir_value ir_silu_mul(struct ir_graph *g, ir_value gate, ir_value up);
+ir_value ir_rope(struct ir_graph *g, ir_value x, uint32_t heads);
+void ir_kv_store(struct ir_graph *g, uint32_t layer, ir_value k, ir_value v);
+ir_value ir_attention(struct ir_graph *g, uint32_t layer, ir_value q, float scale);
+ir_value ir_take_outputs(struct ir_graph *g, ir_value x);
+void ir_logits(struct ir_graph *g, ir_value x, struct ir_matrix w, const float *bias);
+
+// Fuses, plans memory. Returns the error, or 0.
+int ir_finish(struct ir_graph *g);
+void ir_fuse(struct ir_graph *g);
+void ir_plan(struct ir_graph *g);
+
+#endif

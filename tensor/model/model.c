@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Tessera authors
+//
+// Opening a model: GGUF, hyperparameters, tokenizer, graph.
+#include "tensor/model/model_private.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct tn_architecture *const architectures[] = {&tn_architecture_llama};
+
+static const struct tn_architecture *find_architecture(const char *name)
+{
+    for (size_t i = 0; i < sizeof architectures / sizeof *architectures; i++) {
+        if (strcmp(architectures[i]->name, name) == 0) {
+            return architectures[i];
+        }
+    }
+    return NULL;
+}
+
+static void describe(struct tn_model *m)
+{
+    const struct tn_hparams *h = &m->hparams;
+    struct tn_model_info *i = &m->info;
+    struct gguf_string name;
+    memcpy(i->architecture, h->architecture, sizeof i->architecture);
+    if (gguf_str(m->gguf, "general.name", &name) != 0 || name.bytes == 0) {
+        name = (struct gguf_string){h->architecture, strlen(h->architecture)};
+    }
+    size_t n = name.bytes < sizeof i->name - 1 ? name.bytes : sizeof i->name - 1;
+    memcpy(i->name, name.data, n);
+    i->name[n] = 0;
+    uint64_t by_type[TN_TYPE_LIMIT] = {0};
+    for (uint64_t t = 0; t < gguf_tensor_count(m->gguf); t++) {
+        const struct gguf_tensor *w = gguf_tensor_at(m->gguf, t);
+        i->parameters += w->shape[0] * w->shape[1] * w->shape[2] * w->shape[3];
+        i->weight_bytes += w->bytes;
+        if (w->type < TN_TYPE_LIMIT) {
+            by_type[w->type] += w->bytes;
+        }
+    }
+    for (uint32_t t = 0; t < TN_TYPE_LIMIT; t++) {
+        if (by_type[t] > by_type[i->weight_type]) {
+            i->weight_type = t;
+        }
+    }
+    i->context = h->context;
+    i->embedding = h->embedding;
+    i->layers = h->layers;
+    i->heads = h->heads;
+    i->kv_heads = h->kv_heads;
+    i->head_dim = h->head_dim;
+    i->feed_forward = h->feed_forward;
+    i->vocabulary = h->vocabulary;
+    i->chat = chat_recognise(m->gguf);
+}
+
+static int build_graph(struct tn_model *m, char *error, size_t error_bytes)
+{
+    const struct tn_hparams *h = &m->hparams;
+    const struct tn_architecture *a = find_architecture(h->architecture);
+    struct ir_graph *g = &m->graph;
+    ir_begin(g, m->gguf, error, error_bytes);
+    g->vocabulary = h->vocabulary;
+    g->embedding = h->embedding;
+    g->layers = h->layers;
+    g->heads = h->heads;
+    g->kv_heads = h->kv_heads;
+    g->head_dim = h->head_dim;
+    g->context = h->context;
+    a->build(g, h);
+    return ir_finish(g);
+}
+
+static int check_architecture(const struct gguf *g, char *error, size_t error_bytes)
+{
+    struct gguf_string name;
+    char text[32] = "";
+    if (gguf_str(g, "general.architecture", &name) == 0 && name.bytes < sizeof text) {
+        memcpy(text, name.data, name.bytes);
+    }
+    if (find_architecture(text)) {
+        return 0;
+    }
+    if (text[0] == 0) {
+        snprintf(error, error_bytes, "general.architecture: key is missing or too long");
+        return -EINVAL;
+    }
+    snprintf(error, error_bytes, "general.architecture: '%s' is not supported (llama is)", text);
+    return -ENOTSUP;
+}
+
+int tn_model_open(const void *gguf, size_t bytes, struct tn_model **out, char *error,
+                  size_t error_bytes)
+{
+    struct tn_model *m = calloc(1, sizeof *m);
+    if (!m) {
+        snprintf(error, error_bytes, "no memory for the model");
+        return -ENOMEM;
+    }
+    int e = gguf_open(gguf, bytes, &m->gguf, error, error_bytes);
+    if (e) {
+        goto fail;
+    }
+    e = check_architecture(m->gguf, error, error_bytes);
+    if (!e) {
+        e = tn_hparams_read(m->gguf, &m->hparams, error, error_bytes);
+    }
+    if (!e) {
+        e = build_graph(m, error, error_bytes);
+    }
+    if (!e) {
+        e = tokenizer_open(m->gguf, &m->tokenizer, error, error_bytes);
+    }
+    if (e) {
+        goto fail;
+    }
+    if (tokenizer_size(m->tokenizer) > m->hparams.vocabulary) {
+        e = -EINVAL;
+        snprintf(error, error_bytes,
+                 "token_embd.weight: %u rows, but tokenizer.ggml.tokens has %u entries",
+                 m->hparams.vocabulary, tokenizer_size(m->tokenizer));
+        goto fail;
+    }
+    describe(m);
+    *out = m;
+    return 0;
+fail:
+    tn_model_close(m);
+    return e;
+}
+
+void tn_model_close(struct tn_model *m)
+{
+    if (!m) {
+        return;
+    }
+    ir_end(&m->graph);
+    if (m->tokenizer) {
+        tokenizer_close(m->tokenizer);
+    }
+    if (m->gguf) {
+        gguf_close(m->gguf);
+    }
+    free(m);
+}
+
+void tn_model_info(const struct tn_model *m, struct tn_model_info *out)
+{
+    *out = m->info;
+}
+
+const struct tokenizer *tn_model_tokenizer(const struct tn_model *m)
+{
+    return m->tokenizer;
+}
+
+const struct gguf *tn_model_gguf(const struct tn_model *m)
+{
+    return m->gguf;
+}

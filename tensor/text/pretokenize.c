@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Tessera authors
+//
+// The splitters of byte-level BPE, by the name in tokenizer.ggml.pre (facts of the format), as
+// PCRE2 patterns applied one after the other: each cuts the pieces the one before left; text
+// between two matches is a piece of its own.
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include "tensor/text/tokenizer_private.h"
+
+#include <errno.h>
+#include <pcre2.h>
+#include <stdlib.h>
+#include <string.h>
+
+// \s with PCRE2_UCP also knows U+180E; Unicode's White_Space does not. SPACE goes inside [].
+#define SPACE                                                                                      \
+    "\\x09-\\x0d\\x20\\x85\\xa0\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}"   \
+    "\\x{3000}"
+#define S         "[" SPACE "]"
+#define NOT_S     "[^" SPACE "]"
+#define TAIL      S "+(?!" NOT_S ")"
+#define GPT2      "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^" SPACE "\\p{L}\\p{N}]+|" TAIL
+#define SHORTENED "(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])"
+#define LLAMA3_LIKE(letters, numbers)                                                              \
+    SHORTENED "|[^\\r\\n\\p{L}\\p{N}]?[" letters "]+|" numbers "| ?[^" SPACE letters               \
+              "\\p{N}]+[\\r\\n]*|" S "*[\\r\\n]+|" TAIL "|" S "+"
+// A letter that is no lower-case (upper-case) ASCII letter.
+#define NOT_LOWER "(?:(?=\\p{L})[^a-z])"
+#define NOT_UPPER "(?:(?=\\p{L})[^A-Z])"
+#define CASED(after)                                                                               \
+    "[^\\r\\n\\p{L}\\p{N}]?" NOT_LOWER "*" NOT_UPPER "+" after "|[^\\r\\n\\p{L}\\p{N}]?" NOT_LOWER \
+    "+" NOT_UPPER "*" after "|"
+#define CASED_TAIL   "| ?[^" SPACE "\\p{L}\\p{N}]+[\\r\\n/]*|" S "*[\\r\\n]+|" TAIL "|" S "+"
+#define PUNCTUATION  "\\p{P}\\$\\+<=>\\^~\\|"
+#define MAX_PATTERNS 6
+
+struct recipe {
+    const char *names; // "|a|b|"
+    bool ignore_merges, add_bos;
+    const char *pattern[MAX_PATTERNS];
+};
+
+static const struct recipe recipes[] = {
+    {"|gpt-2|phi-2|mpt|olmo|jais|trillion|granite-docling|exaone4|gigachat|mellum|modern-bert|a.x-"
+     "4.0|",
+     false,
+     false,
+     {GPT2}},
+    {"|llama-bpe|llama3|llama-v3|falcon3|falcon-h1|pixtral|midm-2.0|lfm2|",
+     true,
+     true,
+     {LLAMA3_LIKE("\\p{L}", "\\p{N}{1,3}")}},
+    {"|dbrx|smaug-bpe|smaug|chatglm-bpe|chatglm4|glm4|",
+     false,
+     false,
+     {LLAMA3_LIKE("\\p{L}", "\\p{N}{1,3}")}},
+    {"|qwen2|deepseek-r1-qwen|stablelm2|megrez|hunyuan|grok-2|solar-open|kormo|",
+     false,
+     false,
+     {LLAMA3_LIKE("\\p{L}", "\\p{N}")}},
+    {"|qwen35|", false, false, {LLAMA3_LIKE("\\p{L}\\p{M}", "\\p{N}")}},
+    {"|starcoder|smollm|refact|command-r|codeshell|exaone|minerva-7b|",
+     false,
+     false,
+     {"\\p{N}", GPT2}},
+    {"|falcon|", false, false, {"[" PUNCTUATION "`]+", GPT2, "[0-9][0-9][0-9]"}},
+    {"|default|", false, false, {"[" PUNCTUATION "]+", GPT2, "\\p{N}+", "[0-9][0-9][0-9]"}},
+    {"|tekken|", true, true, {CASED("") "\\p{N}" CASED_TAIL}},
+    {"|gpt-4o|llama4|kanana2|", false, false, {CASED(SHORTENED "?") "\\p{N}{1,3}" CASED_TAIL}},
+    {"|deepseek-coder|",
+     false,
+     false,
+     {"[\\r\\n]", S "?\\p{L}+", S "?\\p{P}+",
+      "[\\x{4e00}-\\x{9fa5}\\x{0800}-\\x{4e00}\\x{ac00}-\\x{d7ff}]+", "\\p{N}"}},
+    {"|deepseek-v3|hunyuan-dense|joyai-llm|",
+     false,
+     false,
+     {"\\p{N}{1,3}", "[\\x{4e00}-\\x{9fa5}\\x{3040}-\\x{309f}\\x{30a0}-\\x{30ff}]+",
+      "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}"
+      "\\p{M}]+| ?[\\p{P}\\p{S}]+[\\r\\n]*|" S "*[\\r\\n]+|" TAIL "|" S "+"}},
+    {"|deepseek-llm|",
+     false,
+     false,
+     {"[\\r\\n]", S "?[\\p{Lu}\\p{Ll}\\p{Lt}]+",
+      S "?[!-/:-~\\x{ff01}-\\x{ff0f}\\x{ff1a}-\\x{ff5e}\\x{2018}-\\x{201f}\\x{3000}-\\x{3002}]+",
+      S "+$", "[\\x{4e00}-\\x{9fa5}\\x{0800}-\\x{4e00}\\x{ac00}-\\x{d7ff}]+", "\\p{N}+"}},
+};
+
+struct pretokenizer {
+    size_t count;
+    pcre2_code *pattern[MAX_PATTERNS];
+};
+
+static const struct recipe *find_recipe(struct gguf_string name)
+{
+    for (size_t i = 0; i < sizeof recipes / sizeof *recipes; i++)
+        for (const char *at = recipes[i].names; at[1]; at = strchr(at + 1, '|')) {
+            size_t n = strcspn(at + 1, "|");
+            if (n == name.bytes && !memcmp(at + 1, name.data, n))
+                return &recipes[i];
+        }
+    return NULL;
+}
+
+int pretokenizer_open(struct gguf_string name, struct pretokenizer **out, bool *ignore_merges,
+                      bool *add_bos)
+{
+    const struct recipe *r = find_recipe(name);
+    if (!r)
+        return -ENOTSUP;
+    struct pretokenizer *p = calloc(1, sizeof *p);
+    if (!p)
+        return -ENOMEM;
+    for (; p->count < MAX_PATTERNS && r->pattern[p->count]; p->count++) {
+        int code;
+        PCRE2_SIZE offset;
+        p->pattern[p->count] =
+            pcre2_compile((PCRE2_SPTR)r->pattern[p->count], PCRE2_ZERO_TERMINATED,
+                          PCRE2_UTF | PCRE2_UCP | PCRE2_MATCH_INVALID_UTF |
+                              PCRE2_NEVER_BACKSLASH_C | PCRE2_DOLLAR_ENDONLY,
+                          &code, &offset, NULL);
+        if (!p->pattern[p->count]) {
+            pretokenizer_close(p);
+            return -ENOMEM; // the patterns are ours and compile (tested), so this is memory
+        }
+    }
+    *ignore_merges = r->ignore_merges;
+    *add_bos = r->add_bos;
+    *out = p;
+    return 0;
+}
+
+void pretokenizer_close(struct pretokenizer *p)
+{
+    if (!p)
+        return;
+    for (size_t i = 0; i < MAX_PATTERNS; i++)
+        if (p->pattern[i])
+            pcre2_code_free(p->pattern[i]);
+    free(p);
+}
+
+struct run {
+    const struct pretokenizer *p;
+    pcre2_match_data *match[MAX_PATTERNS];
+    int (*word)(void *ctx, const char *text, size_t bytes);
+    void *ctx;
+};
+
+// Cuts text with pattern `level` and hands the pieces to the next. Each piece is matched as a
+// text of its own, so that look-ahead does not see past it. Depth is bounded by MAX_PATTERNS.
+static int cut(struct run *r, size_t level, const char *text, size_t bytes)
+{
+    if (!bytes)
+        return 0;
+    if (level == r->p->count)
+        return r->word(r->ctx, text, bytes);
+    pcre2_match_data *match = r->match[level];
+    size_t at = 0;
+    int rc = 0;
+    while (!rc && at < bytes) {
+        int found = pcre2_match(r->p->pattern[level], (PCRE2_SPTR)text, bytes, at, 0, match, NULL);
+        if (found == PCRE2_ERROR_NOMATCH)
+            break;
+        if (found < 0)
+            return found == PCRE2_ERROR_NOMEMORY || found == PCRE2_ERROR_HEAPLIMIT ? -ENOMEM
+                                                                                   : -E2BIG;
+        PCRE2_SIZE *span = pcre2_get_ovector_pointer(match);
+        size_t from = span[0], to = span[1];
+        if (to <= from) // an empty match would not move on
+            break;
+        rc = cut(r, level + 1, text + at, from - at);
+        if (!rc)
+            rc = cut(r, level + 1, text + from, to - from);
+        at = to;
+    }
+    return rc ? rc : cut(r, level + 1, text + at, bytes - at);
+}
+
+int pretokenizer_run(const struct pretokenizer *p, const char *text, size_t bytes,
+                     int (*word)(void *ctx, const char *text, size_t bytes), void *ctx)
+{
+    struct run r = {.p = p, .word = word, .ctx = ctx};
+    int rc = 0;
+    for (size_t i = 0; i < p->count; i++) {
+        r.match[i] = pcre2_match_data_create(1, NULL);
+        if (!r.match[i])
+            rc = -ENOMEM;
+    }
+    if (!rc)
+        rc = cut(&r, 0, text, bytes);
+    for (size_t i = 0; i < p->count; i++)
+        pcre2_match_data_free(r.match[i]);
+    return rc;
+}
