@@ -54,18 +54,19 @@ $(IMAGES)/%.elf: $$(call image_objs,$$*) images/kernel.ld images/tools/symbols.a
 	$(call link_image,$*,$*,)
 
 # ---- a model linked into the image: build/images/APP-linked.elf ------------------------------
-$(IMAGES)/%-linked.elf: $(IMAGES)/%.model.o $$(call image_objs,$$*) images/kernel.ld \
-		images/tools/symbols.asm $(BUILD)/bin/symtab
-	$(call link_image,$*-linked,$*,$<)
-$(IMAGES)/%.model.o: $(MODEL)
+# Explicit rules, since `%.elf` would match the name too; remade each time, since MODEL may change.
+$(IMAGES)/$(APP)-linked.elf: $(call image_objs,$(APP)) images/kernel.ld images/tools/symbols.asm \
+		$(BUILD)/bin/symtab FORCE
 	@mkdir -p $(@D)
+	@[ -r "$(MODEL)" ] || { echo "LINK=1 needs MODEL=file.gguf (cannot read '$(MODEL)')" >&2; exit 1; }
 	ln -sf $(abspath $(MODEL)) $(IMAGES)/boot_linked
-	cd $(IMAGES) && ld -r -b binary -z noexecstack boot_linked -o $(@F)
+	cd $(IMAGES) && ld -r -b binary -z noexecstack boot_linked -o $(APP)-model.o
 	objcopy --rename-section .data=.linked,alloc,load,readonly,data,contents \
 		--set-section-alignment .linked=4096 \
 		--redefine-sym _binary_boot_linked_start=boot_linked_start \
-		--redefine-sym _binary_boot_linked_end=boot_linked_end $@
-	@rm -f $(IMAGES)/boot_linked
+		--redefine-sym _binary_boot_linked_end=boot_linked_end $(IMAGES)/$(APP)-model.o
+	$(call link_image,$(APP)-linked,$(APP),$(IMAGES)/$(APP)-model.o)
+	@rm -f $(IMAGES)/boot_linked $(IMAGES)/$(APP)-model.o
 
 # ---- UEFI ------------------------------------------------------------------------------------
 # The application carries the PVH image as a blob and ends at the same kernel entry.
@@ -89,10 +90,11 @@ $(IMAGES)/%.efi: $(IMAGES)/%.elf $(patsubst platform/uefi/%.c,$(BUILD)/efi/%.o,$
 	@rm -f $(IMAGES)/efi_kernel $(IMAGES)/$*.efi.blob.o $(IMAGES)/$*.efi.so
 
 # A FAT disk with the application where firmware looks, and MODEL=, MANIFEST= and CMDLINE= if given.
-$(IMAGES)/%.esp.img: $(IMAGES)/%.efi
+$(IMAGES)/%.esp.img: $(IMAGES)/%.efi FORCE
 	images/tools/esp.sh $@ $< "$(MODEL)" "$(MANIFEST)" "$(CMDLINE)"
 
 # ---- make image APP=… [FORMAT=pvh|uefi] [MODEL=… LINK=1] ---------------------------------------
-.PHONY: image
+.PHONY: image FORCE
+FORCE:
 image: $(IMAGES)/$(APP)$(if $(LINK),-linked)$(if $(filter uefi,$(FORMAT)),.esp.img,.elf)
 	@ls -l $^

@@ -12,7 +12,7 @@ CFLAGS_libos/posix/syscall.c := -fno-stack-protector
 CFLAGS_libos/posix/thread.c := -fno-stack-protector
 CFLAGS_libos/posix/start.c := -fno-stack-protector
 CFLAGS_libos/core/main.c := -fno-stack-protector
-libos_asm := libos/sched/switch.asm
+libos_extra_objs += $(BUILD)/guest/libos/sched/switch.o
 
 # ---- net: lwIP, llhttp (libos/net/build.mk) ------------------------------------------------
 include libos/net/build.mk

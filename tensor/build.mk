@@ -4,8 +4,12 @@
 # Per-file flags of the tensor library: each ISA level is one file, chosen at run time.
 AVX2_FLAGS := -O3 -mavx2 -mfma -mf16c
 AVX512_FLAGS := $(AVX2_FLAGS) -mavx512f -mavx512bw -mavx512vl -mavx512dq
-CFLAGS_tensor/cpu/scalar.c := -O3
+# No vectors here: emulators pay for each lane, and this is the level that they run.
+CFLAGS_tensor/cpu/scalar.c := -O3 -fno-tree-vectorize -fno-tree-slp-vectorize
 CFLAGS_tensor/cpu/weights.c := -O3
 CFLAGS_tensor/cpu/avx2.c := $(AVX2_FLAGS)
 CFLAGS_tensor/cpu/avx512.c := $(AVX512_FLAGS)
 CFLAGS_tensor/cpu/avx512vnni.c := $(AVX512_FLAGS) -mavx512vnni
+
+# The runtime as the host links it: everything but training, with the host's own files.
+TENSOR_HOST_OBJECTS := $(patsubst %.c,$(BUILD)/host/%.o,$(tensor_c) tensor/core/pool_host.c)

@@ -2,7 +2,8 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // The platform layer alone: prints what it found, then does what `boottest=` on the command line
-// says (null, text, nx, stack, ud, panic, nested, smp, tlb), and powers off.
+// says (null, text, alias, nx, stack, ud, gp, de, panic, nested), and powers off. `protect=-wx` and
+// so on switch a protection off; `memory-functions` checks and times memcpy and its kin.
 #include "platform/acpi.h"
 #include "platform/boot.h"
 #include "platform/cpu.h"
@@ -13,6 +14,7 @@
 #include "platform/time.h"
 
 #include <stdbool.h>
+#include <string.h>
 
 const bool pf_attack_image = true;
 static uint32_t arrived;
@@ -23,12 +25,12 @@ static _Noreturn void ap_entry(uint32_t index)
 {
     (void)index;
     __atomic_add_fetch(&arrived, 1, __ATOMIC_SEQ_CST);
-    pf_irq_enable();
     for (;;) {
         if (probe != NULL) {
             __atomic_add_fetch(&ap_sum, *probe, __ATOMIC_RELAXED);
         }
-        pf_pause();
+        pf_wait_for_interrupt();
+        pf_irq_disable();
     }
 }
 
@@ -51,6 +53,72 @@ static int __attribute__((noinline)) overflow(volatile char *above)
     volatile char here[512];
     here[0] = above == NULL ? 0 : above[0];
     return overflow(here) + here[1];
+}
+
+static void fault_in_note(void)
+{
+    volatile int *p = (int *)16;
+    __asm__ volatile("" : "+r"(p));
+    *p = 1;
+}
+
+static uint32_t next_random(void)
+{
+    static uint32_t x = 12345;
+    x = x * 1664525 + 1013904223;
+    return x >> 8;
+}
+
+// The four memory functions against loops, at every alignment and overlap that chance brings.
+static void check_memory_functions(void)
+{
+    static unsigned char a[1024], b[1024];
+    for (unsigned round = 0; round < 3000; round++) {
+        size_t limit = round % 2 == 0 ? 40 : 500;
+        size_t from = next_random() % 500, to = next_random() % 500, n = next_random() % limit;
+        for (size_t i = 0; i < sizeof a; i++) {
+            a[i] = b[i] = (unsigned char)next_random();
+        }
+        for (size_t k = 0; k < n; k++) { // b by loops, a by the functions
+            size_t i = to > from ? n - 1 - k : k;
+            ((volatile unsigned char *)b)[to + i] = b[from + i];
+        }
+        if (to + n <= from || from + n <= to) {
+            PF_ASSERT(memcpy(a + to, a + from, n) == a + to);
+        } else {
+            PF_ASSERT(memmove(a + to, a + from, n) == a + to);
+        }
+        size_t start = next_random() % 500, length = next_random() % limit;
+        for (size_t k = 0; k < length; k++) {
+            ((volatile unsigned char *)b)[start + k] = (unsigned char)round;
+        }
+        PF_ASSERT(memset(a + start, (int)(round | 0x5500), length) == a + start);
+        for (size_t i = 0; i < sizeof a; i++) {
+            PF_ASSERT(a[i] == b[i]);
+        }
+        PF_ASSERT(memcmp(a, b, sizeof a) == 0);
+        size_t at = next_random() % sizeof a;
+        b[at] = (unsigned char)(a[at] + 1 + next_random() % 255);
+        PF_ASSERT((memcmp(a, b, sizeof a) < 0) == (a[at] < b[at]));
+        PF_ASSERT(memcmp(a + from, b + from, at >= from ? at - from : 0) == 0);
+    }
+    pf_printk("memory functions agree with loops\n");
+}
+
+static void time_memory_functions(void)
+{
+    static unsigned char from[1 << 16], to[1 << 16];
+    uint64_t start = pf_now_ns();
+    for (unsigned i = 0; i < 64; i++) {
+        memcpy(to, from, sizeof to);
+    }
+    uint64_t copied = pf_now_ns();
+    for (unsigned i = 0; i < 64; i++) {
+        memset(to, (int)i, sizeof to);
+    }
+    uint64_t end = pf_now_ns();
+    pf_printk("memcpy %lu MB/s, memset %lu MB/s\n", 4194304000 / (copied - start),
+              4194304000 / (end - copied));
 }
 
 static void attack(const char *what)
@@ -78,8 +146,11 @@ static void attack(const char *what)
         __asm__ volatile("" : "+r"(p));
         *p = 1;
     } else if (is(what, "de")) {
-        volatile int zero = 0;
-        pf_printk("%d\n", 1 / zero);
+        __asm__ volatile("xor %%ecx, %%ecx; xor %%edx, %%edx; mov $1, %%eax; divl %%ecx" ::
+                             : "rax", "rcx", "rdx");
+    } else if (is(what, "nested")) {
+        pf_crash_note(fault_in_note);
+        __asm__ volatile("ud2");
     } else if (is(what, "panic")) {
         pf_panic("asked for by the command line, %s %d", "number", 7);
     }
@@ -133,6 +204,10 @@ _Noreturn void pf_main(void)
     for (size_t i = 0; i < count; i++) {
         pf_printk("  %s: %lu us\n", stages[i].name,
                   (stages[i].tsc - info->entry_tsc) * 1000000 / pf_tsc_hz());
+    }
+    if (pf_cmdline_get("memory-functions", what, sizeof what) >= 0) {
+        check_memory_functions();
+        time_memory_functions();
     }
     (void)pf_cmdline_get("boottest", what, sizeof what);
     uint64_t start = pf_now_ns();

@@ -97,8 +97,8 @@ static struct function *collect(const unsigned char *elf, size_t bytes, size_t *
                 (type != STT_FUNC && type != STT_NOTYPE)) {
                 continue;
             }
-            found[(*count)++] = (struct function){
-                (uint32_t)y->st_value, ELF64_ST_BIND(y->st_info) != STB_LOCAL, name};
+            found[(*count)++] = (struct function){(uint32_t)y->st_value,
+                                                  ELF64_ST_BIND(y->st_info) != STB_LOCAL, name};
         }
         return found;
     }

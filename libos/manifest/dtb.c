@@ -82,9 +82,10 @@ static int take_node(struct manifest_builder *b, const void *fdt, int node, cons
         }
         snprintf(where, sizeof(where), "manifest, /%s%s%.64s", section, section[0] ? "/" : "",
                  name);
-        // dtc keeps the property "name" for itself, so the root spells it guest-name.
-        const char *key_name =
-            section[0] == '\0' && strcmp(name, "guest-name") == 0 ? "name" : name;
+        // A property "name" means the node's own name to dtc: ours are guest-name, model-name.
+        char own[32];
+        snprintf(own, sizeof(own), "%s-name", section[0] ? section : "guest");
+        const char *key_name = strcmp(name, own) == 0 ? "name" : name;
         const struct manifest_key *key =
             manifest_key_find(section, strlen(section), key_name, strlen(key_name));
         if (key == NULL) {

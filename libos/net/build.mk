@@ -38,3 +38,6 @@ $(foreach f,$(llhttp_sources),$(eval CFLAGS_/usr/share/llhttp/$(f) := $(LLHTTP_F
 lwip_users := net netif net_info configure port http_lwip
 $(foreach f,$(lwip_users),$(eval CFLAGS_libos/net/$(f).c := $(LWIP_INCLUDES)))
 $(patsubst %,$(BUILD)/guest/libos/net/%.o,$(lwip_users)): | $(lwip_stamp)
+
+# The image for trying the stack by hand needs no tensor runtime.
+IMAGE_LAYERS_hello := platform libos

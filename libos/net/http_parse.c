@@ -144,26 +144,26 @@ void http_parse_init(llhttp_settings_t *settings)
     settings->on_message_complete = on_message_complete;
 }
 
-// How many of `bytes` belong to the header; *end is set when its empty line is among them.
-// Negative: a byte that no header may hold. c->header_tail remembers the last three bytes across
-// calls.
-static ptrdiff_t scan_header(struct http_conn *c, const char *data, size_t bytes, bool *end)
+enum scan { SCAN_MORE, SCAN_END, SCAN_BAD };
+
+// Looks for the header's end. *n: how many of `bytes` are good header bytes: all, or up to and with
+// the empty line, or up to a byte that no header may hold. c->header_tail carries over.
+static enum scan scan_header(struct http_conn *c, const char *data, size_t bytes, size_t *n)
 {
-    for (size_t i = 0; i < bytes; i++) {
-        uint32_t byte = (unsigned char)data[i];
-        uint32_t tail = c->header_tail;
-        uint32_t last = tail & 0xff;
+    for (*n = 0; *n < bytes; ++*n) {
+        uint32_t byte = (unsigned char)data[*n];
+        uint32_t last = c->header_tail & 0xff;
         if (byte == 0 || (last == '\r' && byte != '\n') || (byte == '\n' && last != '\r'))
-            return -1;
+            return SCAN_BAD;
         if (last == '\n' && (byte == ' ' || byte == '\t'))
-            return -1; // folded line
-        c->header_tail = tail << 8 | byte;
+            return SCAN_BAD; // folded line
+        c->header_tail = c->header_tail << 8 | byte;
         if (c->header_tail == 0x0d0a0d0a) {
-            *end = true;
-            return (ptrdiff_t)i + 1;
+            ++*n;
+            return SCAN_END;
         }
     }
-    return (ptrdiff_t)bytes;
+    return SCAN_MORE;
 }
 
 static bool begin_request(struct http_conn *c)
@@ -214,14 +214,14 @@ static void body_deadline(struct http_conn *c)
 static size_t parse_header(struct http_conn *c, const char *data, size_t bytes)
 {
     size_t room = c->server->limits.header_bytes - c->header_used;
-    bool end = false;
-    ptrdiff_t n = scan_header(c, data, bytes < room ? bytes : room, &end);
-    if (n < 0) {
+    size_t n;
+    enum scan scan = scan_header(c, data, bytes < room ? bytes : room, &n);
+    bool end = scan == SCAN_END;
+    c->header_used += n;
+    if (n)
+        execute(c, data, n);
+    if (scan == SCAN_BAD)
         refuse(c, 400, "bare CR or LF, NUL or folded line in the header");
-        return bytes;
-    }
-    c->header_used += (size_t)n;
-    execute(c, data, (size_t)n);
     if (c->refuse_status)
         return bytes;
     if (c->header_done != end) {
@@ -236,7 +236,7 @@ static size_t parse_header(struct http_conn *c, const char *data, size_t bytes)
         else
             refuse(c, 431, "request header is larger than this server takes");
     }
-    return (size_t)n;
+    return n;
 }
 
 static size_t parse_body(struct http_conn *c, const char *data, size_t bytes)
@@ -292,6 +292,14 @@ static bool all_digits(const char *text)
     return true;
 }
 
+// RFC 9110, 5.6.2. llhttp lets an empty name pass.
+static bool is_token(const char *name)
+{
+    return *name &&
+           name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                             "!#$%&'*+-.^_`|~")] == 0;
+}
+
 // RFC 9112, sections 3.2, 6.1 to 6.3: whatever two readers could frame differently is refused.
 int http_check_header(struct http_conn *c)
 {
@@ -301,6 +309,8 @@ int http_check_header(struct http_conn *c)
     for (uint32_t i = 0; i < r->field_count; i++) {
         const char *name = r->head.data + r->fields[i].name;
         const char *value = r->head.data + r->fields[i].value;
+        if (!is_token(name))
+            refuse(c, 400, "a header field without a proper name");
         if (strcasecmp(name, "host") == 0) {
             hosts++;
         } else if (strcasecmp(name, "content-length") == 0) {
@@ -315,6 +325,8 @@ int http_check_header(struct http_conn *c)
             r->expect_continue = !r->version_1_0;
         }
     }
+    if (c->refuse_status)
+        return c->refuse_status;
     if (c->parser.http_major != 1 || c->parser.http_minor > 1)
         refuse(c, 505, "HTTP version is not 1.0 or 1.1");
     else if (hosts > 1 || (hosts == 0 && !r->version_1_0))

@@ -79,7 +79,7 @@ static err_t link_output(struct netif *n, struct pbuf *p)
         offload_checksum(p, &checksum);
     if (count == 1 && segments[0].data == flat) // with the sum just written
         pbuf_copy_partial(p, flat, p->tot_len, 0);
-    int error = device->send(device, segments, count, checksum.wanted ? &checksum : NULL);
+    extern void tsmark(int); tsmark(8);int error = device->send(device, segments, count, checksum.wanted ? &checksum : NULL);
     if (error == -EAGAIN)
         interface->stalled = true;
     return error == 0 ? ERR_OK : error == -EAGAIN ? ERR_MEM : ERR_IF;
@@ -87,7 +87,7 @@ static err_t link_output(struct netif *n, struct pbuf *p)
 
 static void receive(void *ctx, const struct netdev_frame *frame)
 {
-    struct netif *n = ctx;
+    struct netif *n = ctx; extern void tsmark(int); tsmark(5);
     struct net_interface *interface = n->state;
     if (frame->bytes > (size_t)n->mtu + 18) {
         interface->device->rx_dropped++;

@@ -54,7 +54,7 @@ static enum kind find(const char *path, const struct boot_file **file)
     return *file ? FILE_BYTES : CLOSED;
 }
 
-long posix_open(const char *path, int flags)
+long call_open(const char *path, int flags)
 {
     const struct boot_file *file;
     enum kind kind = find(path, &file);
@@ -80,7 +80,7 @@ long posix_open(const char *path, int flags)
     return fd;
 }
 
-long posix_close(int fd)
+long call_close(int fd)
 {
     struct open_file *f = file_at(fd);
     if (!f) {
@@ -106,7 +106,7 @@ int posix_file_bytes(int fd, const void **data, size_t *bytes)
     return 0;
 }
 
-long posix_pread(int fd, void *to, size_t bytes, uint64_t offset)
+long call_pread(int fd, void *to, size_t bytes, uint64_t offset)
 {
     struct open_file *f = file_at(fd);
     if (!f) {
@@ -121,23 +121,23 @@ long posix_pread(int fd, void *to, size_t bytes, uint64_t offset)
         memcpy(to, (const uint8_t *)f->file->data + offset, bytes);
         return (long)bytes;
     case RANDOM:
-        return posix_getrandom(to, bytes);
+        return call_getrandom(to, bytes);
     default: // the console's input belongs to the shell: end of file here
         return 0;
     }
 }
 
-long posix_read(int fd, void *to, size_t bytes)
+long call_read(int fd, void *to, size_t bytes)
 {
     struct open_file *f = file_at(fd);
-    long n = posix_pread(fd, to, bytes, f ? f->offset : 0);
+    long n = call_pread(fd, to, bytes, f ? f->offset : 0);
     if (n > 0) {
         f->offset += (uint64_t)n;
     }
     return n;
 }
 
-long posix_write(int fd, const void *from, size_t bytes)
+long call_write(int fd, const void *from, size_t bytes)
 {
     struct open_file *f = file_at(fd);
     if (!f || f->kind == FILE_BYTES) {
@@ -166,18 +166,18 @@ static long each(int fd, const struct iovec *v, int count, long (*one)(int fd, v
 }
 static long write_one(int fd, void *at, size_t n)
 {
-    return posix_write(fd, at, n);
+    return call_write(fd, at, n);
 }
-long posix_writev(int fd, const struct iovec *v, int count)
+long call_writev(int fd, const struct iovec *v, int count)
 {
     return file_at(fd) ? each(fd, v, count, write_one) : -EBADF;
 }
-long posix_readv(int fd, const struct iovec *v, int count)
+long call_readv(int fd, const struct iovec *v, int count)
 {
-    return file_at(fd) ? each(fd, v, count, posix_read) : -EBADF;
+    return file_at(fd) ? each(fd, v, count, call_read) : -EBADF;
 }
 
-long posix_lseek(int fd, int64_t offset, int whence)
+long call_lseek(int fd, int64_t offset, int whence)
 {
     struct open_file *f = file_at(fd);
     if (!f) {
@@ -211,7 +211,7 @@ static void fill(enum kind kind, const struct boot_file *file, struct stat *out)
     }
 }
 
-long posix_fstat(int fd, struct stat *out)
+long call_fstat(int fd, struct stat *out)
 {
     struct open_file *f = file_at(fd);
     if (!f) {
@@ -221,7 +221,7 @@ long posix_fstat(int fd, struct stat *out)
     return 0;
 }
 
-long posix_stat(const char *path, struct stat *out)
+long call_stat(const char *path, struct stat *out)
 {
     const struct boot_file *file;
     enum kind kind = find(path, &file);
@@ -232,7 +232,7 @@ long posix_stat(const char *path, struct stat *out)
     return 0;
 }
 
-long posix_access(const char *path, int mode)
+long call_access(const char *path, int mode)
 {
     const struct boot_file *file;
     enum kind kind = find(path, &file);
@@ -242,7 +242,7 @@ long posix_access(const char *path, int mode)
     return kind == FILE_BYTES && mode & (W_OK | X_OK) ? -EACCES : 0;
 }
 
-long posix_ioctl(int fd, unsigned long request, void *arg)
+long call_ioctl(int fd, unsigned long request, void *arg)
 {
     struct open_file *f = file_at(fd);
     if (!f) {
@@ -255,7 +255,7 @@ long posix_ioctl(int fd, unsigned long request, void *arg)
     return -ENOTTY;
 }
 
-long posix_fcntl(int fd, int command, long arg)
+long call_fcntl(int fd, int command, long arg)
 {
     (void)arg;
     struct open_file *f = file_at(fd);

@@ -151,7 +151,7 @@ void futex_wake_address(uint32_t *address, uint32_t count)
     wake(address, count, UINT32_MAX);
 }
 
-long posix_futex(uint32_t *address, int op, uint32_t value, uint64_t fourth, uint32_t *second,
+long call_futex(uint32_t *address, int op, uint32_t value, uint64_t fourth, uint32_t *second,
                  uint32_t third_value)
 {
     int command = op & ~(FUTEX_PRIVATE | FUTEX_REALTIME);

@@ -21,7 +21,7 @@
 void random_bytes(void *out, size_t bytes) __attribute__((weak));
 const struct manifest *manifest(void) __attribute__((weak));
 
-long posix_uname(struct utsname *out)
+long call_uname(struct utsname *out)
 {
     memset(out, 0, sizeof *out);
     snprintf(out->sysname, sizeof out->sysname, "Tessera");
@@ -33,7 +33,7 @@ long posix_uname(struct utsname *out)
     return 0;
 }
 
-long posix_sysinfo(struct sysinfo *out)
+long call_sysinfo(struct sysinfo *out)
 {
     struct mem_stats m;
     mem_get_stats(&m);
@@ -46,7 +46,7 @@ long posix_sysinfo(struct sysinfo *out)
     return 0;
 }
 
-long posix_prlimit(int pid, int resource, const struct rlimit *set, struct rlimit *get)
+long call_prlimit(int pid, int resource, const struct rlimit *set, struct rlimit *get)
 {
     if (pid != 0 && pid != 1) {
         return -ESRCH;
@@ -64,7 +64,7 @@ long posix_prlimit(int pid, int resource, const struct rlimit *set, struct rlimi
     return 0;
 }
 
-long posix_getrandom(void *out, size_t bytes)
+long call_getrandom(void *out, size_t bytes)
 {
     if (!random_bytes) {
         return -ENOSYS; // an image without the generator

@@ -24,7 +24,13 @@ static unsigned prot_of(int prot)
            (prot & PROT_EXEC ? PF_PROT_EXEC : 0u);
 }
 
-// Gives frames to [va, va + pages) and accounts them; on failure nothing new stays.
+static void drop(uint64_t va, size_t pages)
+{
+    size_t dropped = region_drop(va, pages);
+    mem_account(MEM_KERNEL, -(int64_t)dropped);
+}
+
+// Gives frames to those pages of [va, va + pages) that have none, and accounts them.
 static long back(uint64_t va, size_t pages, unsigned prot)
 {
     size_t added;
@@ -36,10 +42,19 @@ static long back(uint64_t va, size_t pages, unsigned prot)
     return e;
 }
 
-static void drop(uint64_t va, size_t pages)
+// The same for pages none of which has a frame; on failure none has one afterwards.
+static long back_fresh(uint64_t va, size_t pages, unsigned prot)
 {
-    size_t dropped = region_drop(va, pages);
-    mem_account(MEM_KERNEL, -(int64_t)dropped);
+    size_t added;
+    if (!mem_account(MEM_KERNEL, (int64_t)pages)) {
+        return -ENOMEM;
+    }
+    int e = region_back(va, pages, prot, &added);
+    mem_account(MEM_KERNEL, -(int64_t)(pages - added));
+    if (e != 0) {
+        drop(va, added);
+    }
+    return e;
 }
 
 // A file's bytes: shared and read-only where they lie on a page boundary, else a private copy.
@@ -79,15 +94,18 @@ static long map_file(uint64_t va, size_t pages, int prot, int flags, int fd, uin
         }
         return 0;
     }
-    long r = back(va, pages, PF_PROT_READ | PF_PROT_WRITE);
+    long r = back_fresh(va, pages, PF_PROT_READ | PF_PROT_WRITE);
     if (r == 0) {
         memcpy((void *)va, from, have);
         r = prot & PROT_WRITE ? 0 : pf_protect(va, pages * MEM_PAGE, PF_PROT_READ);
+        if (r != 0) {
+            drop(va, pages);
+        }
     }
     return r;
 }
 
-long posix_mmap(uint64_t address, size_t bytes, int prot, int flags, int fd, uint64_t offset)
+long call_mmap(uint64_t address, size_t bytes, int prot, int flags, int fd, uint64_t offset)
 {
     size_t pages = pages_of(bytes);
     if (bytes == 0 || bytes > PF_VMAP_END - PF_VMAP_BASE) {
@@ -110,15 +128,14 @@ long posix_mmap(uint64_t address, size_t bytes, int prot, int flags, int fd, uin
     if (!(flags & MAP_ANONYMOUS)) {
         e = map_file(va, pages, prot, flags, fd, offset);
     } else if (prot != PROT_NONE || mem_protection_off("stack")) {
-        e = back(va, pages, prot ? prot_of(prot) : PF_PROT_READ | PF_PROT_WRITE);
+        unsigned access = prot ? prot_of(prot) : PF_PROT_READ | PF_PROT_WRITE;
+        e = back_fresh(va, pages, access);
         if (e == -ENOMEM) {
-            drop(va, pages);
             large_flush_cache();
-            e = back(va, pages, prot ? prot_of(prot) : PF_PROT_READ | PF_PROT_WRITE);
+            e = back_fresh(va, pages, access);
         }
     }
     if (e != 0) {
-        drop(va, pages);
         if (!(flags & MAP_FIXED)) {
             vspace_free(&mem_space, va, pages * MEM_PAGE);
         }
@@ -133,7 +150,7 @@ void posix_unmap(uint64_t base, uint64_t bytes)
     vspace_free(&mem_space, base, pages_of(bytes) * MEM_PAGE);
 }
 
-long posix_munmap(uint64_t address, size_t bytes)
+long call_munmap(uint64_t address, size_t bytes)
 {
     size_t pages = pages_of(bytes);
     if (bytes == 0 || address % MEM_PAGE || !vspace_taken(&mem_space, address, pages * MEM_PAGE)) {
@@ -151,7 +168,7 @@ long posix_munmap(uint64_t address, size_t bytes)
     return 0;
 }
 
-long posix_mprotect(uint64_t address, size_t bytes, int prot)
+long call_mprotect(uint64_t address, size_t bytes, int prot)
 {
     size_t pages = pages_of(bytes);
     if (bytes == 0) {
@@ -169,7 +186,7 @@ long posix_mprotect(uint64_t address, size_t bytes, int prot)
     return back(address, pages, prot_of(prot));
 }
 
-long posix_mremap(uint64_t address, size_t old_bytes, size_t bytes, int flags, uint64_t to)
+long call_mremap(uint64_t address, size_t old_bytes, size_t bytes, int flags, uint64_t to)
 {
     size_t before = pages_of(old_bytes), after = pages_of(bytes);
     (void)to;
@@ -186,7 +203,7 @@ long posix_mremap(uint64_t address, size_t old_bytes, size_t bytes, int flags, u
     if (!(flags & MREMAP_MAYMOVE)) {
         return -ENOMEM;
     }
-    long moved = posix_mmap(0, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    long moved = call_mmap(0, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (moved > 0) {
         memcpy((void *)moved, (void *)address, before * MEM_PAGE);
         posix_unmap(address, before * MEM_PAGE);
@@ -194,7 +211,7 @@ long posix_mremap(uint64_t address, size_t old_bytes, size_t bytes, int flags, u
     return moved;
 }
 
-long posix_madvise(uint64_t address, size_t bytes, int advice)
+long call_madvise(uint64_t address, size_t bytes, int advice)
 {
     if (address % MEM_PAGE) {
         return -EINVAL;
@@ -206,7 +223,7 @@ long posix_madvise(uint64_t address, size_t bytes, int advice)
 }
 
 // The C allocator does not use the break; whoever asks is told that it cannot move.
-long posix_brk(uint64_t to)
+long call_brk(uint64_t to)
 {
     (void)to;
     return (long)PF_VMAP_BASE;

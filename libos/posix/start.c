@@ -29,6 +29,26 @@ static void seed(uint64_t out[2])
     }
 }
 
+// libc finds the image's base as AT_PHDR minus PT_PHDR's address. The image has no such header, so
+// libc gets a copy of the table with one in front.
+#define HEADERS 16
+static Elf64_Phdr headers[HEADERS];
+static unsigned copy_headers(void)
+{
+    const Elf64_Phdr *from = (const Elf64_Phdr *)((uint64_t)&__ehdr_start + __ehdr_start.e_phoff);
+    unsigned n = 0;
+    headers[n++] = (Elf64_Phdr){.p_type = PT_PHDR,
+                                .p_flags = PF_R,
+                                .p_vaddr = (uint64_t)headers - (uint64_t)&__ehdr_start,
+                                .p_filesz = sizeof headers,
+                                .p_memsz = sizeof headers,
+                                .p_align = 8};
+    for (unsigned i = 0; i < __ehdr_start.e_phnum && n < HEADERS; i++) {
+        headers[n++] = from[i];
+    }
+    return n;
+}
+
 _Noreturn void posix_start(int (*run)(int argc, char **argv, char **envp), const char *program)
 {
     static uint64_t random[2];
@@ -43,9 +63,9 @@ _Noreturn void posix_start(int (*run)(int argc, char **argv, char **envp), const
     *w++ = (uint64_t) "TZ=UTC0";
     *w++ = 0;
     const uint64_t aux[] = {
-        AT_PHDR,   (uint64_t)&__ehdr_start + __ehdr_start.e_phoff,
+        AT_PHDR,   (uint64_t)headers,
         AT_PHENT,  __ehdr_start.e_phentsize,
-        AT_PHNUM,  __ehdr_start.e_phnum,
+        AT_PHNUM,  copy_headers(),
         AT_PAGESZ, 4096,
         AT_CLKTCK, 100,
         AT_HWCAP,  leaf[3],

@@ -40,47 +40,47 @@ long libos_syscall(long number, long a, long b, long c, long d, long e, long f)
     switch (number) {
     // memory
     case SYS_mmap:
-        return posix_mmap((uint64_t)a, (size_t)b, (int)c, (int)d, (int)e, (uint64_t)f);
+        return call_mmap((uint64_t)a, (size_t)b, (int)c, (int)d, (int)e, (uint64_t)f);
     case SYS_munmap:
-        return posix_munmap((uint64_t)a, (size_t)b);
+        return call_munmap((uint64_t)a, (size_t)b);
     case SYS_mprotect:
-        return posix_mprotect((uint64_t)a, (size_t)b, (int)c);
+        return call_mprotect((uint64_t)a, (size_t)b, (int)c);
     case SYS_mremap:
-        return posix_mremap((uint64_t)a, (size_t)b, (size_t)c, (int)d, (uint64_t)e);
+        return call_mremap((uint64_t)a, (size_t)b, (size_t)c, (int)d, (uint64_t)e);
     case SYS_madvise:
-        return posix_madvise((uint64_t)a, (size_t)b, (int)c);
+        return call_madvise((uint64_t)a, (size_t)b, (int)c);
     case SYS_brk:
-        return posix_brk((uint64_t)a);
+        return call_brk((uint64_t)a);
     // threads
     case SYS_arch_prctl:
-        return posix_arch_prctl((int)a, (uint64_t)b);
+        return call_arch_prctl((int)a, (uint64_t)b);
     case SYS_set_tid_address:
-        return posix_set_tid_address(P(a));
+        return call_set_tid_address(P(a));
     case SYS_clone:
-        return posix_clone((unsigned long)a, (uint64_t)b, P(c), P(d), (uint64_t)e, P(f));
+        return call_clone((unsigned long)a, (uint64_t)b, P(c), P(d), (uint64_t)e, P(f));
     case SYS_exit:
-        return posix_exit();
+        return call_exit();
     case SYS_exit_group:
         exit_group((int)a);
     case SYS_futex:
-        return posix_futex(P(a), (int)b, (uint32_t)c, (uint64_t)d, P(e), (uint32_t)f);
+        return call_futex(P(a), (int)b, (uint32_t)c, (uint64_t)d, P(e), (uint32_t)f);
     case SYS_gettid:
-        return posix_set_tid_address(NULL);
+        return call_set_tid_address(NULL);
     case SYS_getpid:
         return 1;
     case SYS_tkill:
-        return posix_tkill((int)a, (int)b);
+        return call_tkill((int)a, (int)b);
     case SYS_tgkill:
-        return posix_tkill((int)b, (int)c);
+        return call_tkill((int)b, (int)c);
     case SYS_sched_yield:
         strand_yield();
         return 0;
     case SYS_sched_getaffinity:
-        return posix_getaffinity((int)a, (size_t)b, P(c));
+        return call_getaffinity((int)a, (size_t)b, P(c));
     case SYS_sched_setaffinity:
-        return posix_setaffinity((int)a, (size_t)b, P(c));
+        return call_setaffinity((int)a, (size_t)b, P(c));
     case SYS_prctl:
-        return posix_prctl((int)a, (uint64_t)b);
+        return call_prctl((int)a, (uint64_t)b);
     // Signals do not exist; that a mask or handler is set changes nothing.
     case SYS_rt_sigaction:
     case SYS_rt_sigprocmask:
@@ -92,60 +92,60 @@ long libos_syscall(long number, long a, long b, long c, long d, long e, long f)
         return 0;
     // files
     case SYS_read:
-        return posix_read((int)a, P(b), (size_t)c);
+        return call_read((int)a, P(b), (size_t)c);
     case SYS_pread64:
-        return posix_pread((int)a, P(b), (size_t)c, (uint64_t)d);
+        return call_pread((int)a, P(b), (size_t)c, (uint64_t)d);
     case SYS_readv:
-        return posix_readv((int)a, P(b), (int)c);
+        return call_readv((int)a, P(b), (int)c);
     case SYS_write:
-        return posix_write((int)a, P(b), (size_t)c);
+        return call_write((int)a, P(b), (size_t)c);
     case SYS_writev:
-        return posix_writev((int)a, P(b), (int)c);
+        return call_writev((int)a, P(b), (int)c);
     case SYS_open:
-        return posix_open(P(a), (int)b);
+        return call_open(P(a), (int)b);
     case SYS_openat:
-        return posix_open(P(b), (int)c);
+        return call_open(P(b), (int)c);
     case SYS_close:
-        return posix_close((int)a);
+        return call_close((int)a);
     case SYS_lseek:
-        return posix_lseek((int)a, b, (int)c);
+        return call_lseek((int)a, b, (int)c);
     case SYS_fstat:
-        return posix_fstat((int)a, P(b));
+        return call_fstat((int)a, P(b));
     case SYS_stat:
     case SYS_lstat:
-        return posix_stat(P(a), P(b));
+        return call_stat(P(a), P(b));
     case SYS_newfstatat:
-        return b && *(const char *)b ? posix_stat(P(b), P(c)) : posix_fstat((int)a, P(c));
+        return b && *(const char *)b ? call_stat(P(b), P(c)) : call_fstat((int)a, P(c));
     case SYS_access:
-        return posix_access(P(a), (int)b);
+        return call_access(P(a), (int)b);
     case SYS_faccessat:
-        return posix_access(P(b), (int)c);
+        return call_access(P(b), (int)c);
     case SYS_ioctl:
-        return posix_ioctl((int)a, (unsigned long)b, P(c));
+        return call_ioctl((int)a, (unsigned long)b, P(c));
     case SYS_fcntl:
-        return posix_fcntl((int)a, (int)b, c);
+        return call_fcntl((int)a, (int)b, c);
     // time
     case SYS_clock_gettime:
-        return posix_clock_gettime((int)a, P(b));
+        return call_clock_gettime((int)a, P(b));
     case SYS_clock_getres:
-        return posix_clock_getres((int)a, P(b));
+        return call_clock_getres((int)a, P(b));
     case SYS_nanosleep:
-        return posix_nanosleep(1, 0, P(a));
+        return call_nanosleep(1, 0, P(a));
     case SYS_clock_nanosleep:
-        return posix_nanosleep((int)a, (int)b, P(c));
+        return call_nanosleep((int)a, (int)b, P(c));
     case SYS_gettimeofday:
-        return posix_gettimeofday(P(a));
+        return call_gettimeofday(P(a));
     // the rest
     case SYS_getrandom:
-        return posix_getrandom(P(a), (size_t)b);
+        return call_getrandom(P(a), (size_t)b);
     case SYS_uname:
-        return posix_uname(P(a));
+        return call_uname(P(a));
     case SYS_sysinfo:
-        return posix_sysinfo(P(a));
+        return call_sysinfo(P(a));
     case SYS_prlimit64:
-        return posix_prlimit((int)a, (int)b, P(c), P(d));
+        return call_prlimit((int)a, (int)b, P(c), P(d));
     case SYS_getrlimit:
-        return posix_prlimit(0, (int)a, NULL, P(b));
+        return call_prlimit(0, (int)a, NULL, P(b));
     case SYS_getuid:
     case SYS_geteuid:
     case SYS_getgid:

@@ -24,7 +24,7 @@
 // musl's clone leaves the thread function in r9, which is the sixth argument of the call, and its
 // argument on top of the new stack (musl, src/thread/x86_64/clone.s); the child only pops and
 // calls.
-long posix_clone(unsigned long flags, uint64_t stack, int *parent_tid, uint32_t *child_tid,
+long call_clone(unsigned long flags, uint64_t stack, int *parent_tid, uint32_t *child_tid,
                  uint64_t tls, void *fn)
 {
     if ((flags & THREAD_FLAGS) != THREAD_FLAGS || !stack || !fn) {
@@ -43,7 +43,7 @@ long posix_clone(unsigned long flags, uint64_t stack, int *parent_tid, uint32_t 
     return (long)id;
 }
 
-long posix_arch_prctl(int code, uint64_t address)
+long call_arch_prctl(int code, uint64_t address)
 {
     if (code == ARCH_SET_FS) {
         strand_self()->fs = address;
@@ -57,7 +57,7 @@ long posix_arch_prctl(int code, uint64_t address)
     return -EINVAL;
 }
 
-long posix_set_tid_address(uint32_t *address)
+long call_set_tid_address(uint32_t *address)
 {
     struct strand *self = strand_self();
     if (address) {
@@ -66,12 +66,12 @@ long posix_set_tid_address(uint32_t *address)
     return (long)self->id;
 }
 
-long posix_exit(void)
+long call_exit(void)
 {
     sched_exit();
 }
 
-long posix_prctl(int option, uint64_t a)
+long call_prctl(int option, uint64_t a)
 {
     if (option == PR_SET_NAME) {
         strand_set_name((const char *)a);
@@ -80,7 +80,7 @@ long posix_prctl(int option, uint64_t a)
     return -EINVAL;
 }
 
-long posix_getaffinity(int tid, size_t bytes, uint8_t *mask)
+long call_getaffinity(int tid, size_t bytes, uint8_t *mask)
 {
     uint32_t cpus = sched_cpu_count();
     (void)tid; // every strand may be moved to every CPU
@@ -95,7 +95,7 @@ long posix_getaffinity(int tid, size_t bytes, uint8_t *mask)
 }
 
 // A strand may move itself: to the first CPU of the mask, if it is on none of them.
-long posix_setaffinity(int tid, size_t bytes, const uint8_t *mask)
+long call_setaffinity(int tid, size_t bytes, const uint8_t *mask)
 {
     struct strand *self = strand_self();
     if (tid != 0 && tid != (int)self->id) {
@@ -117,7 +117,7 @@ long posix_setaffinity(int tid, size_t bytes, const uint8_t *mask)
     return 0;
 }
 
-long posix_tkill(int tid, int signal)
+long call_tkill(int tid, int signal)
 {
     if (signal == 0) {
         return 0;

@@ -18,7 +18,7 @@ static struct timespec split(uint64_t ns)
     return (struct timespec){.tv_sec = (time_t)(ns / SECOND), .tv_nsec = (long)(ns % SECOND)};
 }
 
-long posix_clock_gettime(int clock, struct timespec *out)
+long call_clock_gettime(int clock, struct timespec *out)
 {
     switch (clock) {
     case CLOCK_REALTIME:
@@ -42,10 +42,10 @@ long posix_clock_gettime(int clock, struct timespec *out)
     }
 }
 
-long posix_clock_getres(int clock, struct timespec *out)
+long call_clock_getres(int clock, struct timespec *out)
 {
     struct timespec now;
-    long e = posix_clock_gettime(clock, &now);
+    long e = call_clock_gettime(clock, &now);
     if (e == 0 && out) {
         *out = (struct timespec){.tv_nsec = 1};
     }
@@ -73,7 +73,7 @@ int posix_deadline(const struct timespec *t, int absolute, int realtime, uint64_
     return 0;
 }
 
-long posix_nanosleep(int clock, int flags, const struct timespec *request)
+long call_nanosleep(int clock, int flags, const struct timespec *request)
 {
     uint64_t deadline;
     if (clock != CLOCK_REALTIME && clock != CLOCK_MONOTONIC && clock != CLOCK_BOOTTIME) {
@@ -90,7 +90,7 @@ long posix_nanosleep(int clock, int flags, const struct timespec *request)
     return 0;
 }
 
-long posix_gettimeofday(struct timeval *out)
+long call_gettimeofday(struct timeval *out)
 {
     uint64_t wall = pf_wall_ns();
     out->tv_sec = (time_t)(wall / SECOND);

@@ -401,9 +401,9 @@ int virtio_blk_probe(struct virtio_device *d)
     b->dev.read_only = virtio_has(d, F_RO);
     b->dev.has_flush = virtio_has(d, F_FLUSH);
     blks[blk_count++] = b;
-    log_info("blk", "%s (%s): %llu KB, blocks of %u, %s%s ring", d->name, d->location,
-             (unsigned long long)b->dev.bytes / 1024, b->dev.block_bytes,
-             b->dev.read_only ? "read-only, " : "",
-             virtio_has(d, VIRTIO_F_RING_PACKED) ? "packed" : "split");
+    log_debug("blk", "%s (%s): %llu KB, blocks of %u, %s%s ring", d->name, d->location,
+              (unsigned long long)b->dev.bytes / 1024, b->dev.block_bytes,
+              b->dev.read_only ? "read-only, " : "",
+              virtio_has(d, VIRTIO_F_RING_PACKED) ? "packed" : "split");
     return 0;
 }

@@ -521,11 +521,11 @@ int virtio_net_probe(struct virtio_device *d)
     read_link(n);
     nets[net_count++] = n;
     const uint8_t *m = n->dev.mac;
-    log_info("net", "%s (%s): %02x:%02x:%02x:%02x:%02x:%02x, mtu %u, %u pair%s, %s ring, link %s",
-             n->dev.name, d->location, m[0], m[1], m[2], m[3], m[4], m[5], n->dev.mtu,
-             n->pair_count, n->pair_count == 1 ? "" : "s",
-             virtio_has(d, VIRTIO_F_RING_PACKED) ? "packed" : "split",
-             n->dev.link_up ? "up" : "down");
+    log_debug("net", "%s (%s): %02x:%02x:%02x:%02x:%02x:%02x, mtu %u, %u pair%s, %s ring, link %s",
+              n->dev.name, d->location, m[0], m[1], m[2], m[3], m[4], m[5], n->dev.mtu,
+              n->pair_count, n->pair_count == 1 ? "" : "s",
+              virtio_has(d, VIRTIO_F_RING_PACKED) ? "packed" : "split",
+              n->dev.link_up ? "up" : "down");
     return 0;
 }
 

@@ -176,6 +176,14 @@ static void merged_buffers_become_one_frame(void **state)
     deliver(&s->queue[0], frame, 100, 0, 65535);
     assert_int_equal(n->poll(n, 4, receive, NULL), 1);
     assert_int_equal(n->rx_dropped, 3);
+    // Or more buffers announced than a frame may have, all of them there.
+    deliver(&s->queue[0], frame, 100, 0, 45);
+    for (int i = 0; i < 50; i++) {
+        deliver(&s->queue[0], frame, 100, 0, -1);
+    }
+    assert_int_equal(n->poll(n, 64, receive, NULL), 51);
+    assert_int_equal(n->rx_dropped, 4);
+    got_frames = 0;
     deliver(&s->queue[0], frame, 100, 0, -1);
     assert_int_equal(n->poll(n, 4, receive, NULL), 1);
     assert_int_equal(got_frames, 1);

@@ -47,6 +47,12 @@ int virtio_pmem_probe(struct virtio_device *d)
     }
     uint64_t start = words[0] | (uint64_t)words[1] << 32;
     uint64_t bytes = words[2] | (uint64_t)words[3] << 32;
+    if (start == 0) {
+        virtio_fail(d,
+                    "the machine gave its region no address (QEMU's microvm has no device memory: "
+                    "use -initrd or virtio-blk there)");
+        return -ENODEV;
+    }
     if (bytes == 0 || start >= PHYS_LIMIT || bytes > PHYS_LIMIT - start || (start & 4095) ||
         (bytes & 4095)) {
         virtio_fail(d, "its region is empty, out of bounds or not whole pages");
@@ -70,8 +76,8 @@ int virtio_pmem_probe(struct virtio_device *d)
         return -ENOMEM;
     }
     regions[region_count++] = (struct pmem_region){start, bytes, data};
-    log_info("pmem", "%s (%s): %llu KB at 0x%llx, read-only", d->name, d->location,
-             (unsigned long long)bytes / 1024, (unsigned long long)start);
+    log_debug("pmem", "%s (%s): %llu KB at 0x%llx, read-only", d->name, d->location,
+              (unsigned long long)bytes / 1024, (unsigned long long)start);
     return 0;
 }
 

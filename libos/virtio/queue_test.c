@@ -272,6 +272,46 @@ static void kicks_are_suppressed_when_unwanted(void **state)
     }
 }
 
+// A notification is due exactly when the device's event lies among what was added since the last
+// look, wherever on the ring that is.
+static void a_kick_answers_for_the_whole_batch(void **state)
+{
+    (void)state;
+    struct rig r;
+    EACH_KIND(&r)
+    {
+        unsigned size = kinds[k_].size;
+        if (!kinds[k_].events || size < 5) {
+            continue;
+        }
+        struct vq_segment s = segment(0x1000, 64);
+        struct sim_chain c;
+        uint32_t written;
+        int token;
+        for (unsigned i = 0; i < 3000; i++) {
+            unsigned batch = 1 + i % 4, offset = i / 4 % 5; // 4: beyond the batch
+            if (kinds[k_].packed) {
+                unsigned at = r.s.avail + offset;
+                bool wrap = r.s.avail_wrap ^ (at >= size);
+                uint16_t event = (uint16_t)(at % size | (wrap ? 0x8000u : 0)), flags = 2;
+                memcpy(r.s.device, &event, 2);
+                memcpy(r.s.device + 2, &flags, 2);
+            } else {
+                uint16_t event = (uint16_t)(r.s.avail + offset);
+                memcpy(r.s.device + 4 + 8 * size, &event, 2);
+            }
+            for (unsigned k = 0; k < batch; k++) {
+                assert_int_equal(vq_add(&r.q, &s, 0, 1, &token), 0);
+            }
+            assert_int_equal(vq_kick_needed(&r.q), offset < batch);
+            while (sim_pop(&r.s, &c)) {
+                sim_push(&r.s, &c, 1);
+                assert_ptr_equal(vq_take(&r.q, &written), &token);
+            }
+        }
+    }
+}
+
 // ---- a hostile device ----------------------------------------------------------------------
 
 static void expect_broken(struct rig *r)
@@ -444,6 +484,7 @@ int main(void)
         cmocka_unit_test(full_ring_says_so_and_recovers),
         cmocka_unit_test(interrupts_come_when_asked_for),
         cmocka_unit_test(kicks_are_suppressed_when_unwanted),
+        cmocka_unit_test(a_kick_answers_for_the_whole_batch),
         cmocka_unit_test(id_out_of_range_breaks_the_queue),
         cmocka_unit_test(id_not_in_flight_breaks_the_queue),
         cmocka_unit_test(id_used_twice_breaks_the_queue),

@@ -186,6 +186,12 @@ static void parse_dsdt(const struct acpi_reader *r, uint64_t phys, struct pf_acp
         find_bytes(r, phys, h.length, "ACPI0013", 8, &at)) {
         out->ged_phys = ACPI_QEMU_GED_PHYS;
         out->ged_gsi = ACPI_QEMU_GED_GSI;
+        // Its PCI Express host (pcie=on) is described in AML only, there is no MCFG.
+        if (out->ecam_phys == 0 && find_bytes(r, phys, h.length, "PNP0A08", 7, &at)) {
+            out->ecam_phys = ACPI_QEMU_MICROVM_ECAM;
+            out->ecam_bus_start = 0;
+            out->ecam_bus_end = 255;
+        }
     }
 }
 

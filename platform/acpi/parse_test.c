@@ -202,6 +202,14 @@ static void the_machine_without_legacy_registers_is_recognised(void **state)
     assert_int_equal(info.slp_typ_s5, 5);
     assert_int_equal(info.ged_phys, 0xfea00000);
     assert_int_equal(info.ged_gsi, 9);
+    assert_int_equal(info.ecam_phys, 0xb0000000); // MCFG wins
+    seal(MCFG, "XXXX", 60);
+    assert_int_equal(acpi_parse(&reader, RSDP, &info, &damaged), 0);
+    assert_int_equal(info.ecam_phys, 0);
+    memcpy(memory + DSDT + 80, "PNP0A08", 7);
+    seal(DSDT, "DSDT", 90);
+    assert_int_equal(acpi_parse(&reader, RSDP, &info, &damaged), 0);
+    assert_int_equal(info.ecam_phys, 0xe0000000);
 }
 
 static void a_damaged_table_is_left_out_and_counted(void **state)

@@ -132,6 +132,8 @@ _Static_assert(sizeof(struct acpi_fadt) == 276, "FADT");
 #define ACPI_QEMU_GED_PHYS  0xfea00000ull
 #define ACPI_QEMU_GED_SLEEP 0x200ull
 #define ACPI_QEMU_GED_GSI   9u
+// Where it has the ECAM of its PCI Express host (HID PNP0A08).
+#define ACPI_QEMU_MICROVM_ECAM 0xe0000000ull
 
 struct mp_floating {
     char signature[4]; // "_MP_"

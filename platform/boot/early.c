@@ -24,7 +24,7 @@ char pf_boot_stack[PF_PAGE + PF_BOOT_STACK_BYTES]
 __asm__(".globl pf_boot_stack_top\n.hidden pf_boot_stack_top\n"
         ".set pf_boot_stack_top, pf_boot_stack + 4096 + 65536");
 
-const bool pf_attack_image __attribute__((weak)) = false;
+extern const bool pf_attack_image; // attack.c, or the image
 
 bool pf_protection_off(const char *name)
 {

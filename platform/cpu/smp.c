@@ -154,16 +154,23 @@ uint32_t pf_smp_start(void (*start)(uint32_t index))
             pf_printk("smp: the interrupt controller does not take the start of CPU %u\n", i);
         }
     }
+    // An emulator on a busy host may start them one after the other: wait from the last arrival.
+    uint32_t seen = 1;
     uint64_t deadline = pf_now_ns() + START_WITHIN_NS;
-    while (pf_cpu_online() < count && pf_now_ns() < deadline) {
+    while (seen < count && pf_now_ns() < deadline) {
         pf_pause();
+        if (pf_cpu_online() != seen) {
+            seen = pf_cpu_online();
+            deadline = pf_now_ns() + START_WITHIN_NS;
+        }
     }
     for (uint32_t i = 1; i < count; i++) {
         uint32_t expected = AP_WAITED;
         if (__atomic_compare_exchange_n(&state[i], &expected, AP_GIVEN_UP, false, __ATOMIC_ACQ_REL,
                                         __ATOMIC_ACQUIRE)) {
-            pf_printk("smp: CPU %u (APIC id %u) did not start within 100 ms; left out\n", i,
-                      pf_ap_ids[i]);
+            pf_printk("smp: CPU %u (APIC id %u) did not start within 100 ms of the one before; "
+                      "left out\n",
+                      i, pf_ap_ids[i]);
         }
     }
     return pf_cpu_online();

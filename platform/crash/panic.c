@@ -7,6 +7,7 @@
 #include "platform/cpu/cpu.h"
 #include "platform/crash/crash.h"
 #include "platform/crash/format.h"
+#include "platform/paging/paging.h"
 #include "platform/power.h"
 #include "platform/priv/init.h"
 #include "platform/smp.h"
@@ -123,6 +124,11 @@ _Noreturn void pf_crash_trap(const struct pf_trap_frame *frame)
     pf_printk("\n--- CRASH on CPU %u: ", pf_cpu_index());
     pf_print_reason(frame, cr2);
     print_registers(frame, cr2);
+    if (frame->vector == 14 && frame->rip == cr2 && pf_readable8(frame->rsp)) {
+        // A jump to a bad place: what a call would have pushed tells from where.
+        pf_printk("perhaps called from ");
+        pf_print_place(*(const uint64_t *)frame->rsp - 1);
+    }
     finish(frame->rip, frame->rbp);
 }
 

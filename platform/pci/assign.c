@@ -113,7 +113,7 @@ static uint64_t demand(const struct pci_tree *t, const struct pci_bridge *bridge
     return (sum + BRIDGE_ALIGN - 1) & ~(BRIDGE_ALIGN - 1);
 }
 
-// A bridge that the firmware did not set up forwards one non-prefetchable window below 4 GB.
+// A bridge without a memory window gets one: it forwards one non-prefetchable window below 4 GB.
 static void open_bridge(struct pci_tree *t, struct pci_bridge *bridge, const struct pci_windows *w)
 {
     const struct pci_config *c = &t->config;
@@ -121,6 +121,9 @@ static void open_bridge(struct pci_tree *t, struct pci_bridge *bridge, const str
     uint64_t at = 0, largest = BRIDGE_ALIGN;
     while (largest < bytes && largest < 1u << 28) {
         largest <<= 1; // so that large BARs find their alignment inside
+    }
+    if (bytes == 0 && bridge->configured) {
+        return; // what is behind it has its addresses
     }
     if (bytes) {
         at = place(t, &w->low, bytes, largest);
@@ -141,7 +144,9 @@ static void open_bridge(struct pci_tree *t, struct pci_bridge *bridge, const str
     bridge->memory_end = at + bytes;
     uint32_t limit = (uint32_t)(at + bytes - BRIDGE_ALIGN);
     c->write(c->ctx, bridge->bdf, PCI_BRIDGE_MEMORY, (limit & 0xfff00000) | (uint32_t)at >> 16);
-    c->write(c->ctx, bridge->bdf, PCI_BRIDGE_PREFETCH, 0x0000fff0);
+    if (!bridge->configured) {
+        c->write(c->ctx, bridge->bdf, PCI_BRIDGE_PREFETCH, 0x0000fff0);
+    }
     uint32_t command = c->read(c->ctx, bridge->bdf, PCI_COMMAND) & 0xffff;
     c->write(c->ctx, bridge->bdf, PCI_COMMAND, command | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
 }
@@ -167,7 +172,8 @@ void pci_assign(struct pci_tree *t, const struct pci_windows *w)
     }
     for (size_t i = 0; i < t->bridge_count; i++) {
         struct pci_bridge *bridge = &t->bridge[i];
-        if (!bridge->configured && bridge->secondary && bridge->bdf >> 8 == t->config.first_bus) {
+        if (bridge->memory_end == 0 && bridge->secondary &&
+            bridge->bdf >> 8 == t->config.first_bus) {
             open_bridge(t, bridge, w);
         }
     }

@@ -68,7 +68,8 @@ CHAR16 *efi_image_load(EFI_SYSTEM_TABLE *table, UINT8 *scratch, UINTN scratch_by
 {
     const struct elf_header *h = (const void *)_binary_efi_kernel_start;
     UINT64 file_bytes = (UINT64)(_binary_efi_kernel_end - _binary_efi_kernel_start);
-    if (file_bytes < sizeof *h || h->ident[0] != 0x7f || h->phentsize != sizeof(struct elf_segment) ||
+    if (file_bytes < sizeof *h || h->ident[0] != 0x7f ||
+        h->phentsize != sizeof(struct elf_segment) ||
         h->phoff + (UINT64)h->phnum * sizeof(struct elf_segment) > file_bytes) {
         return L"the kernel in this application is damaged";
     }

@@ -146,7 +146,8 @@ static void add_options(struct pf_boot_info *info, const EFI_LOADED_IMAGE *loade
 static EFI_STATUS read_files(const EFI_LOADED_IMAGE *loaded, struct pf_boot_info *info)
 {
     // The last one is QEMU's `-initrd` when it starts this application by `-kernel`.
-    static CHAR16 *const names[] = {L"\\tessera\\manifest.dtb", L"\\tessera\\model.gguf", L"initrd"};
+    static CHAR16 *const names[] = {L"\\tessera\\manifest.dtb", L"\\tessera\\model.gguf",
+                                    L"initrd"};
     struct efi_volume volume;
     UINT64 base, length;
     UINTN used = 0;

@@ -28,6 +28,9 @@ static double nearest(double x)
 
 double tn_exp(double x)
 {
+    static const double inverse[15] = {0,        1.0,      1.0 / 2,  1.0 / 3,  1.0 / 4,
+                                       1.0 / 5,  1.0 / 6,  1.0 / 7,  1.0 / 8,  1.0 / 9,
+                                       1.0 / 10, 1.0 / 11, 1.0 / 12, 1.0 / 13, 1.0 / 14};
     if (x != x) {
         return x;
     }
@@ -41,7 +44,7 @@ double tn_exp(double x)
     double r = (x - n * ln2_hi) - n * ln2_lo; // |r| <= ln2 / 2
     double sum = 1.0;
     for (int i = 14; i >= 1; i--) {
-        sum = 1.0 + sum * r / i;
+        sum = 1.0 + sum * (r * inverse[i]);
     }
     return sum * power_of_two((int)n);
 }

@@ -21,14 +21,14 @@ ALWAYS_INLINE __m256i dot_nibbles(__m256i w, __m256i x)
 #define DOT_Q4(w, x) dot_nibbles(w, x)
 #include "tensor/cpu/int_kernels.h"
 
-void tn_avx2_dot_q8_0(const uint8_t *w, size_t row_bytes, size_t rows, size_t k,
-                      const int8_t *values, const float *scales, const int32_t *sums, float *out)
+void tn_avx2_dot_q8_0(const uint8_t *w, size_t row_bytes, size_t rows, size_t k, const void *values,
+                      const float *scales, const int32_t *sums, float *out)
 {
     dot_q8_0(w, row_bytes, rows, k, values, scales, sums, out);
 }
 
-void tn_avx2_dot_q4_0(const uint8_t *w, size_t row_bytes, size_t rows, size_t k,
-                      const int8_t *values, const float *scales, const int32_t *sums, float *out)
+void tn_avx2_dot_q4_0(const uint8_t *w, size_t row_bytes, size_t rows, size_t k, const void *values,
+                      const float *scales, const int32_t *sums, float *out)
 {
     dot_q4_0(w, row_bytes, rows, k, values, scales, sums, out);
 }
@@ -41,7 +41,7 @@ void tn_avx2_panel_pack(const struct tn_columns8 *c, size_t k, size_t columns, v
     size_t blocks = k / TN_BLOCK;
     for (size_t j = 0; j < TN_PANEL_COLUMNS; j++) {
         bool real = j < columns;
-        const int8_t *v = c->values + j * k;
+        const int8_t *v = (const int8_t *)c->values + j * k;
         for (size_t i = 0; i < k; i += 2) {
             int16_t *pair = out + i * TN_PANEL_COLUMNS + 2 * j;
             pair[0] = real ? v[i] : 0;
@@ -120,7 +120,8 @@ const struct tn_kernels tn_kernels_avx2 = {
     .dot_f32 = dot_f32,
     .dot_f16 = dot_f16,
     .dot_bf16 = dot_bf16,
-    .quantise = quantise,
+    .column_value_bytes = 1,
+    .quantise = quantise_to_bytes,
     .dot_q8_0 = dot_q8_0,
     .dot_q4_0 = dot_q4_0,
     .panel_from = 4,

@@ -6,6 +6,11 @@
 
 #include "tensor/cpu/float_kernels.h"
 
+static void quantise_to_bytes(const float *x, size_t k, void *values, float *scales, int32_t *sums)
+{
+    quantise(x, k, values, scales, sums);
+}
+
 const struct tn_kernels tn_kernels_avx512 = {
     .name = "avx512",
     .rms_norm = rms_norm,
@@ -15,7 +20,8 @@ const struct tn_kernels tn_kernels_avx512 = {
     .dot_f32 = dot_f32,
     .dot_f16 = dot_f16,
     .dot_bf16 = dot_bf16,
-    .quantise = quantise,
+    .column_value_bytes = 1,
+    .quantise = quantise_to_bytes,
     .dot_q8_0 = tn_avx2_dot_q8_0,
     .dot_q4_0 = tn_avx2_dot_q4_0,
     .panel_from = 4,

@@ -29,7 +29,7 @@ static void panel_pack(const struct tn_columns8 *c, size_t k, size_t columns, vo
         for (size_t i = 0; i < k / 4; i++) {
             uint32_t four = 0;
             if (real) {
-                memcpy(&four, c->values + j * k + i * 4, 4);
+                memcpy(&four, (const uint8_t *)c->values + j * k + i * 4, 4);
             }
             out[i * TN_PANEL_COLUMNS + j] = four;
         }
@@ -111,7 +111,8 @@ const struct tn_kernels tn_kernels_avx512vnni = {
     .dot_f32 = dot_f32,
     .dot_f16 = dot_f16,
     .dot_bf16 = dot_bf16,
-    .quantise = quantise,
+    .column_value_bytes = 1,
+    .quantise = quantise_to_bytes,
     .dot_q8_0 = dot_q8_0,
     .dot_q4_0 = dot_q4_0,
     .panel_from = 4,

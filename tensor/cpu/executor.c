@@ -42,7 +42,7 @@ static void carve(struct tn_executor *x, struct tn_arena *a)
     x->outputs = tn_arena_take(a, tokens * sizeof *x->outputs);
     x->logits = tn_arena_take(a, tokens * sizeof *x->logits);
     x->columns = tn_arena_take(a, tokens * sizeof *x->columns);
-    x->quantised.values = tn_arena_take(a, tokens * k);
+    x->quantised.values = tn_arena_take(a, tokens * k * x->kernels->column_value_bytes);
     x->quantised.scales = tn_arena_take(a, tokens * (k / TN_BLOCK) * sizeof(float));
     x->quantised.sums = tn_arena_take(a, tokens * (k / TN_BLOCK) * sizeof(int32_t));
     x->panels = tn_arena_take(a, sixteens * sizeof *x->panels);
@@ -80,10 +80,15 @@ static size_t scratch_bytes(struct tn_executor *x)
 size_t tn_scratch_bytes(const struct tn_model *m, uint32_t max_tokens, unsigned workers)
 {
     struct tn_pool pool = {.width = workers ? workers : 1};
-    struct tn_executor x = {.graph = &m->graph,
-                            .kernels = &tn_kernels_avx2, // the one with the largest panels
-                            .options = {.max_tokens = max_tokens, .pool = &pool}};
-    return scratch_bytes(&x);
+    size_t most = 0;
+    for (int isa = 0; isa < TN_ISA_COUNT; isa++) { // levels arrange columns differently
+        struct tn_executor x = {.graph = &m->graph,
+                                .kernels = tn_kernels_of((enum tn_isa)isa),
+                                .options = {.max_tokens = max_tokens, .pool = &pool}};
+        size_t bytes = scratch_bytes(&x);
+        most = bytes > most ? bytes : most;
+    }
+    return most;
 }
 
 static int check_options(const struct tn_executor_options *o, char *error, size_t bytes)

@@ -6,6 +6,11 @@
 #ifndef TENSOR_CPU_INT_KERNELS_H
 #define TENSOR_CPU_INT_KERNELS_H
 
+static void quantise_to_bytes(const float *x, size_t k, void *values, float *scales, int32_t *sums)
+{
+    quantise(x, k, values, scales, sums);
+}
+
 // Lane i of the result is the sum of row[i]'s lanes. Integers: the order does not matter.
 ALWAYS_INLINE __m256i sum_each(const __m256i row[8])
 {
@@ -42,7 +47,7 @@ ALWAYS_INLINE __m256i q4_block(const uint8_t *block)
 
 #define DEFINE_DOT_ROWS(NAME, BLOCK_BYTES, UNPACK, DOT, ZERO)                                      \
     static void dot_##NAME(const uint8_t *w, size_t row_bytes, size_t rows, size_t k,              \
-                           const int8_t *values, const float *scales, const int32_t *sums,         \
+                           const void *values, const float *scales, const int32_t *sums,           \
                            float *out)                                                             \
     {                                                                                              \
         for (size_t r = 0; r < rows; r += 8) {                                                     \
@@ -53,7 +58,7 @@ ALWAYS_INLINE __m256i q4_block(const uint8_t *block)
             }                                                                                      \
             __m256 total = _mm256_setzero_ps();                                                    \
             for (size_t b = 0; b < k / TN_BLOCK; b++) {                                            \
-                __m256i x = _mm256_loadu_si256((const __m256i *)(values + b * TN_BLOCK));          \
+                __m256i x = _mm256_loadu_si256((const __m256i *)values + b);                       \
                 __m256i part[8];                                                                   \
                 for (int i = 0; i < 8; i++) {                                                      \
                     part[i] = DOT(UNPACK(block[i]), x);                                            \

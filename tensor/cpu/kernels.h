@@ -18,12 +18,12 @@
 
 enum { TN_BLOCK = 32, TN_PANEL_ROWS = 4, TN_PANEL_COLUMNS = 16 };
 
-// Columns quantised to blocks of 32, one column after the other: 8-bit values, the scale of each
-// block, and the sum of its values.
+// Columns quantised to blocks of 32, one column after the other: 8-bit values in an ISA level's own
+// arrangement, the scale of each block, and the sum of its values.
 struct tn_columns8 {
-    const int8_t *values; // [column][k]
-    const float *scales;  // [column][k / 32]
-    const int32_t *sums;  // [column][k / 32]
+    const void *values;  // [column][k], tn_kernels.column_value_bytes each
+    const float *scales; // [column][k / 32]
+    const int32_t *sums; // [column][k / 32]
 };
 
 // Sixteen columns interleaved for the panel kernels; columns that do not exist are zero.
@@ -72,12 +72,13 @@ struct tn_kernels {
                      size_t columns, size_t k, float *out, size_t out_stride);
 
     // One column to blocks of 32: scale = max|x| / 127, values rounded to nearest even.
-    void (*quantise)(const float *x, size_t k, int8_t *values, float *scales, int32_t *sums);
+    uint32_t column_value_bytes;
+    void (*quantise)(const float *x, size_t k, void *values, float *scales, int32_t *sums);
     // out[r] = row r times one quantised column.
-    void (*dot_q8_0)(const uint8_t *w, size_t row_bytes, size_t rows, size_t k,
-                     const int8_t *values, const float *scales, const int32_t *sums, float *out);
-    void (*dot_q4_0)(const uint8_t *w, size_t row_bytes, size_t rows, size_t k,
-                     const int8_t *values, const float *scales, const int32_t *sums, float *out);
+    void (*dot_q8_0)(const uint8_t *w, size_t row_bytes, size_t rows, size_t k, const void *values,
+                     const float *scales, const int32_t *sums, float *out);
+    void (*dot_q4_0)(const uint8_t *w, size_t row_bytes, size_t rows, size_t k, const void *values,
+                     const float *scales, const int32_t *sums, float *out);
 
     // Panels, for batches of at least panel_from columns; NULL where a level has none.
     uint32_t panel_from;
@@ -99,10 +100,10 @@ const struct tn_kernels *tn_kernels_of(enum tn_isa isa);
 void tn_dequantise_row(uint32_t type, const uint8_t *row, size_t k, float *out);
 
 // Shared by the AVX-512 levels.
-void tn_avx2_dot_q8_0(const uint8_t *w, size_t row_bytes, size_t rows, size_t k,
-                      const int8_t *values, const float *scales, const int32_t *sums, float *out);
-void tn_avx2_dot_q4_0(const uint8_t *w, size_t row_bytes, size_t rows, size_t k,
-                      const int8_t *values, const float *scales, const int32_t *sums, float *out);
+void tn_avx2_dot_q8_0(const uint8_t *w, size_t row_bytes, size_t rows, size_t k, const void *values,
+                      const float *scales, const int32_t *sums, float *out);
+void tn_avx2_dot_q4_0(const uint8_t *w, size_t row_bytes, size_t rows, size_t k, const void *values,
+                      const float *scales, const int32_t *sums, float *out);
 void tn_avx2_panel_pack(const struct tn_columns8 *c, size_t k, size_t columns, void *values,
                         float *scales, int32_t *sums);
 void tn_avx2_panel_dot(const struct tn_panel_rows *w, const struct tn_panel *x, size_t panels,

@@ -31,15 +31,16 @@ static void quantise_tile(void *arg, size_t i, unsigned worker)
     size_t from = i * TN_PANEL_COLUMNS, blocks = p->k / TN_BLOCK;
     size_t count = p->columns - from < TN_PANEL_COLUMNS ? p->columns - from : TN_PANEL_COLUMNS;
     // The buffers are this executor's own; the structure shows them read-only to kernels.
-    int8_t *values = (int8_t *)(uintptr_t)q->values;
+    uint8_t *values = (uint8_t *)(uintptr_t)q->values;
+    size_t column_bytes = p->k * kernels->column_value_bytes;
     float *scales = (float *)(uintptr_t)q->scales;
     int32_t *sums = (int32_t *)(uintptr_t)q->sums;
     for (size_t c = from; c < from + count; c++) {
-        kernels->quantise(p->in + c * p->k, p->k, values + c * p->k, scales + c * blocks,
+        kernels->quantise(p->in + c * p->k, p->k, values + c * column_bytes, scales + c * blocks,
                           sums + c * blocks);
     }
     if (i < p->panels) {
-        struct tn_columns8 group = {values + from * p->k, scales + from * blocks,
+        struct tn_columns8 group = {values + from * column_bytes, scales + from * blocks,
                                     sums + from * blocks};
         const struct tn_panel *panel = &p->x->panels[i];
         kernels->panel_pack(&group, p->k, count, (void *)(uintptr_t)panel->values,
@@ -116,7 +117,7 @@ static void integer_tile(const struct product *p, const struct ir_matrix *m, siz
     }
     out += p->tile_rows * width;
     for (size_t c = p->panel_columns; c < p->columns; c++, out += p->tile_rows) {
-        const int8_t *values = q->values + c * p->k;
+        const uint8_t *values = (const uint8_t *)q->values + c * p->k * kernels->column_value_bytes;
         const float *scales = q->scales + c * blocks;
         const int32_t *sums = q->sums + c * blocks;
         if (m->type == TN_Q8_0) {

@@ -81,8 +81,8 @@ static const struct recipe recipes[] = {
     {"|deepseek-llm|",
      false,
      false,
-     {"[\\r\\n]", S "?[\\p{Lu}\\p{Ll}\\p{Lt}]+",
-      S "?[!-/:-~\\x{ff01}-\\x{ff0f}\\x{ff1a}-\\x{ff5e}\\x{2018}-\\x{201f}\\x{3000}-\\x{3002}]+",
+     {"[\\r\\n]", S "?(?:(?![\\x{560}-\\x{588}])[\\p{Lu}\\p{Ll}\\p{Lt}])+",
+      S "?[!-/:-~\\x{ff01}-\\x{ff0f}\\x{ff1a}-\\x{ff5e}\\x{2018}-\\x{201f}\\x{3001}-\\x{3002}]+",
       S "+$", "[\\x{4e00}-\\x{9fa5}\\x{0800}-\\x{4e00}\\x{ac00}-\\x{d7ff}]+", "\\p{N}+"}},
 };
 
@@ -116,8 +116,7 @@ int pretokenizer_open(struct gguf_string name, struct pretokenizer **out, bool *
         PCRE2_SIZE offset;
         p->pattern[p->count] =
             pcre2_compile((PCRE2_SPTR)r->pattern[p->count], PCRE2_ZERO_TERMINATED,
-                          PCRE2_UTF | PCRE2_UCP | PCRE2_MATCH_INVALID_UTF |
-                              PCRE2_NEVER_BACKSLASH_C | PCRE2_DOLLAR_ENDONLY,
+                          PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C | PCRE2_DOLLAR_ENDONLY,
                           &code, &offset, NULL);
         if (!p->pattern[p->count]) {
             pretokenizer_close(p);
@@ -159,7 +158,8 @@ static int cut(struct run *r, size_t level, const char *text, size_t bytes)
     size_t at = 0;
     int rc = 0;
     while (!rc && at < bytes) {
-        int found = pcre2_match(r->p->pattern[level], (PCRE2_SPTR)text, bytes, at, 0, match, NULL);
+        int found = pcre2_match(r->p->pattern[level], (PCRE2_SPTR)text, bytes, at,
+                                PCRE2_NO_UTF_CHECK, match, NULL);
         if (found == PCRE2_ERROR_NOMATCH)
             break;
         if (found < 0)
@@ -177,6 +177,29 @@ static int cut(struct run *r, size_t level, const char *text, size_t bytes)
     return rc ? rc : cut(r, level + 1, text + at, bytes - at);
 }
 
+// Broken bytes are pieces of their own; what lies between them is checked here, once, because PCRE2
+// would otherwise check the whole rest of the text at every match.
+static int cut_valid(struct run *r, const char *text, size_t bytes)
+{
+    size_t start = 0, at = 0;
+    int rc = 0;
+    while (!rc && at < bytes) {
+        size_t n = utf8_character(text + at, bytes - at);
+        if (n) {
+            at += n;
+            continue;
+        }
+        rc = cut(r, 0, text + start, at - start);
+        start = at;
+        while (at < bytes && !utf8_character(text + at, bytes - at))
+            at++;
+        if (!rc)
+            rc = r->word(r->ctx, text + start, at - start);
+        start = at;
+    }
+    return rc ? rc : cut(r, 0, text + start, bytes - start);
+}
+
 int pretokenizer_run(const struct pretokenizer *p, const char *text, size_t bytes,
                      int (*word)(void *ctx, const char *text, size_t bytes), void *ctx)
 {
@@ -188,7 +211,7 @@ int pretokenizer_run(const struct pretokenizer *p, const char *text, size_t byte
             rc = -ENOMEM;
     }
     if (!rc)
-        rc = cut(&r, 0, text, bytes);
+        rc = cut_valid(&r, text, bytes);
     for (size_t i = 0; i < p->count; i++)
         pcre2_match_data_free(r.match[i]);
     return rc;

@@ -94,6 +94,8 @@ typedef bool (*merge_rank)(const struct tokenizer *t, const char *text, size_t l
 int merge_run(struct merge_work *w, const struct tokenizer *t, const char *text, size_t bytes,
               merge_rank rank);
 void merge_free(struct merge_work *w);
+// Bytes of the valid character that text begins with; 0: broken or cut off.
+size_t utf8_character(const char *text, size_t bytes);
 size_t utf8_lead_bytes(char lead); // 1 for a stray continuation byte
 
 // ---- encoders of plain text ---------------------------------------------------------------

@@ -6,6 +6,7 @@
 #ifndef LIBOS_APP_H
 #define LIBOS_APP_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 // Implemented by the application. Returning is an error exit.
@@ -14,8 +15,12 @@ int app_main(int argc, char **argv);
 extern const char app_version[];
 extern const char app_name[];
 
+// Value of `key=value` on the kernel command line, copied into buf. Its length, -ENOENT, -ERANGE.
+int app_option(const char *key, char *buf, size_t size);
+
 // Registers what is to happen when the power button is pressed or `shutdown` is typed, before the
-// machine goes off: called on its own strand, bounded by 10 s.
+// machine goes off: called on its own strand, last registered first, bounded by 10 s in all. Up
+// to 8.
 void app_on_shutdown(void (*drain)(void *arg), void *arg);
 _Noreturn void app_shutdown(void); // drain, then power off
 _Noreturn void app_reboot(void);

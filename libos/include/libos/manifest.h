@@ -18,8 +18,8 @@ enum model_source { MODEL_AUTO, MODEL_PMEM, MODEL_BLK, MODEL_MODULE, MODEL_LINKE
 
 // Key on the command line = node/property path with '.' (e.g. `net.address=10.0.2.15/24`,
 // `http.port=8080`, `http.key=secret`, `model.source=pmem`, `model.name=x`, `zone.tensor=64M`,
-// `log=debug`, `sched.cpus=4`, `engine.isa=avx2`, `engine.context=2048`, `engine.slots=8`,
-// `shell=off`, `test=NAME` for self-test images).
+// `name=x`, `log=debug`, `sched.cpus=4`, `engine.isa=avx2`, `engine.context=2048`,
+// `engine.slots=8`, `shell=off`, `test=NAME` for self-test images).
 struct manifest {
     char name[64]; // guest's name
     struct net_config net;
@@ -29,8 +29,8 @@ struct manifest {
     char model_name[64]; // shown in /v1/models; default: general.name or file name
     uint64_t zone_bytes[5];
     enum log_level log;
-    uint32_t cpus; // 0 = all
-    char engine_isa[16]; // "" = choose
+    uint32_t cpus;           // 0 = all
+    char engine_isa[16];     // "" = choose
     uint32_t engine_context; // 0 = model's (bounded by memory)
     uint32_t engine_slots;   // sequences at once, 0 = default
     bool shell;
@@ -44,18 +44,24 @@ int manifest_parse(const void *dtb, size_t bytes, const char *cmdline, struct ma
 
 // Files that came with the boot (modules; members of a cpio newc module; linked in). Names are
 // "manifest.dtb", "model.gguf" … for bare modules by content. Valid for ever, read-only.
+enum boot_file_kind { BOOT_FILE_OTHER, BOOT_FILE_GGUF, BOOT_FILE_DTB }; // by content
+enum boot_file_origin { BOOT_FILE_MODULE, BOOT_FILE_LINKED };
 struct boot_file {
     char name[128];
-    const void *data;
+    const void *data; // page-aligned for a bare module or linked file, 4-byte-aligned in a cpio
     size_t bytes;
+    enum boot_file_kind kind;
+    enum boot_file_origin origin;
 };
 size_t boot_file_count(void);
 const struct boot_file *boot_file_at(size_t i);
-const struct boot_file *boot_file_find(const char *name);
+const struct boot_file *boot_file_find(const char *name); // NULL if there is none
+const struct boot_file *boot_file_first(enum boot_file_kind kind);
 // Walks the boot modules; to be called once.
 void boot_files_init(void);
 
-// The machine's manifest after manifest_init (parse failure: panics with the message).
+// The machine's manifest after manifest_init (parse failure: panics with the message). Needs
+// boot_files_init and malloc.
 const struct manifest *manifest(void);
 void manifest_init(void);
 

@@ -15,9 +15,9 @@ struct pf_cpu {
     struct pf_cpu *self; // GS:0
     uint32_t index;      // 0 is the boot CPU; GS:8
     uint32_t apic_id;
-    void *current;       // GS:16, the libos's running strand; owner: this CPU
-    void *libos;         // GS:24, the libos's per-core record; owner: this CPU
-    uint64_t irq_count;  // interrupts taken; owner: this CPU
+    void *current;      // GS:16, the libos's running strand; owner: this CPU
+    void *libos;        // GS:24, the libos's per-core record; owner: this CPU
+    uint64_t irq_count; // interrupts taken; owner: this CPU
     uint64_t reserved[11];
 };
 

@@ -14,7 +14,7 @@ struct pf_cpu *pf_cpu(uint32_t index);
 
 // Starts all present CPUs; each calls entry(index) on its own 16 KB guarded stack, interrupts off,
 // and must never return. Returns the number now online; a CPU that does not come up within
-// 100 ms is logged and left out.
+// 100 ms of the one before it is logged and left out.
 uint32_t pf_smp_start(void (*entry)(uint32_t index));
 
 #endif

@@ -7,6 +7,9 @@
 
 #include "net_port.h"
 
+// The zones' mem_init is another.
+#define mem_init lwip_mem_init
+
 #define LWIP_RAND()           net_port_random()
 #define LWIP_PLATFORM_DIAG(x) ((void)0)
 // A broken invariant of the stack: going on would corrupt memory.

@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Tessera authors
+//
+// A model file made ready: mapped read-only, opened, and an executor over it.
+#include "tool.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { DEFAULT_MAX_TOKENS = 512 };
+
+uint64_t tool_now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+uint32_t tool_cpus(void)
+{
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) != 0) {
+        return 1;
+    }
+    return (uint32_t)CPU_COUNT(&set);
+}
+
+int tool_open(const char *path, struct tool_model *m)
+{
+    char error[256] = "";
+    struct stat st;
+    *m = (struct tool_model){0};
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &st) != 0) {
+        int e = errno;
+        if (fd >= 0) {
+            close(fd);
+        }
+        return tool_fail("%s: %s", path, strerror(e));
+    }
+    if (!S_ISREG(st.st_mode) || st.st_size == 0) {
+        close(fd);
+        return tool_fail("%s: not a file, or empty", path);
+    }
+    m->bytes = (size_t)st.st_size;
+    m->map = mmap(NULL, m->bytes, PROT_READ, MAP_SHARED, fd, 0);
+    close(fd);
+    if (m->map == MAP_FAILED) {
+        m->map = NULL;
+        return tool_fail("%s: cannot be mapped: %s", path, strerror(errno));
+    }
+    if (tn_model_open(m->map, m->bytes, &m->model, error, sizeof error) != 0) {
+        munmap(m->map, m->bytes);
+        return tool_fail("%s: %s", path, error);
+    }
+    tn_model_info(m->model, &m->info);
+    m->tokenizer = tn_model_tokenizer(m->model);
+    return TOOL_OK;
+}
+
+void tool_close(struct tool_model *m)
+{
+    tn_model_close(m->model);
+    munmap(m->map, m->bytes);
+}
+
+static int choose_isa(const char *name, enum tn_isa *out)
+{
+    *out = tn_isa_best();
+    if (!name) {
+        return TOOL_OK;
+    }
+    if (tn_isa_parse(name, out) != 0) {
+        return tool_misuse("--isa: '%s' is none of scalar, avx2, avx512, avx512vnni", name);
+    }
+    if (*out > tn_isa_best()) {
+        return tool_fail("--isa: this machine cannot run %s (best: %s)", name,
+                         tn_isa_name(tn_isa_best()));
+    }
+    return TOOL_OK;
+}
+
+static int choose_kv(const char *name, uint32_t *out)
+{
+    *out = TN_F32;
+    if (!name || strcmp(name, "f32") == 0) {
+        return TOOL_OK;
+    }
+    if (strcmp(name, "f16") == 0) {
+        *out = TN_F16;
+        return TOOL_OK;
+    }
+    return tool_misuse("--kv: '%s' is not supported (f32 and f16 are)", name);
+}
+
+int tool_start(const struct tool_model *m, const struct tool_setup *s, struct tool_engine *e)
+{
+    char error[256] = "";
+    uint32_t kv;
+    *e = (struct tool_engine){.context = m->info.context};
+    int status = choose_isa(s->isa, &e->isa);
+    if (!status) {
+        status = choose_kv(s->kv, &kv);
+    }
+    if (status) {
+        return status;
+    }
+    if (s->context && s->context < e->context) {
+        e->context = s->context;
+    }
+    uint32_t sequences = s->sequences ? s->sequences : 1;
+    uint32_t each = (e->context + TN_KV_PAGE_TOKENS - 1) / TN_KV_PAGE_TOKENS;
+    e->pages = each * sequences;
+    e->max_tokens = s->max_tokens ? s->max_tokens : DEFAULT_MAX_TOKENS;
+    e->pool = tn_pool_threads(s->threads ? s->threads : tool_cpus());
+    e->page_table = malloc(e->pages * sizeof *e->page_table);
+    if (!e->pool || !e->page_table) {
+        tool_stop(e);
+        return tool_fail("no memory");
+    }
+    for (uint32_t i = 0; i < e->pages; i++) {
+        e->page_table[i] = i;
+    }
+    struct tn_executor_options o = {.isa = e->isa,
+                                    .pool = e->pool,
+                                    .max_tokens = e->max_tokens,
+                                    .max_sequences = sequences,
+                                    .kv_page_total = e->pages,
+                                    .kv_type = kv};
+    if (tn_executor_open(m->model, &o, &e->executor, error, sizeof error) != 0) {
+        tool_stop(e);
+        return tool_fail("%s", error);
+    }
+    return TOOL_OK;
+}
+
+void tool_stop(struct tool_engine *e)
+{
+    tn_executor_close(e->executor);
+    tn_pool_free(e->pool);
+    free(e->page_table);
+}
+
+int tool_run(struct tool_engine *e, const struct tool_model *m, const int32_t *tokens,
+             uint32_t from, uint32_t count, bool all,
+             int (*row)(void *ctx, uint32_t position, float *logits), void *ctx)
+{
+    // Rows of a step at once, at most 64 when all are wanted: that many vocabularies fit anywhere.
+    uint32_t chunk = all && e->max_tokens > 64 ? 64 : e->max_tokens;
+    size_t vocabulary = m->info.vocabulary;
+    float *logits = malloc((all ? chunk : 1) * vocabulary * sizeof *logits);
+    if (!logits) {
+        return tool_fail("no memory");
+    }
+    int status = TOOL_OK;
+    for (uint32_t at = from; at < count && !status;) {
+        uint32_t n = count - at < chunk ? count - at : chunk;
+        uint32_t first = all ? 0 : at + n == count ? n - 1 : n;
+        struct tn_step_sequence s = {.tokens = tokens + at,
+                                     .token_count = n,
+                                     .position = at,
+                                     .kv_pages = e->page_table,
+                                     .kv_page_count = e->pages,
+                                     .logits_from = first,
+                                     .logits = logits};
+        if (tn_step(e->executor, &s, 1) != 0) {
+            status = tool_fail("tokens %u to %u were refused: an id outside the vocabulary of %u, "
+                               "or more than %u positions",
+                               at, at + n - 1, m->info.vocabulary, e->context);
+        }
+        for (uint32_t i = first; i < n && !status && row; i++) {
+            status = row(ctx, at + i, logits + (i - first) * vocabulary);
+        }
+        at += n;
+    }
+    free(logits);
+    return status;
+}
+
+char *tool_read_all(const char *path, size_t *bytes)
+{
+    FILE *f = strcmp(path, "-") == 0 ? stdin : fopen(path, "rb");
+    if (!f) {
+        tool_fail("%s: %s", path, strerror(errno));
+        return NULL;
+    }
+    char *text = NULL;
+    size_t used = 0, space = 0;
+    for (;;) {
+        if (space - used < 2) {
+            space = space ? space * 2 : 65536;
+            char *more = realloc(text, space);
+            if (!more) {
+                free(text);
+                text = NULL;
+                tool_fail("no memory");
+                break;
+            }
+            text = more;
+        }
+        size_t n = fread(text + used, 1, space - used - 1, f);
+        used += n;
+        if (n == 0) {
+            break;
+        }
+    }
+    if (text && ferror(f)) {
+        tool_fail("%s: could not be read", path);
+        free(text);
+        text = NULL;
+    }
+    if (f != stdin) {
+        fclose(f);
+    }
+    if (text) {
+        text[used] = 0;
+        *bytes = used;
+    }
+    return text;
+}
+
+void tool_print_json_text(const char *text, size_t bytes)
+{
+    putchar('"');
+    for (size_t i = 0; i < bytes; i++) {
+        unsigned char c = (unsigned char)text[i];
+        if (c == '"' || c == '\\') {
+            printf("\\%c", c);
+        } else if (c == '\n') {
+            printf("\\n");
+        } else if (c < 0x20) {
+            printf("\\u%04x", c);
+        } else {
+            putchar(c);
+        }
+    }
+    putchar('"');
+}

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Tessera authors
+//
+// What the commands of `tessera` share: their table, options, and a model made ready to run.
+#ifndef TESSERA_TOOL_H
+#define TESSERA_TOOL_H
+
+#include "tensor/infer.h"
+
+#include <stdbool.h>
+
+// Exit statuses.
+enum { TOOL_OK = 0, TOOL_FAILED = 1, TOOL_USAGE = 2 };
+
+struct tool_command {
+    const char *name, *summary, *help;
+    int (*run)(int argc, char **argv); // argv[0] is the command's name
+};
+extern const struct tool_command tool_generate, tool_eval, tool_tokenize, tool_detokenize,
+    tool_bench;
+
+// Prints "tessera COMMAND: ..." and returns the status.
+int tool_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
+int tool_misuse(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void tool_set_name(const char *command); // for messages
+
+// ---- options -----------------------------------------------------------------------------------
+
+enum option_kind { OPTION_FLAG, OPTION_TEXT, OPTION_COUNT, OPTION_NUMBER, OPTION_COUNTS };
+
+struct tool_counts {
+    uint32_t values[64];
+    size_t count;
+};
+
+struct tool_option {
+    const char *name; // "--prompt" or "-n"
+    enum option_kind kind;
+    void *value; // bool, const char *, uint32_t, double, struct tool_counts
+    bool given;
+};
+
+// Reads options and at most `most` other words. TOOL_OK, or TOOL_USAGE with a message printed.
+int tool_options(int argc, char **argv, struct tool_option *options, size_t option_count,
+                 const char **words, size_t most, size_t *word_count);
+// "1,5,9" to ids; the caller frees. NULL with a message printed.
+int32_t *tool_ids(const char *text, size_t *count);
+
+// ---- models ------------------------------------------------------------------------------------
+
+struct tool_setup {
+    uint32_t threads;    // 0: all CPUs this process may use
+    const char *isa;     // NULL: the best
+    const char *kv;      // NULL: f32
+    uint32_t context;    // positions wanted, 0: the model's
+    uint32_t sequences;  // at once, 0: 1
+    uint32_t max_tokens; // in one step, 0: 512
+};
+
+struct tool_model {
+    void *map;
+    size_t bytes;
+    struct tn_model *model;
+    struct tn_model_info info;
+    const struct tokenizer *tokenizer;
+};
+// Maps and opens; TOOL_FAILED with a message printed.
+int tool_open(const char *path, struct tool_model *m);
+void tool_close(struct tool_model *m);
+
+struct tool_engine {
+    struct tn_pool *pool;
+    struct tn_executor *executor;
+    enum tn_isa isa;
+    uint32_t context, pages, max_tokens;
+    uint32_t *page_table; // 0, 1, 2, ...: for a single sequence
+};
+int tool_start(const struct tool_model *m, const struct tool_setup *s, struct tool_engine *e);
+void tool_stop(struct tool_engine *e);
+
+// Runs tokens [from, count) of one sequence at positions from `from`, in steps of e->max_tokens.
+// `row` gets the logits of the wanted positions in order; all: every position, otherwise the last.
+int tool_run(struct tool_engine *e, const struct tool_model *m, const int32_t *tokens,
+             uint32_t from, uint32_t count, bool all,
+             int (*row)(void *ctx, uint32_t position, float *logits), void *ctx);
+
+uint64_t tool_now_ns(void);
+uint32_t tool_cpus(void);
+// A whole file or stream; NUL-terminated, the caller frees. NULL with a message printed.
+char *tool_read_all(const char *path, size_t *bytes); // path "-": standard input
+void tool_print_json_text(const char *text, size_t bytes);
+
+#endif

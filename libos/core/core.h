@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Tessera authors
+//
+// Between the files of libos/core.
+#ifndef LIBOS_CORE_CORE_H
+#define LIBOS_CORE_CORE_H
+
+#include <stdint.h>
+
+// Waits on the main strand until the machine shall end, and ends it.
+_Noreturn void core_wait_for_end(void);
+void core_button_pressed(void *arg); // from the interrupt handler
+// Tells the crash report which strand ran, and what the address of a page fault was.
+void core_crash_init(void);
+
+#endif

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Tessera authors
+//
+// The machine's boot files (modules of the loader, files linked into the image) and its manifest.
+#include "libos/log.h"
+#include "libos/manifest/collect.h"
+
+#include "platform/boot.h"
+#include "platform/paging.h"
+#include "platform/power.h"
+
+#include <string.h>
+
+// Set by the image builder when a file is linked in (make image MODEL=… LINK=1).
+extern const char boot_linked_start[] __attribute__((weak));
+extern const char boot_linked_end[] __attribute__((weak));
+
+// Written by boot_files_init and manifest_init on the boot CPU, constant afterwards.
+static struct boot_files files;
+static struct manifest machine_manifest;
+static bool initialised;
+
+size_t boot_file_count(void)
+{
+    return files.count;
+}
+
+const struct boot_file *boot_file_at(size_t i)
+{
+    return i < files.count ? &files.file[i] : NULL;
+}
+
+const struct boot_file *boot_file_find(const char *name)
+{
+    for (size_t i = 0; i < files.count; i++) {
+        if (strcmp(files.file[i].name, name) == 0) {
+            return &files.file[i];
+        }
+    }
+    return NULL;
+}
+
+const struct boot_file *boot_file_first(enum boot_file_kind kind)
+{
+    for (size_t i = 0; i < files.count; i++) {
+        if (files.file[i].kind == kind) {
+            return &files.file[i];
+        }
+    }
+    return NULL;
+}
+
+void boot_files_init(void)
+{
+    const struct pf_boot_info *boot = pf_boot_info();
+    char error[160];
+    for (uint32_t i = 0; i < boot->module_count; i++) {
+        const struct pf_module *m = &boot->modules[i];
+        const void *data = pf_phys_to_virt(m->base);
+        if (m->length == 0 || pf_virt_to_phys(data) != m->base ||
+            pf_virt_to_phys((const char *)data + m->length - 1) != m->base + m->length - 1) {
+            log_error("boot", "module %u at %llx, %llu bytes, is not in RAM", i,
+                      (unsigned long long)m->base, (unsigned long long)m->length);
+            continue;
+        }
+        if (boot_files_add(&files, data, m->length, BOOT_FILE_MODULE, error, sizeof(error)) != 0) {
+            log_error("boot", "module %u: %s", i, error);
+        }
+    }
+    // Through volatile, or the compiler takes the address of an object for never NULL.
+    const char *volatile start = boot_linked_start, *volatile end = boot_linked_end;
+    const char *from = start, *to = end;
+    if (from && to > from &&
+        boot_files_add(&files, from, (size_t)(to - from), BOOT_FILE_LINKED, error, sizeof(error)) !=
+            0) {
+        log_error("boot", "linked file: %s", error);
+    }
+    for (size_t i = 0; i < files.count; i++) {
+        log_debug("boot", "file %s, %zu bytes, %s", files.file[i].name, files.file[i].bytes,
+                  files.file[i].origin == BOOT_FILE_LINKED ? "linked in" : "from a module");
+    }
+}
+
+const struct manifest *manifest(void)
+{
+    PF_ASSERT(initialised);
+    return &machine_manifest;
+}
+
+void manifest_init(void)
+{
+    char error[256] = "";
+    const struct boot_file *dtb = boot_file_find("manifest.dtb");
+    if (dtb == NULL) {
+        dtb = boot_file_first(BOOT_FILE_DTB);
+    }
+    if (manifest_parse(dtb ? dtb->data : NULL, dtb ? dtb->bytes : 0, pf_boot_info()->cmdline,
+                       &machine_manifest, error, sizeof(error)) != 0) {
+        pf_panic("%s", error);
+    }
+    initialised = true;
+}

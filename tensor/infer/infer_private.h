@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Tessera authors
+//
+// Inside of the engine: sequences, the page store, the queue.
+#ifndef TENSOR_INFER_PRIVATE_H
+#define TENSOR_INFER_PRIVATE_H
+
+#include "tensor/infer.h"
+
+#include <stdbool.h>
+
+enum sequence_state { SEQUENCE_FREE, SEQUENCE_WAITING, SEQUENCE_RUNNING };
+
+struct infer_sequence {
+    enum sequence_state state;
+    uint64_t age;    // order of submission; lower is older, and never taken pages from by younger
+    int32_t *tokens; // prompt, then what was made; room for `space`
+    uint32_t count, prompt_count, space;
+    uint32_t done;   // tokens whose K and V are stored
+    uint32_t batch;  // tokens in the step under way, 0: none
+    uint32_t *pages; // while running
+    uint32_t page_count;
+    struct infer_request request; // its tokens pointer is not used
+    struct tn_rng rng;
+    struct infer_sequence *next; // free list, or the queue from old to young
+};
+
+struct infer_engine {
+    const struct tn_model *model;
+    const struct tokenizer *tokenizer;
+    struct tn_executor *executor;
+    struct infer_options options;
+    struct tn_executor_options limits;
+    uint32_t vocabulary;
+    uint32_t pages_per_sequence;
+
+    struct infer_sequence *sequences; // slots + queue of them
+    struct infer_sequence *free;
+    struct infer_sequence *waiting;  // oldest first
+    struct infer_sequence **running; // [slots], oldest first
+    uint32_t running_count, waiting_count;
+    uint64_t next_age;
+
+    uint32_t *free_pages; // a stack
+    uint32_t free_page_count;
+    uint32_t *page_tables; // [slots][pages_per_sequence], lent to running sequences
+    uint32_t **free_tables;
+    uint32_t free_table_count;
+
+    float *logits; // [slots][vocabulary]
+    struct tn_step_sequence *step;
+    struct step_entry {
+        struct infer_sequence *sequence;
+        uint64_t age;  // tells whether it is still the same one after callbacks
+        float *logits; // NULL: none wanted
+    } * entries;
+    struct infer_stats stats;
+};
+
+double tn_rng_unit(struct tn_rng *r); // uniform in [0, 1)
+
+// Pages for `tokens` tokens in all. False when they could not be had even from younger sequences.
+bool infer_reserve(struct infer_engine *e, struct infer_sequence *s, uint32_t tokens);
+// Gives the pages and the table back; the sequence leaves the running ones.
+void infer_stop_running(struct infer_engine *e, struct infer_sequence *s);
+// Waiting sequences become running ones while there is room.
+void infer_admit(struct infer_engine *e);
+void infer_enqueue(struct infer_engine *e, struct infer_sequence *s); // by age
+
+#endif
