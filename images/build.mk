@@ -49,9 +49,16 @@ $(BUILD)/bin/symtab: images/tools/symtab.c
 # Objects are never intermediate files to be deleted.
 .SECONDARY:
 .SECONDEXPANSION:
-$(IMAGES)/%.elf: $$(call image_objs,$$*) images/kernel.ld images/tools/symbols.asm $(BUILD)/bin/symtab
-	@mkdir -p $(@D)
+$(IMAGES)/%.elf: $$(call image_objs,$$*) $(IMAGES)/%.list images/kernel.ld \
+		images/tools/symbols.asm $(BUILD)/bin/symtab
 	$(call link_image,$*,$*,)
+
+# The list of what is linked, touched only when it changes: a file that comes or goes relinks.
+.PRECIOUS: $(IMAGES)/%.list
+$(IMAGES)/%.list: FORCE
+	@mkdir -p $(@D)
+	@echo $(call image_objs,$*) $(call image_libs,$*) | cmp -s - $@ || \
+		echo $(call image_objs,$*) $(call image_libs,$*) > $@
 
 # ---- a model linked into the image: build/images/APP-linked.elf ------------------------------
 # Explicit rules, since `%.elf` would match the name too; remade each time, since MODEL may change.

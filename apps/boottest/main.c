@@ -2,8 +2,9 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // The platform layer alone: prints what it found, then does what `boottest=` on the command line
-// says (null, text, alias, nx, stack, ud, gp, de, panic, nested), and powers off. `protect=-wx` and
-// so on switch a protection off; `memory-functions` checks and times memcpy and its kin.
+// says (null, text, alias, nx, stack, ud, gp, de, panic, irq, nested), and powers off.
+// `protect=-wx` and so on switch a protection off; `memory-functions` checks and times memcpy and
+// its kin.
 #include "platform/acpi.h"
 #include "platform/boot.h"
 #include "platform/cpu.h"
@@ -60,6 +61,12 @@ static void fault_in_note(void)
     volatile int *p = (int *)16;
     __asm__ volatile("" : "+r"(p));
     *p = 1;
+}
+
+static void fault_in_interrupt(void *arg)
+{
+    (void)arg;
+    __asm__ volatile("ud2");
 }
 
 static uint32_t next_random(void)
@@ -148,6 +155,12 @@ static void attack(const char *what)
     } else if (is(what, "de")) {
         __asm__ volatile("xor %%ecx, %%ecx; xor %%edx, %%edx; mov $1, %%eax; divl %%ecx" ::
                              : "rax", "rcx", "rdx");
+    } else if (is(what, "irq")) {
+        pf_ipi_handler(fault_in_interrupt);
+        pf_ipi_wake(0);
+        for (unsigned i = 0; i < 1000000; i++) {
+            pf_pause();
+        }
     } else if (is(what, "nested")) {
         pf_crash_note(fault_in_note);
         __asm__ volatile("ud2");

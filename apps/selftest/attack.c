@@ -3,7 +3,7 @@
 //
 // Attacks on the protections. Each must end in a crash report; with the protection off
 // (`protect=-wx` …) it goes through and says ATTACK SUCCEEDED.
-#include "selftest.h"
+#include "apps/selftest/selftest.h"
 
 #include "libos/sched.h"
 

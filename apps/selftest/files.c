@@ -2,7 +2,7 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // Files, random bytes, and what is refused.
-#include "selftest.h"
+#include "apps/selftest/selftest.h"
 
 #include "libos/manifest.h"
 

@@ -2,7 +2,7 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // malloc, zones and mmap in the guest.
-#include "selftest.h"
+#include "apps/selftest/selftest.h"
 
 #include "libos/mem.h"
 #include "libos/sched.h"

@@ -3,9 +3,10 @@
 //
 // Runs the tests named by `test=` (a name, several with commas, or `all`) and exits with how it
 // went: 0 all passed, 1 some failed, 2 no such test.
-#include "selftest.h"
+#include "apps/selftest/selftest.h"
 
 #include "libos/app.h"
+#include "libos/log.h"
 #include "libos/sched.h"
 
 #include <stdbool.h>
@@ -20,6 +21,7 @@ const char app_version[] = "0.1.0";
 const bool pf_attack_image = true;
 
 static const struct selftest *const groups[] = {memory_tests, thread_tests, time_tests, file_tests};
+static const struct selftest *const special[] = {attacks, endings};
 
 static int run_one(const struct selftest *t)
 {
@@ -48,11 +50,13 @@ static int run_named(const char *name, int *failed)
             }
         }
     }
-    for (const struct selftest *t = attacks; name && t->name; t++) {
-        if (strcmp(name, t->name) == 0) {
-            printf("attacking: %s\n", name);
-            *failed += run_one(t);
-            run++;
+    for (size_t g = 0; name && g < sizeof special / sizeof special[0]; g++) {
+        for (const struct selftest *t = special[g]; t->name; t++) {
+            if (strcmp(name, t->name) == 0) {
+                printf("starting %s\n", name);
+                *failed += run_one(t);
+                run++;
+            }
         }
     }
     return run;
@@ -63,6 +67,8 @@ int app_main(int argc, char **argv)
     (void)argc;
     (void)argv;
     char list[512];
+    stage_mark("listening");
+    stage_print();
     if (app_option("test", list, sizeof list) <= 0) {
         strcpy(list, "all");
     }

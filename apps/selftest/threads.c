@@ -2,7 +2,7 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // Threads, strands, locks and gangs over all CPUs.
-#include "selftest.h"
+#include "apps/selftest/selftest.h"
 
 #include "libos/sched.h"
 
@@ -146,6 +146,7 @@ static const char *test_keys(void)
     return NULL;
 }
 
+#define STRANDS 64
 // Many strands, all ended and freed again.
 static uint32_t alive, ran;
 static struct wake all_done = WAKE_INIT;
@@ -160,10 +161,10 @@ static void short_strand(void *arg)
 static const char *test_strands(void)
 {
     size_t before = sched_snapshot(NULL, 0);
-    for (int round = 0; round < 4; round++) {
-        alive = 201;
+    for (int round = 0; round < 2; round++) {
+        alive = STRANDS + 1;
         ran = 0;
-        for (uintptr_t i = 0; i < 200; i++) {
+        for (uintptr_t i = 0; i < STRANDS; i++) {
             CHECK(strand_create("short", short_strand, (void *)i,
                                 (enum strand_priority)(i % STRAND_PRIORITY_COUNT), STRAND_ANY_CPU,
                                 8192, NULL) == 0);
@@ -171,7 +172,7 @@ static const char *test_strands(void)
         if (__atomic_sub_fetch(&alive, 1, __ATOMIC_SEQ_CST) != 0) {
             wake_wait(&all_done, 0);
         }
-        CHECK(ran == 200);
+        CHECK(ran == STRANDS);
     }
     strand_sleep_ns(20000000);
     CHECK(sched_snapshot(NULL, 0) <= before + 2);
@@ -222,7 +223,7 @@ static void gang_item(void *ctx, size_t i, unsigned worker)
     w->touched[i]++;
     w->worker[i] = (uint8_t)worker;
     volatile double x = 0;
-    for (int k = 0; k < 200; k++) {
+    for (int k = 0; k < 50; k++) {
         x += sqrt((double)(i + (size_t)k));
     }
 }
@@ -231,7 +232,7 @@ static const char *test_gang(void)
     struct gang_work *w = calloc(1, sizeof *w);
     CHECK(w);
     unsigned width = sched_cpu_count();
-    for (unsigned round = 1; round <= 300; round++) {
+    for (unsigned round = 1; round <= 60; round++) {
         size_t count = round % 7 == 0 ? 3 : 1000;
         memset(w->touched, 0, sizeof w->touched);
         sched_gang(gang_item, w, count, width);
@@ -242,7 +243,7 @@ static const char *test_gang(void)
             CHECK(w->worker[i] < used && i >= count * w->worker[i] / used &&
                   i < count * (w->worker[i] + 1u) / used);
         }
-        if (round % 100 == 0) {
+        if (round % 20 == 0) {
             strand_sleep_ns(2000000); // helpers fall asleep
         }
     }

@@ -3,7 +3,7 @@
 //
 // Clocks, sleeping, timers, futexes. Bounds from above are generous: an emulator on a busy host may
 // not run for a while.
-#include "selftest.h"
+#include "apps/selftest/selftest.h"
 
 #include "libos/sched.h"
 

@@ -3,7 +3,7 @@
 //
 // How a machine ends in order: the power button, `shutdown` or `reboot` wake the main strand, which
 // runs what the application has registered, for at most ten seconds, and turns the machine off.
-#include "core.h"
+#include "libos/core/core.h"
 
 #include "libos/app.h"
 #include "libos/log.h"

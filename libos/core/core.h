@@ -10,7 +10,5 @@
 // Waits on the main strand until the machine shall end, and ends it.
 _Noreturn void core_wait_for_end(void);
 void core_button_pressed(void *arg); // from the interrupt handler
-// Tells the crash report which strand ran, and what the address of a page fault was.
-void core_crash_init(void);
 
 #endif

@@ -3,7 +3,7 @@
 //
 // From the platform to the application. Parts that an image is built without are absent (weak
 // references), and the log says so.
-#include "core.h"
+#include "libos/core/core.h"
 
 #include "libos/app.h"
 #include "libos/log.h"
@@ -14,6 +14,7 @@
 #include "libos/sched/internal.h"
 #include "libos/shell.h"
 #include "libos/virtio.h"
+#include "libos/watch/watch.h"
 #include "platform/boot.h"
 #include "platform/paging.h"
 #include "platform/power.h"
@@ -115,7 +116,7 @@ static _Noreturn void on_main_stack(void)
 _Noreturn void pf_main(void)
 {
     sched_boot_core();
-    core_crash_init();
+    watch_crash_init();
     mem_init();
     // A guarded stack of known size in place of the one that the machine booted on.
     size_t added, guard = 2;

@@ -2,8 +2,9 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // Manifest keys on the kernel command line: `section.name=value`, or `name=value` for those of
-// the root. Words that are none are somebody else's (debug-exit=…) and ignored, but a wrong name
-// in a known section is refused: it is a slip of the pen.
+// the root. Words that are none are somebody else's (debug-exit=…, an application's own) and
+// ignored; an unknown name in a known section may be a slip of the pen and is remembered for a
+// warning.
 #include "libos/manifest/keys.h"
 
 #include <stdio.h>
@@ -27,8 +28,12 @@ static int take_word(struct manifest_builder *b, const char *key, size_t key_len
     const struct manifest_key *k = manifest_key_find(key, section, name, name_length);
     if (k == NULL) {
         if (dot && manifest_section_known(key, section)) {
-            return manifest_error(b, where, "no such key");
+            snprintf(b->m->unknown, sizeof(b->m->unknown), "%.*s",
+                     key_length > 64 ? 64 : (int)key_length, key);
         }
+        return 0;
+    }
+    if (k->kind == KEY_ELSEWHERE) {
         return 0;
     }
     if (!has_value) {

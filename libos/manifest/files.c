@@ -99,4 +99,8 @@ void manifest_init(void)
         pf_panic("%s", error);
     }
     initialised = true;
+    if (machine_manifest.unknown[0]) {
+        log_warn("manifest", "command line: %s is no key of the manifest",
+                 machine_manifest.unknown);
+    }
 }

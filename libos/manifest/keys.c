@@ -67,6 +67,8 @@ static const struct manifest_key keys[] = {
      "an IPv6 address with prefix length, like fd00::2/64"},
     {"net", "hostname", KEY_STRING, FIELD(net.hostname), 0, 0, is_hostname,
      "letters, digits, '.' and '-', at most 63"},
+    {"net", "buffers", KEY_ELSEWHERE, 0, 0, 0, 0, NULL, "a number, on the command line only"},
+    {"net", "queues", KEY_ELSEWHERE, 0, 0, 0, 0, NULL, "a number, on the command line only"},
     {"http", "port", KEY_NUMBER, FIELD(http_port), 1, 65535, NULL, "a port, 1 to 65535"},
     {"http", "key", KEY_TEXT, FIELD(http_key), 0, 0, is_token, "printable characters, no blanks"},
     {"model", "source", KEY_SOURCE, FIELD(model_source), 0, 0, NULL,
@@ -252,6 +254,8 @@ int manifest_set_text(struct manifest_builder *b, const struct manifest_key *key
             b->m->model_source = (enum model_source)chosen;
             return 0;
         }
+        break;
+    case KEY_ELSEWHERE:
         break;
     }
     return refuse(b, key, value, where);

@@ -9,13 +9,14 @@
 #include "libos/manifest.h"
 
 enum key_kind {
-    KEY_TEXT,   // characters in the struct
-    KEY_STRING, // pointer into manifest.strings
-    KEY_NUMBER, // 16- or 32-bit field
-    KEY_BYTES,  // 64-bit field; text may end in K, M, G, T
-    KEY_BOOL,   // on/off
-    KEY_LOG,    // enum log_level
-    KEY_SOURCE, // enum model_source
+    KEY_TEXT,      // characters in the struct
+    KEY_STRING,    // pointer into manifest.strings
+    KEY_NUMBER,    // 16- or 32-bit field
+    KEY_BYTES,     // 64-bit field; text may end in K, M, G, T
+    KEY_BOOL,      // on/off
+    KEY_LOG,       // enum log_level
+    KEY_SOURCE,    // enum model_source
+    KEY_ELSEWHERE, // on the command line only, read and checked by whom it concerns
 };
 
 struct manifest_key {

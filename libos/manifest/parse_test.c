@@ -167,10 +167,11 @@ static void wrong_values_name_their_path(void **state)
     expect_error(parse(tree, NULL), "/log", "loud");
 }
 
-static void wrong_words_on_the_command_line_are_refused(void **state)
+static void wrong_values_on_the_command_line_are_refused_and_slips_remembered(void **state)
 {
     (void)state;
-    expect_error(parse(NULL, "net.adress=1.2.3.4/8"), "net.adress", "no such key");
+    assert_int_equal(parse(NULL, "net.adress=1.2.3.4/8 net.queues=2"), 0);
+    assert_string_equal(m.unknown, "net.adress");
     expect_error(parse(NULL, "http.port=0"), "http.port", "1 to 65535");
     expect_error(parse(NULL, "http.port=80x"), "http.port", "80x");
     expect_error(parse(NULL, "http.port=99999999999999999999"), "http.port", "not valid");
@@ -278,7 +279,7 @@ int main(void)
         cmocka_unit_test(the_command_line_overrides_the_tree),
         cmocka_unit_test(a_bare_word_switches_on),
         cmocka_unit_test(wrong_values_name_their_path),
-        cmocka_unit_test(wrong_words_on_the_command_line_are_refused),
+        cmocka_unit_test(wrong_values_on_the_command_line_are_refused_and_slips_remembered),
         cmocka_unit_test(foreign_words_are_left_alone),
         cmocka_unit_test(a_tree_of_another_kind_or_damaged_is_refused),
         cmocka_unit_test(a_tree_at_an_odd_address_is_read),

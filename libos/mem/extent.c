@@ -2,7 +2,7 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // One record a large block, in a hash table by page address.
-#include "internal.h"
+#include "libos/mem/internal.h"
 
 #include "libos/spin.h"
 

@@ -6,7 +6,7 @@
 #ifndef LIBOS_MEM_FAKE_MEMORY_H
 #define LIBOS_MEM_FAKE_MEMORY_H
 
-#include "pages.h"
+#include "libos/mem/pages.h"
 
 #include "platform/power.h"
 

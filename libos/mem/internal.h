@@ -7,9 +7,9 @@
 #define LIBOS_MEM_INTERNAL_H
 
 #include "libos/mem.h"
-#include "pages.h"
-#include "slab.h"
-#include "vspace.h"
+#include "libos/mem/pages.h"
+#include "libos/mem/slab.h"
+#include "libos/mem/vspace.h"
 
 #include <stdbool.h>
 #include <stddef.h>

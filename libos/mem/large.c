@@ -5,7 +5,7 @@
 // unmapped guard page (as far as alignment allows), so that an overrun faults at once. Freed
 // blocks of a few pages stay mapped in a small cache: mapping costs a page-table walk and a
 // TLB flush on every CPU.
-#include "internal.h"
+#include "libos/mem/internal.h"
 
 #include "libos/spin.h"
 #include "platform/paging.h"

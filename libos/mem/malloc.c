@@ -4,7 +4,7 @@
 // The C allocator of the guest, in place of musl's: slab classes up to 2048 bytes, guarded pages
 // beyond. musl's own names for it (__libc_malloc …) are defined too, so that nothing of its
 // allocator is linked in.
-#include "internal.h"
+#include "libos/mem/internal.h"
 
 #include "platform/boot.h"
 #include "platform/power.h"

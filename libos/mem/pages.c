@@ -3,7 +3,7 @@
 //
 // Physical pages in two levels (pages.h). Single pages come from low frames and long runs from
 // high ones, so that a few scattered pages do not break up the memory that models want.
-#include "pages.h"
+#include "libos/mem/pages.h"
 
 #include "libos/spin.h"
 #include "platform/power.h"

@@ -3,7 +3,7 @@
 //
 // Pages mapped in the vmap window. The page table is the only record of which frame backs a page.
 // No lock of ours is held while the platform maps: it may ask for a page-table frame in turn.
-#include "internal.h"
+#include "libos/mem/internal.h"
 
 #include "platform/paging.h"
 #include "platform/power.h"

@@ -2,7 +2,7 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // Small blocks (slab.h). Layout of a slab: header, one record a block, blocks; stride = class + 16.
-#include "slab.h"
+#include "libos/mem/slab.h"
 
 #include "libos/spin.h"
 #include "platform/power.h"
@@ -128,6 +128,23 @@ static void check_poison(const struct slab *s, const struct record *r, const uin
     }
 }
 
+// Canaries: GAP bytes behind what was asked for, and the last GAP of the stride, which the next
+// block follows. What lies between belongs to nobody.
+static void canaries_set(uint8_t *block, size_t bytes, size_t stride)
+{
+    memset(block + bytes, CANARY, GAP);
+    memset(block + stride - GAP, CANARY, GAP);
+}
+static bool canaries_intact(const uint8_t *block, size_t bytes, size_t stride)
+{
+    uint8_t damage = 0;
+    for (size_t i = 0; i < GAP; i++) {
+        damage |= (uint8_t)(block[bytes + i] ^ CANARY);
+        damage |= (uint8_t)(block[stride - GAP + i] ^ CANARY);
+    }
+    return damage == 0;
+}
+
 void *slab_alloc(struct slab_set *set, size_t bytes, uint32_t caller)
 {
     unsigned c = bytes <= 16 ? 0 : 60 - (unsigned)__builtin_clzll(bytes - 1);
@@ -174,7 +191,7 @@ void *slab_alloc(struct slab_set *set, size_t bytes, uint32_t caller)
     }
     k->used_bytes += class_bytes(c);
     spin_unlock(&k->lock);
-    memset(block + bytes, CANARY, stride - bytes);
+    canaries_set(block, bytes, stride);
     return block;
 }
 
@@ -231,11 +248,8 @@ void slab_free(struct slab_set *set, void *block)
                class_bytes(c), block);
     }
     if (set->check) {
-        const uint8_t *b = block;
-        for (size_t i = r->size; i < stride; i++) {
-            if (b[i] != CANARY) {
-                report("overrun", r, r->size, block);
-            }
+        if (!canaries_intact(block, r->size, stride)) {
+            report("overrun", r, r->size, block);
         }
         memset(block, POISON, class_bytes(c) < POISON_BYTES ? class_bytes(c) : POISON_BYTES);
     }

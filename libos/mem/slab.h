@@ -7,7 +7,7 @@
 #ifndef LIBOS_MEM_SLAB_H
 #define LIBOS_MEM_SLAB_H
 
-#include "pages.h"
+#include "libos/mem/pages.h"
 
 #define SLAB_CLASSES 8
 #define SLAB_MAX     2048u

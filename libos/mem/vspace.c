@@ -2,7 +2,7 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // Virtual address ranges (vspace.h).
-#include "vspace.h"
+#include "libos/mem/vspace.h"
 
 #include "libos/spin.h"
 

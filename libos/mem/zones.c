@@ -2,7 +2,7 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // The five zones (libos/mem.h): accounting, limits, whole-page blocks; and mem_init.
-#include "internal.h"
+#include "libos/mem/internal.h"
 
 #include "platform/boot.h"
 #include "platform/cpu.h"
@@ -139,7 +139,7 @@ static void *zone_map(struct extent *e, enum mem_zone zone, size_t pages)
     return region_create(pages, 0, MEM_PAGE);
 }
 
-void *mem_zone_alloc(enum mem_zone zone, size_t bytes)
+static void *allocate(enum mem_zone zone, size_t bytes, bool clear, uint32_t caller)
 {
     size_t pages = (bytes + MEM_PAGE - 1) / MEM_PAGE;
     if (bytes == 0 || bytes > mem_pool.total_pages * MEM_PAGE ||
@@ -156,15 +156,27 @@ void *mem_zone_alloc(enum mem_zone zone, size_t bytes)
         __atomic_add_fetch(&zone_stats[zone].failures, 1, __ATOMIC_RELAXED);
         return NULL;
     }
-    memset(base, 0, pages * MEM_PAGE);
+    if (clear) {
+        memset(base, 0, pages * MEM_PAGE);
+    }
     e->base = e->block = (uint64_t)base;
     e->pages = pages;
     e->bytes = bytes;
-    e->caller = mem_caller(__builtin_return_address(0));
+    e->caller = caller;
     e->zone = (uint8_t)zone;
     extent_insert(e);
     mem_count_alloc(zone);
     return base;
+}
+
+void *mem_zone_alloc(enum mem_zone zone, size_t bytes)
+{
+    return allocate(zone, bytes, true, mem_caller(__builtin_return_address(0)));
+}
+
+void *mem_zone_alloc_raw(enum mem_zone zone, size_t bytes)
+{
+    return allocate(zone, bytes, false, mem_caller(__builtin_return_address(0)));
 }
 
 void mem_zone_free(void *block)

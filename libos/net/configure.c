@@ -7,15 +7,18 @@
 
 #include "libos/log.h"
 
-#include <errno.h>
 #include <lwip/dhcp.h>
 #include <lwip/dns.h>
 #include <lwip/ip4_addr.h>
 #include <lwip/ip6_addr.h>
+#include <lwip/nd6.h>
 #include <lwip/netif.h>
+#include <lwip/timeouts.h>
 #include <string.h>
 
-static int set_static(struct netif *n, const struct net_config *config)
+enum { IP6_DELAY_MS = 30 };
+
+static void set_static(struct netif *n, const struct net_config *config)
 {
     char text[48];
     unsigned prefix;
@@ -24,18 +27,17 @@ static int set_static(struct netif *n, const struct net_config *config)
         !ip4addr_aton(text, &address)) {
         log_error("net", "net.address=%s is not an IPv4 address with prefix, like 10.0.2.15/24",
                   config->address);
-        return -EINVAL;
+        return;
     }
     if (config->gateway && *config->gateway && !ip4addr_aton(config->gateway, &gateway)) {
         log_error("net", "net.gateway=%s is not an IPv4 address", config->gateway);
-        return -EINVAL;
+        return;
     }
     mask.addr = lwip_htonl(prefix ? 0xffffffffu << (32 - prefix) : 0);
     netif_set_addr(n, &address, &mask, &gateway);
-    return 0;
 }
 
-static int set_static6(struct netif *n, const struct net_config *config)
+static void set_static6(struct netif *n, const struct net_config *config)
 {
     char text[64];
     unsigned prefix;
@@ -45,50 +47,50 @@ static int set_static6(struct netif *n, const struct net_config *config)
         !ip6addr_aton(text, &address)) {
         log_error("net", "net.address6=%s is not an IPv6 address with prefix, like fd00::2/64",
                   config->address6);
-        return -EINVAL;
+        return;
     }
     if (prefix != 64) {
         log_error("net", "net.address6=%s: only a prefix of 64 bits is supported",
                   config->address6);
-        return -EINVAL;
+        return;
     }
     ip6_addr_assign_zone(&address, IP6_UNICAST, n);
     if (netif_add_ip6_address(n, &address, &index) != ERR_OK) {
         log_error("net", "net.address6=%s: no room for another address", config->address6);
-        return -EINVAL;
+        return;
     }
-    return 0;
 }
 
-int net_configure(struct netif *n, const struct net_config *config)
+// IPv6 comes a moment after IPv4, so that a guest that is waited for has its first address sooner.
+static void start_ip6(void *arg)
 {
-    int error = 0;
-    if (config->hostname && *config->hostname)
-        netif_set_hostname(n, config->hostname);
+    struct netif *n = arg;
+    const struct net_config *config = ((struct net_interface *)n->state)->config;
+    netif_create_ip6_linklocal_address(n, 1);
+    if (config->address6 && *config->address6)
+        set_static6(n, config);
+    else
+        netif_set_ip6_autoconfig_enabled(n, 1);
+    nd6_restart_netif(n); // asks the routers, now that there is an address to ask from
+}
+
+void net_configure(struct netif *n, const struct net_config *config)
+{
+    netif_set_hostname(n, config->hostname);
     bool fixed = config->address && *config->address;
+    // A wrong address leaves the guest without one, not with another than it was told.
     if (fixed)
-        error = set_static(n, config);
+        set_static(n, config);
     if (config->dns && *config->dns) {
         ip_addr_t server;
-        if (ipaddr_aton(config->dns, &server)) {
+        if (ipaddr_aton(config->dns, &server))
             dns_setserver(0, &server);
-        } else {
+        else
             log_error("net", "net.dns=%s is not an address", config->dns);
-            error = -EINVAL;
-        }
-    }
-    netif_create_ip6_linklocal_address(n, 1);
-    if (config->address6 && *config->address6) {
-        int error6 = set_static6(n, config);
-        error = error ? error : error6;
-    } else {
-        netif_set_ip6_autoconfig_enabled(n, 1);
     }
     // Up before DHCP starts, so that its first message leaves now; lwIP announces a static address.
     netif_set_up(n);
-    if (!fixed && dhcp_start(n) != ERR_OK) {
+    if (!fixed && dhcp_start(n) != ERR_OK)
         log_error("net", "DHCP cannot start: out of memory");
-        error = error ? error : -ENOMEM;
-    }
-    return error;
+    sys_timeout(IP6_DELAY_MS, start_ip6, n);
 }

@@ -1,5 +1,3 @@
-#include <stdint.h>
-extern uint64_t ts[40];extern int tc[40],tn;void tsmark(int);
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Tessera authors
 //
@@ -71,7 +69,7 @@ static void status_changed(struct netif *n)
 {
     if (!ip4_addr_isany_val(*netif_ip4_addr(n)) && !net.announced) {
         char address[20], gateway[20];
-        net.announced = true; tsmark(9); for(int i=0;i<tn;i++) log_info("ts","%d %u us",tc[i],(unsigned)(ts[i]/1000));
+        net.announced = true;
         log_info("net", "address %s gateway %s after %u ms",
                  ip4addr_ntoa_r(netif_ip4_addr(n), address, sizeof address),
                  ip4addr_ntoa_r(netif_ip4_gw(n), gateway, sizeof gateway), (unsigned)net_now_ms());
@@ -83,19 +81,16 @@ static void status_changed(struct netif *n)
     net_info_update(n);
 }
 
-uint64_t ts[40]; int tc[40]; int tn;
-void tsmark(int what);
-void tsmark(int what){ if(tn<40){ts[tn]=pf_now_ns();tc[tn++]=what;} }
 static void start(void)
-{ tsmark(0);net_port_random();tsmark(1);net_port_random();tsmark(1);
-    lwip_init();tsmark(2);
+{
+    lwip_init();
     if (netif_add_noaddr(&net.netif, &net.interface, net_interface_init, ethernet_input) == NULL)
         net_port_panic("the network interface cannot be added", __FILE__, __LINE__);
     netif_set_default(&net.netif);
     netif_set_status_callback(&net.netif, status_changed);
     struct netdev *device = net.interface.device;
     device->on_work(device, device_has_work, NULL);
-    tsmark(3);net_configure(&net.netif, &net.config);tsmark(4);
+    net_configure(&net.netif, &net.config);
 }
 
 // A full ring made lwIP put segments back; its own timer would come by in 250 ms only.
@@ -111,9 +106,11 @@ static void send_again(void)
 
 // One turn. Returns when the next one is due, in ms; 0: at once.
 static uint64_t turn(void)
-{tsmark(6);
+{
     bool busy = post_run(&net.posts);
     busy |= net_interface_poll(&net.netif);
+    if (net.interface.early_count && !ip4_addr_isany_val(*netif_ip4_addr(&net.netif)))
+        net_interface_replay(&net.netif);
     if (net.interface.stalled)
         send_again();
     sys_check_timeouts();
@@ -143,7 +140,7 @@ static void run(void *arg)
             strand_yield();
             continue;
         }
-        tsmark(7);
+        strand_doing("waiting for frames");
         wake_wait(&net.wake, due * 1000000);
     }
 }
@@ -156,6 +153,7 @@ int net_start(const struct net_config *config)
     if (device == NULL)
         return -ENODEV;
     net.interface.device = device;
+    net.interface.config = &net.config;
     if (config)
         net.config = *config;
     if (net.config.hostname)

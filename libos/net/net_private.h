@@ -14,19 +14,30 @@
 
 struct netif;
 
+struct pbuf;
+
+enum { NET_EARLY_MAX = 8 };
+
 // netif.c: an Ethernet interface of lwIP over a netdev.
 struct net_interface {
     struct netdev *device;
+    const struct net_config *config;
     bool stalled;          // the device's ring was full; something waits to be sent again
     uint64_t rx_no_memory; // frames dropped for want of a pbuf
+    struct pbuf *early[NET_EARLY_MAX]; // came before there was an address, oldest first
+    size_t early_count;
 };
 // Callback for netif_add; n->state is a struct net_interface.
 signed char net_interface_init(struct netif *n);
 // Passes received frames to the stack; true if there may be more.
 bool net_interface_poll(struct netif *n);
 
-// configure.c: applies addresses to the interface. 0, or -EINVAL after a message naming the value.
-int net_configure(struct netif *n, const struct net_config *config);
+// Takes in what came too early for the address that the interface has now.
+void net_interface_replay(struct netif *n);
+
+// configure.c: applies addresses to the interface; logs what is wrong with the configuration, by
+// its key. config stays in use.
+void net_configure(struct netif *n, const struct net_config *config);
 
 // net_info.c: takes a snapshot for net_get_info, which any strand may call.
 void net_info_update(struct netif *n);

@@ -79,15 +79,48 @@ static err_t link_output(struct netif *n, struct pbuf *p)
         offload_checksum(p, &checksum);
     if (count == 1 && segments[0].data == flat) // with the sum just written
         pbuf_copy_partial(p, flat, p->tot_len, 0);
-    extern void tsmark(int); tsmark(8);int error = device->send(device, segments, count, checksum.wanted ? &checksum : NULL);
+    int error = device->send(device, segments, count, checksum.wanted ? &checksum : NULL);
     if (error == -EAGAIN)
         interface->stalled = true;
     return error == 0 ? ERR_OK : error == -EAGAIN ? ERR_MEM : ERR_IF;
 }
 
+// A TCP segment to our hardware address while we have no IPv4 address yet. The host forwards its
+// first client's SYN as soon as it has seen our DHCP request; dropped, that client would wait for
+// the host's retransmission (6 s with QEMU's user network). Kept until there is an address to take
+// it in with.
+static bool is_early(const struct netif *n, const struct pbuf *p)
+{
+    const uint8_t *frame = p->payload;
+    return ip4_addr_isany_val(*netif_ip4_addr(n)) && p->len >= 14 + 20 &&
+           memcmp(frame, n->hwaddr, 6) == 0 && frame[12] == 0x08 && frame[13] == 0x00 &&
+           frame[14 + 9] == IP_PROTO_TCP;
+}
+
+static void keep_early(struct net_interface *interface, struct pbuf *p)
+{
+    if (interface->early_count == NET_EARLY_MAX) {
+        pbuf_free(interface->early[0]);
+        memmove(interface->early, interface->early + 1,
+                (NET_EARLY_MAX - 1) * sizeof interface->early[0]);
+        interface->early_count--;
+    }
+    interface->early[interface->early_count++] = p;
+}
+
+void net_interface_replay(struct netif *n)
+{
+    struct net_interface *interface = n->state;
+    size_t count = interface->early_count;
+    interface->early_count = 0; // those for another address are dropped by the stack
+    for (size_t i = 0; i < count; i++)
+        if (n->input(interface->early[i], n) != ERR_OK)
+            pbuf_free(interface->early[i]);
+}
+
 static void receive(void *ctx, const struct netdev_frame *frame)
 {
-    struct netif *n = ctx; extern void tsmark(int); tsmark(5);
+    struct netif *n = ctx;
     struct net_interface *interface = n->state;
     if (frame->bytes > (size_t)n->mtu + 18) {
         interface->device->rx_dropped++;
@@ -103,6 +136,10 @@ static void receive(void *ctx, const struct netdev_frame *frame)
     for (size_t i = 0; i < frame->segment_count; i++) {
         pbuf_take_at(p, frame->segments[i].data, (u16_t)frame->segments[i].bytes, at);
         at = (u16_t)(at + frame->segments[i].bytes);
+    }
+    if (is_early(n, p)) {
+        keep_early(interface, p);
+        return;
     }
     // Input runs to its end before the next frame, so the flags may be set for this one alone.
     u16_t flags = n->chksum_flags;

@@ -20,6 +20,14 @@ uint32_t sys_now(void)
 
 uint32_t net_port_random(void)
 {
+    // Before the generator is seeded only DHCP asks, for a transaction number that all of the link
+    // sees anyway; waiting for entropy would delay the guest's address.
+    static uint64_t count;
+    if (!random_is_seeded()) {
+        static const uint8_t no_key[16];
+        uint64_t seed[2] = {pf_now_ns(), ++count};
+        return (uint32_t)net_siphash(no_key, (const uint8_t *)seed, sizeof seed);
+    }
     uint32_t value;
     random_bytes(&value, sizeof value);
     return value;

@@ -3,7 +3,7 @@
 //
 // Files: the console on 0, 1, 2; read-only files that came with the boot, by name with or without
 // a leading slash; /dev/null and /dev/urandom.
-#include "internal.h"
+#include "libos/posix/internal.h"
 
 #include "libos/manifest.h"
 #include "libos/spin.h"

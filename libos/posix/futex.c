@@ -2,7 +2,7 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // Futexes: waiters in a hash table by address. Meaning of the operations: futex(2).
-#include "internal.h"
+#include "libos/posix/internal.h"
 
 #include "libos/sched.h"
 #include "libos/spin.h"

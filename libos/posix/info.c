@@ -2,7 +2,7 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // What the machine is: name, memory, limits, random bytes.
-#include "internal.h"
+#include "libos/posix/internal.h"
 
 #include "libos/app.h"
 #include "libos/manifest.h"

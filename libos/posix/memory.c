@@ -3,7 +3,7 @@
 //
 // mmap and its kin, in the vmap window. Accessible pages get their frames at once (there is no
 // demand paging); PROT_NONE reserves addresses and nothing else. Counted in zone KERNEL.
-#include "internal.h"
+#include "libos/posix/internal.h"
 
 #include "libos/mem/internal.h"
 #include "libos/sched/internal.h"

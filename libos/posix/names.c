@@ -2,7 +2,7 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // Names of system calls that a C library may make and the libos does not answer, for the log.
-#include "internal.h"
+#include "libos/posix/internal.h"
 
 #include <stddef.h>
 #include <sys/syscall.h>

@@ -3,7 +3,7 @@
 //
 // Starts libc as a Linux kernel would: argc, argv, environment and auxiliary vector in a row.
 // Source: System V ABI x86-64, 3.4.1 and 3.4.3.
-#include "internal.h"
+#include "libos/posix/internal.h"
 
 #include "platform/cpu.h"
 #include "platform/time.h"

@@ -2,7 +2,7 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // Dispatch of system calls. Runs on the caller's stack; interrupts stay as they are.
-#include "internal.h"
+#include "libos/posix/internal.h"
 
 #include "libos/app.h"
 #include "libos/log.h"

@@ -2,7 +2,7 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // Threads for musl: a thread is a strand.
-#include "internal.h"
+#include "libos/posix/internal.h"
 
 #include "libos/sched.h"
 #include "libos/sched/internal.h"

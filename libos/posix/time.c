@@ -2,7 +2,7 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // Clocks and sleeping.
-#include "internal.h"
+#include "libos/posix/internal.h"
 
 #include "libos/sched.h"
 #include "platform/time.h"

@@ -3,7 +3,7 @@
 //
 // A core: picks the next strand, idles when there is none. A core that halts is woken by whoever
 // makes a strand of it ready; it says so (`halting`) before its last look at the queue.
-#include "internal.h"
+#include "libos/sched/internal.h"
 
 #include "libos/log.h"
 #include "libos/mem.h"

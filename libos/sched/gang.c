@@ -4,7 +4,7 @@
 // Gangs: one piece of work on several cores. Core k of n does the k-th n-th of the items, always,
 // so nothing depends on timing. Helpers spin briefly between jobs (a decode step is hundreds of
 // jobs a few microseconds apart), then sleep; how long they spin follows what it brought.
-#include "internal.h"
+#include "libos/sched/internal.h"
 
 #include "platform/time.h"
 

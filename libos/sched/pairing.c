@@ -2,7 +2,7 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // A pairing heap of timers (pairing.h).
-#include "pairing.h"
+#include "libos/sched/pairing.h"
 
 static struct sched_timer *child_of(struct sched_timer *t)
 {

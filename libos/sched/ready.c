@@ -2,7 +2,7 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // What interrupt handlers may do: make strands ready. Built with general registers only (build.mk).
-#include "internal.h"
+#include "libos/sched/internal.h"
 
 #include "platform/irq.h"
 

@@ -3,7 +3,7 @@
 //
 // The life of a strand. strand_create goes through pthread_create, so that libc knows the thread;
 // libc's clone comes back here as sched_spawn.
-#include "internal.h"
+#include "libos/sched/internal.h"
 
 #include "libos/mem.h"
 #include "libos/posix.h"

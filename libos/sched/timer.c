@@ -3,8 +3,8 @@
 //
 // Deadlines: of waiting strands and of sched_timers, in one heap a core behind the core's one-shot
 // timer interrupt. The interrupt only sets timer_due; the core looks at its next switch or relax.
-#include "internal.h"
-#include "pairing.h"
+#include "libos/sched/internal.h"
+#include "libos/sched/pairing.h"
 
 #include "platform/irq.h"
 #include "platform/power.h"

@@ -2,7 +2,7 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // Strands that wait, yield, sleep, or look for more urgent work.
-#include "internal.h"
+#include "libos/sched/internal.h"
 
 #include "platform/power.h"
 #include "platform/time.h"

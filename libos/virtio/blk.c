@@ -63,7 +63,9 @@ _Static_assert(sizeof(struct blk_wire) == 64, "one cache line a request");
 
 struct blk_slot {
     struct wake done;
-    uint32_t busy; // atomic; under the lock for writers, the interrupt reads it
+    // Written under the lock, read by the interrupt too. It wakes all who are in flight, not just
+    // one: the one might be of low priority, and what the others wait for would wait with it.
+    uint32_t busy;
     bool finished;
     int result;
 };
@@ -98,7 +100,9 @@ VIRTIO_IRQ static void blk_interrupt(void *driver)
 {
     struct blk *b = driver;
     for (unsigned i = 0; i < SLOTS; i++) {
-        if (__atomic_load_n(&b->slot[i].busy, __ATOMIC_RELAXED)) {
+        const struct blk_slot *s = &b->slot[i];
+        if (__atomic_load_n(&s->busy, __ATOMIC_RELAXED) &&
+            !__atomic_load_n(&s->finished, __ATOMIC_RELAXED)) {
             wake_set(&b->slot[i].done);
         }
     }
@@ -181,7 +185,7 @@ static int blk_start(struct blk *b)
 static void finish(struct blk *b, unsigned i, int result)
 {
     b->slot[i].result = result;
-    b->slot[i].finished = true;
+    __atomic_store_n(&b->slot[i].finished, true, __ATOMIC_RELEASE);
     wake_set(&b->slot[i].done);
 }
 

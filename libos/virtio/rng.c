@@ -30,6 +30,7 @@ static struct {
     struct spin lock; // everything below
     struct drbg generator;
     bool started, seeded, warned;
+    bool gave_up; // the device was waited for in vain: not again
     uint64_t seeded_at, since_seed;
     struct virtio_device *device; // NULL: none, or out of service
     struct vq queue;
@@ -150,7 +151,11 @@ static void first_seed(void)
         spin_lock(&rng.lock);
         start();
         collect();
-        bool wait = !rng.seeded && rng.device && rng.asked && pf_now_ns() < deadline;
+        bool wait = !rng.seeded && rng.device && rng.asked && !rng.gave_up;
+        if (wait && pf_now_ns() >= deadline) {
+            rng.gave_up = true;
+            wait = false;
+        }
         bool warn = !wait && !rng.seeded && !rng.warned;
         rng.warned |= warn;
         spin_unlock(&rng.lock);

@@ -7,12 +7,14 @@
 #include "platform/boot/cmdline.h"
 #include "platform/boot/ranges.h"
 #include "platform/cpu.h"
+#include "platform/crash/crash.h"
 #include "platform/paging.h"
 #include "platform/paging/paging.h"
 #include "platform/lib/mem.h"
 
 #define FOUR_GB      (1ull << 32)
 #define R_RELATIVE   8u
+#define CR4_LA57     (1ull << 12)
 #define NX_AND_WRITE (PTE_PRESENT | PTE_WRITE | PTE_NX)
 
 struct pf_boot_info pf_boot_record;
@@ -37,26 +39,22 @@ bool pf_protection_off(const char *name)
     return pf_attack_image && pf_cmdline_listed(pf_boot_record.cmdline, "protect", item);
 }
 
-static void put(char c)
-{
-    for (unsigned i = 0; i < 100000 && (pf_in8(0x3fd) & 0x20) == 0; i++) {
-    }
-    pf_out8(0x3f8, (uint8_t)c);
-}
-
 _Noreturn void pf_early_fail(const char *why)
 {
-    for (const char *p = "tessera: cannot start: "; *p != '\0'; p++) {
-        put(*p);
+    size_t length = 0;
+    while (why[length] != '\0') {
+        length++;
     }
-    for (; *why != '\0'; why++) {
-        put(*why);
-    }
-    put('\n');
+    static const char prefix[] = "tessera: cannot start: ";
+    pf_crash_write(prefix, sizeof prefix - 1);
+    pf_crash_write(why, length);
+    pf_crash_write("\n", 1);
     uint8_t events = pf_in8(0x505); // ISA pvpanic, all ones where there is none
     if (events != 0xff && (events & 1) != 0) {
         pf_out8(0x505, 1);
     }
+    // No table has been read yet: where QEMU's q35 and pc have their power control.
+    pf_out16(0x604, 0x2000);
     for (;;) {
         __asm__ volatile("cli; hlt");
     }
@@ -214,6 +212,11 @@ uint64_t pf_early_finish(void)
 void pf_early_identity(void);
 void pf_early_identity(void)
 {
+    uint64_t cr4;
+    __asm__ volatile("mov %%cr4, %0" : "=r"(cr4));
+    if ((cr4 & CR4_LA57) != 0) {
+        pf_early_fail("the firmware uses five-level page tables; turn them off for this guest");
+    }
     for (unsigned i = 0; i < 4; i++) {
         for (unsigned k = 0; k < 512; k++) {
             pf_early_tables[2 + i][k] =

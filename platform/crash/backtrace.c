@@ -44,13 +44,13 @@ void pf_backtrace(uint64_t rip, uint64_t rbp)
         const uint64_t *frame = (const uint64_t *)rbp;
         uint64_t next = frame[0];
         rip = frame[1];
-        if (rip < 256 && rip >= 32) {
-            // The interrupt stub's frame: the vector stands where a return address would, the
-            // interrupted address after it; the stack changes here.
+        if ((rip >= 32 && rip < 128) || rip >= (uint64_t)-128) {
+            // The interrupt stub's frame: the vector, sign-extended, stands where a return address
+            // would, the interrupted address after it; the stack changes here.
             if (!pf_readable8(rbp + 16)) {
                 return;
             }
-            pf_printk("      --- interrupt 0x%lx ---\n", rip);
+            pf_printk("      --- interrupt 0x%lx ---\n", rip & 0xff);
             rip = frame[2] + 1;
         } else if (next != 0 && next <= rbp) {
             pf_printk("  (frame pointers do not go up: %016lx after %016lx)\n", next, rbp);

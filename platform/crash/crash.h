@@ -21,6 +21,8 @@ _Noreturn void pf_crash_end(void);
 // True from the moment a CPU reports: output is polled and takes no locks.
 bool pf_crashing(void);
 
+// console.c: polled output, no locks, bounded waits.
+void pf_crash_write(const char *data, size_t bytes);
 // backtrace.c
 void pf_print_place(uint64_t address);
 void pf_backtrace(uint64_t rip, uint64_t rbp);

@@ -10,6 +10,7 @@
 #include "platform/paging/paging.h"
 #include "platform/power.h"
 #include "platform/priv/init.h"
+#include "platform/serial.h"
 #include "platform/smp.h"
 
 #define OTHERS_STOP_WITHIN_US 20000u
@@ -63,6 +64,8 @@ static void begin(void)
         }
         stop_here();
     }
+    // What was printed before comes first. Waits a bounded time if the console's lock is taken.
+    pf_serial_flush();
     // A fault from here on must not overwrite the frame that is being reported.
     pf_tss[me - 1].ist[PF_IST_FAULT - 1] = pf_tss[me - 1].ist[PF_IST_MACHINE_CHECK - 1];
     if (pf_cpu_online() > 1) {

@@ -7,15 +7,11 @@
 #include "platform/crash/format.h"
 #include "platform/crash/symbols.h"
 #include "platform/power.h"
-#include "platform/priv/init.h"
 #include "platform/serial.h"
 
 #pragma GCC visibility push(hidden)
 extern const unsigned char __symbols_start[], __symbols_end[]; // images/kernel.ld
 #pragma GCC visibility pop
-
-// Weak: without it the report goes by the ordinary path, whose lock is taken with a time limit.
-#pragma weak pf_serial_emergency_write
 
 void pf_printk(const char *format, ...)
 {
@@ -28,13 +24,10 @@ void pf_printk(const char *format, ...)
         length = sizeof line - 1;
         line[length - 1] = '\n';
     }
-    if (pf_crashing() && pf_serial_emergency_write != NULL) {
-        pf_serial_emergency_write(line, length);
-        return;
-    }
-    pf_serial_write(line, length);
     if (pf_crashing()) {
-        pf_serial_flush();
+        pf_crash_write(line, length);
+    } else {
+        pf_serial_write(line, length);
     }
 }
 

@@ -5,7 +5,6 @@
 #ifndef PLATFORM_PRIV_INIT_H
 #define PLATFORM_PRIV_INIT_H
 
-#include <stddef.h>
 #include <stdint.h>
 
 // In the order in which pf_start calls them, on the boot CPU with interrupts off.
@@ -46,10 +45,5 @@ enum {
 };
 // Sets the handler of one of the fixed vectors above.
 void pf_irq_fixed(unsigned vector, void (*handler)(void *arg), void *arg);
-
-// Polled output for the crash report, implemented by serial/: takes no lock (its owner may be the
-// CPU that was just stopped) and waits a bounded time for each byte. First pushes out what is
-// queued, if it can.
-void pf_serial_emergency_write(const char *data, size_t bytes);
 
 #endif

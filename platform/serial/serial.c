@@ -37,6 +37,7 @@ static struct pf_spin lock;
 static struct uart uart = {.io = {com1_in, com1_out, NULL}};
 static bool stuck;
 static char last_byte;
+static uint64_t written; // read without it
 // Set once before interrupts reach us.
 static void (*input_wake)(void *arg);
 static void *input_arg;
@@ -82,12 +83,18 @@ void pf_serial_write(const char *data, size_t bytes)
         }
         put(data[i]);
     }
+    __atomic_store_n(&written, written + bytes, __ATOMIC_RELAXED);
     if (uart.by_interrupt) {
         uart_pump(&uart);
     } else {
         drain();
     }
     give_lock(flags, taken);
+}
+
+uint64_t pf_serial_written(void)
+{
+    return __atomic_load_n(&written, __ATOMIC_RELAXED);
 }
 
 size_t pf_serial_read(char *data, size_t max)

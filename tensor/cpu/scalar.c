@@ -9,7 +9,7 @@
 // in the highest digit: X = x0 2^48 + x1 2^32 + x2 2^16 + x3. Modulo 2^64 the product's digit 3 is
 // w0 x0 + w1 x1 + w2 x2 + w3 x3. Four such products may be added before the digit is taken: |digit|
 // <= 4 * 4 * 15 * 127 = 30480 < 2^15, and 2^47 more rounds the (signed) digits below it away.
-#include "tensor/cpu/simd_scalar.h"
+#include "tensor/cpu/simd_sse2.h"
 
 #include "tensor/cpu/float_kernels.h"
 
@@ -28,6 +28,12 @@ static uint64_t load_u64(const uint8_t *p)
     uint64_t v;
     memcpy(&v, p, sizeof v);
     return v;
+}
+
+// Exact for |n| < 2^22. Emulators convert an integer far slower than they subtract.
+static float to_float(int32_t n)
+{
+    return tn_bits_float(0x4b400000u + (uint32_t)n) - 12582912.0f; // 1.5 * 2^23
 }
 
 static int32_t digit(uint64_t product)
@@ -74,7 +80,7 @@ static void dot_q8_0(const uint8_t *w, size_t row_bytes, size_t rows, size_t k, 
         for (size_t b = 0; b < k / TN_BLOCK; b++, block += 34, x += WORDS_PER_BLOCK) {
             int32_t sum = dot_sixteen(block + 2, x) + dot_sixteen(block + 18, x + 4);
             sum -= 128 * sums[b];
-            total += tn_f16_to_f32(load_u16(block)) * scales[b] * (float)sum;
+            total += tn_f16_to_f32(load_u16(block)) * scales[b] * to_float(sum);
         }
         out[r] = total;
     }
@@ -94,7 +100,7 @@ static void dot_q4_0(const uint8_t *w, size_t row_bytes, size_t rows, size_t k, 
             uint64_t high = (p >> 4 & nibbles) * x[4] + (p >> 12 & nibbles) * x[5] +
                             (q >> 4 & nibbles) * x[6] + (q >> 12 & nibbles) * x[7];
             int32_t sum = digit(low) + digit(high) - 8 * sums[b];
-            total += tn_f16_to_f32(load_u16(block)) * scales[b] * (float)sum;
+            total += tn_f16_to_f32(load_u16(block)) * scales[b] * to_float(sum);
         }
         out[r] = total;
     }

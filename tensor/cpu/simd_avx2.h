@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Tessera authors
 //
-// Sixteen floats as two AVX2 registers. Meanings: simd_scalar.h. Include only from files built with
+// Sixteen floats as two AVX2 registers. Meanings: simd_sse2.h. Include only from files built with
 // -mavx2 -mfma -mf16c.
 #ifndef TENSOR_CPU_SIMD_AVX2_H
 #define TENSOR_CPU_SIMD_AVX2_H

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Tessera authors
 //
-// Sixteen floats as one AVX-512 register. Meanings: simd_scalar.h. Include only from files built
+// Sixteen floats as one AVX-512 register. Meanings: simd_sse2.h. Include only from files built
 // with -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx2 -mfma -mf16c.
 #ifndef TENSOR_CPU_SIMD_AVX512_H
 #define TENSOR_CPU_SIMD_AVX512_H

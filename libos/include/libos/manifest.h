@@ -34,6 +34,7 @@ struct manifest {
     uint32_t engine_context; // 0 = model's (bounded by memory)
     uint32_t engine_slots;   // sequences at once, 0 = default
     bool shell;
+    char unknown[65];   // last word of the command line that looks like a key of ours and is none
     char strings[1024]; // backing store of net's strings
 };
 

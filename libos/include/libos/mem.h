@@ -32,10 +32,14 @@ struct mem_stats {
 // Zeroed, page-aligned (2 MB-aligned if the zone uses 2 MB blocks and bytes >= 2 MB). Virtually
 // contiguous; physically too for MEM_DMA. NULL when the zone's limit or RAM is exhausted. Any strand.
 void *mem_zone_alloc(enum mem_zone zone, size_t bytes);
+// The same without clearing, for buffers that are written before they are read (clearing touches memory).
+void *mem_zone_alloc_raw(enum mem_zone zone, size_t bytes);
 void mem_zone_free(void *block);
 // DMA helper: physical address of a block from MEM_DMA.
 uint64_t mem_phys(const void *block);
 void mem_get_stats(struct mem_stats *out);
+// Counts device memory that holds a model (mem_stats.mapped_model_bytes).
+void mem_add_mapped_model(uint64_t bytes);
 // Called once by pf_main before anything else of the libos.
 void mem_init(void);
 // Bound of a zone in bytes (0 = derived); called from the manifest before first use.

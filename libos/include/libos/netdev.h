@@ -34,14 +34,17 @@ struct netdev {
     unsigned queue_pairs;
     uint64_t rx_frames, rx_bytes, tx_frames, tx_bytes, rx_dropped, tx_dropped;
     void *driver;
-    // Sends one Ethernet frame. 0, -EAGAIN (ring full), -EMSGSIZE.
+    // Sends one Ethernet frame. 0, -EAGAIN (ring full; on_work's callback comes when there is room,
+    // once poll() has been called), -EMSGSIZE (longer than mtu allows, shorter than a header, or
+    // checksum fields beyond its end or not offered by the device).
     int (*send)(struct netdev *d, const struct netdev_segment *segments, size_t count,
                 const struct netdev_checksum *checksum);
     // Hands up to `budget` received frames to receive(ctx, frame); returns how many. Reaps
     // finished transmissions too. When it returns less than budget, interrupts are armed again.
     size_t (*poll)(struct netdev *d, size_t budget,
                    void (*receive)(void *ctx, const struct netdev_frame *frame), void *ctx);
-    // Interrupt-safe notification that poll() has work.
+    // Has work(arg) called, under the rules of interrupts, whenever poll() has something to do;
+    // once right away, for what came in before. NULL ends it.
     void (*on_work)(struct netdev *d, void (*work)(void *arg), void *arg);
 };
 

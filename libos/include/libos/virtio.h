@@ -43,4 +43,21 @@ void random_bytes(void *out, size_t bytes);
 // Whether a good source (virtio-rng, RDSEED or RDRAND) has seeded the generator.
 bool random_is_seeded(void);
 
+// Checks of the drivers against the real devices of a guest, for self-test images. Each runs on a
+// strand of an otherwise idle machine; virtio-net needs the device to itself (no network stack).
+struct virtio_check {
+    const char *name;
+    // NULL: it holds, or there is no such device (the log says "skipped"). Otherwise what does not.
+    const char *(*run)(void);
+};
+// "virtio-devices": none is out of service.
+// "virtio-blk": bounds and errors; where a disk's first sector begins with VIRTIO_SCRATCH, four
+//   strands write, read back and flush patterns all over it (nothing else is ever written to).
+// "virtio-rng": seeded within a second, no two outputs alike.
+// "virtio-pmem": each page of a region that begins with VIRTIO_SCRATCH holds its own offset.
+// "virtio-net": echoes of every size with the router of QEMU's user network (10.0.2.2).
+extern const struct virtio_check virtio_checks[]; // the last one has no name
+
+#define VIRTIO_SCRATCH "TESSERA SCRATCH\n" // 16 bytes
+
 #endif

@@ -22,14 +22,15 @@
 #define MEM_LIBC_MALLOC         1 // segments to send come from malloc (the KERNEL zone) …
 #define MEMP_MEM_MALLOC         0 // … control blocks from fixed pools: their number is the bound
 #define MEMP_NUM_TCP_PCB        384 // 256 served, 32 being told 503, the rest closing or half open
+#define MEMP_NUM_SYS_TIMEOUT    (LWIP_NUM_SYS_TIMEOUT_INTERNAL + 8) // lwIP's own timers and ours
 #define MEMP_NUM_TCP_PCB_LISTEN 8
 #define MEMP_NUM_UDP_PCB        8    // DHCP, DNS
-#define MEMP_NUM_TCP_SEG        512 // segments queued by all connections (32 bytes each)
+#define MEMP_NUM_TCP_SEG        1024 // segments queued by all connections (32 bytes each)
 #define MEMP_NUM_REASSDATA      1    // unused (reassembly is off)
 #define MEMP_NUM_ARP_QUEUE      32   // packets waiting for an ARP answer
 #define MEMP_NUM_ND6_QUEUE      32   // packets waiting for a neighbour
-#define MEMP_NUM_PBUF           64  // headers without memory of their own
-#define PBUF_POOL_SIZE          64  // frames received and not yet copied on (out-of-order data)
+#define MEMP_NUM_PBUF           64   // headers without memory of their own
+#define PBUF_POOL_SIZE          64   // frames received and not yet copied on (out-of-order data)
 #define PBUF_POOL_BUFSIZE       1536 // one whole Ethernet frame
 #define PBUF_LINK_HLEN          14
 #define ETH_PAD_SIZE            0 // x86 does not mind unaligned words

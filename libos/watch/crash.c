@@ -3,7 +3,7 @@
 //
 // What the libos adds to a crash report. Takes no lock and allocates nothing: the machine is
 // stopped wherever it was.
-#include "core.h"
+#include "libos/watch/watch.h"
 
 #include "libos/mem/internal.h"
 #include "libos/sched/internal.h"
@@ -67,7 +67,7 @@ static int describe_fault(uint64_t address)
     return 1;
 }
 
-void core_crash_init(void)
+void watch_crash_init(void)
 {
     pf_crash_note(note);
     pf_fault_describe(describe_fault);

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Tessera authors
+//
+// Plans the engine's memory: as many KV pages as the slots can use and memory holds; at least one
+// sequence has to fit.
+#include "apps/llm/engine_private.h"
+#include "apps/llm/port.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define STEP_TOKENS   128u
+#define DEFAULT_SLOTS 8u
+#define DEFAULT_QUEUE 64u
+#define LEAST_CONTEXT 64u
+// A model's whole context is not worth all memory: as much as this unless asked for more.
+#define USUAL_CONTEXT 8192u
+
+int engine_logits(struct engine *e, struct job *j)
+{
+    if (!j->token_count)
+        return -EINVAL;
+    if (j->token_count > e->facts.context)
+        return -E2BIG;
+    uint32_t total = (uint32_t)j->token_count;
+    for (uint32_t at = 0; at < total;) {
+        uint32_t n = total - at < e->step_tokens ? total - at : e->step_tokens;
+        bool last = at + n == total;
+        struct tn_step_sequence s = {.tokens = j->tokens + at,
+                                     .token_count = n,
+                                     .position = at,
+                                     .kv_pages = e->logits_pages,
+                                     .kv_page_count =
+                                         (at + n + TN_KV_PAGE_TOKENS - 1) / TN_KV_PAGE_TOKENS,
+                                     .logits_from = last ? n - 1 : n,
+                                     .logits = last ? j->logits : NULL};
+        int rc = tn_step(e->executor, &s, 1);
+        if (rc)
+            return rc;
+        at += n;
+    }
+    return 0;
+}
+
+static uint32_t pages_for(uint32_t tokens)
+{
+    return (tokens + TN_KV_PAGE_TOKENS - 1) / TN_KV_PAGE_TOKENS;
+}
+
+// Half precision where the cache is large; which of the two depends on the model alone, so that a
+// model gives the same bits on every machine of one ISA level.
+static uint32_t kv_type_for(const struct tn_model_info *info)
+{
+    uint64_t values = (uint64_t)info->layers * info->kv_heads * info->head_dim;
+    return values > 4096 ? TN_F16 : TN_F32;
+}
+
+static int plan(struct engine *e, const struct tn_model_info *info, struct tn_executor_options *x,
+                char *error, size_t error_bytes)
+{
+    struct engine_facts *f = &e->facts;
+    uint64_t page = tn_kv_page_bytes(e->model, x->kv_type);
+    // Scratch, logits rows and the waiting jobs come out of the same memory.
+    uint64_t other = tn_scratch_bytes(e->model, x->max_tokens, x->pool->width) +
+                     (uint64_t)f->slots * info->vocabulary * sizeof(float) + (256u << 10);
+    uint64_t have = port_free_bytes();
+    uint64_t budget = have > other ? have - other : 0;
+    uint32_t wanted = f->context                      ? f->context
+                      : info->context < USUAL_CONTEXT ? info->context
+                                                      : USUAL_CONTEXT;
+    if (wanted > info->context)
+        wanted = info->context;
+    uint64_t most = budget / page;
+    if (most > (uint64_t)pages_for(wanted) * f->slots)
+        most = (uint64_t)pages_for(wanted) * f->slots;
+    f->kv_pages = (uint32_t)most;
+    f->context = wanted;
+    if (most < pages_for(wanted)) {
+        f->context = (uint32_t)most * TN_KV_PAGE_TOKENS;
+        if (f->context < (LEAST_CONTEXT < wanted ? LEAST_CONTEXT : wanted)) {
+            snprintf(error, error_bytes,
+                     "not enough memory for the model: %llu KB are free, %llu KB are needed for a "
+                     "context of %u tokens; give the machine more memory",
+                     (unsigned long long)(have >> 10),
+                     (unsigned long long)((other + pages_for(LEAST_CONTEXT) * page) >> 10) + 1,
+                     LEAST_CONTEXT);
+            return -ENOMEM;
+        }
+        port_log(PORT_WARN, "memory holds a context of %u tokens, not %u", f->context, wanted);
+    }
+    x->kv_page_total = f->kv_pages;
+    f->memory_bytes = other + most * page;
+    return 0;
+}
+
+static int choose_isa(const struct engine_options *o, enum tn_isa *out, char *error,
+                      size_t error_bytes)
+{
+    enum tn_isa wanted;
+    if (!o->isa || !o->isa[0]) {
+        *out = o->measure_isa ? tn_isa_measured() : tn_isa_best();
+        return 0;
+    }
+    if (tn_isa_parse(o->isa, &wanted)) {
+        snprintf(error, error_bytes,
+                 "engine.isa '%s' is not known (scalar, avx2, avx512, avx512vnni)", o->isa);
+        return -EINVAL;
+    }
+    if (wanted > tn_isa_best()) {
+        snprintf(error, error_bytes, "engine.isa %s: this CPU reaches %s", o->isa,
+                 tn_isa_name(tn_isa_best()));
+        return -ENOTSUP;
+    }
+    *out = wanted;
+    return 0;
+}
+
+static int open_infer(struct engine *e, const struct engine_options *o, char *error,
+                      size_t error_bytes)
+{
+    struct tn_model_info info;
+    tn_model_info(e->model, &info);
+    struct engine_facts *f = &e->facts;
+    f->slots = o->slots ? o->slots : DEFAULT_SLOTS;
+    f->queue = o->queue ? o->queue : DEFAULT_QUEUE;
+    f->context = o->context;
+    f->kv_type = kv_type_for(&info);
+    struct tn_executor_options x = {.pool = port_pool(),
+                                    .max_tokens = STEP_TOKENS,
+                                    .max_sequences = f->slots,
+                                    .kv_type = f->kv_type,
+                                    .alloc = port_alloc,
+                                    .free = port_free};
+    int rc = choose_isa(o, &x.isa, error, error_bytes);
+    if (rc || (rc = plan(e, &info, &x, error, error_bytes)))
+        return rc;
+    f->isa = x.isa;
+    e->step_tokens = x.max_tokens;
+    if ((rc = tn_executor_open(e->model, &x, &e->executor, error, error_bytes)))
+        return rc;
+    struct infer_options i = {
+        .slots = f->slots, .queue = f->queue, .context = f->context, .now_ns = port_now_ns};
+    rc = infer_open(e->model, e->executor, &i, &e->infer);
+    if (rc)
+        snprintf(error, error_bytes, "not enough memory for %u slots", f->slots);
+    return rc;
+}
+
+static int open_buffers(struct engine *e, char *error, size_t error_bytes)
+{
+    uint32_t pages = pages_for(e->facts.context);
+    e->piece_bytes = tokenizer_longest(tn_model_tokenizer(e->model)) + 1;
+    if (e->piece_bytes > JOB_RING / 4) // a longer token could not be shown anyway
+        e->piece_bytes = JOB_RING / 4;
+    size_t whole = 3 * (e->piece_bytes + 4);
+    e->piece = malloc(e->piece_bytes);
+    e->whole = malloc(whole);
+    e->shown = malloc(whole + STOP_MAX_BYTES);
+    e->logits_pages = malloc(pages * sizeof *e->logits_pages);
+    if (!e->piece || !e->whole || !e->shown || !e->logits_pages) {
+        snprintf(error, error_bytes, "not enough memory for the engine");
+        return -ENOMEM;
+    }
+    for (uint32_t i = 0; i < pages; i++)
+        e->logits_pages[i] = i;
+    return 0;
+}
+
+int engine_open(const struct tn_model *m, const struct engine_options *o, struct engine **out,
+                char *error, size_t error_bytes)
+{
+    struct engine *e = calloc(1, sizeof *e);
+    if (!e) {
+        snprintf(error, error_bytes, "not enough memory for the engine");
+        return -ENOMEM;
+    }
+    e->model = m;
+    e->options = *o;
+    int rc = open_infer(e, o, error, error_bytes);
+    if (!rc)
+        rc = open_buffers(e, error, error_bytes);
+    if (!rc && (rc = port_engine_start(engine_run, e)))
+        snprintf(error, error_bytes, "the engine's strand did not start (%d)", rc);
+    if (rc) {
+        infer_close(e->infer);
+        if (e->executor)
+            tn_executor_close(e->executor);
+        free(e->piece);
+        free(e->whole);
+        free(e->shown);
+        free(e->logits_pages);
+        free(e);
+        return rc;
+    }
+    *out = e;
+    return 0;
+}

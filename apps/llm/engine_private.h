@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Tessera authors
+//
+// What the engine's opening (engine_open.c) and its loop (engine.c) share.
+#ifndef APPS_LLM_ENGINE_PRIVATE_H
+#define APPS_LLM_ENGINE_PRIVATE_H
+
+#include "apps/llm/engine.h"
+
+struct engine {
+    const struct tn_model *model;
+    struct tn_executor *executor;
+    struct infer_engine *infer;
+    struct engine_options options;
+    struct engine_facts facts;
+    struct engine_metrics metrics;
+    _Atomic(struct job *) inbox; // a stack: pushed by anyone, emptied by the engine
+    struct job *jobs;            // the engine's: all that are not finished, oldest first
+    bool untold;                 // news() has to be called again
+    char *piece, *whole, *shown; // one token on its way: raw, whole characters, after stop strings
+    size_t piece_bytes;
+    uint32_t *logits_pages; // page numbers 0, 1, …
+    uint32_t step_tokens;
+};
+
+void engine_run(void *engine);
+// The last position's logits of j->tokens into j->logits, while no sequence runs. 0 or a negative
+// errno.
+int engine_logits(struct engine *e, struct job *j);
+
+#endif

@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Tessera authors
+//
+// From a checked request to its last byte: starts the job, passes its text on as the client takes
+// it, frees everything once job and request are both over.
+#include "apps/llm/exchange.h"
+#include "apps/llm/port.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static void release(struct exchange *x)
+{
+    struct exchange **at = &x->llm->exchanges;
+    while (*at != x)
+        at = &(*at)->next;
+    *at = x->next;
+    x->llm->live--;
+    completion_free(&x->request);
+    text_free(&x->text);
+    free(x->job.tokens);
+    free(x->job.logits);
+    free(x);
+}
+
+// ---- answers ---------------------------------------------------------------------------------
+// Sends a piece of the stream. True: gone out. False: the client is slow or gone.
+static bool send(struct exchange *x, struct text *t)
+{
+    if (t->failed) { // no memory for a frame: the request ends, the others go on
+        text_free(t);
+        job_cancel(x->llm->engine, &x->job);
+        return false;
+    }
+    int rc = t->bytes ? http_write(x->http, t->data, t->bytes) : 0;
+    text_free(t);
+    if (rc == -EAGAIN)
+        x->blocked = true;
+    return rc == 0;
+}
+
+// A chat answer that begins with the space of a word piece begins without it.
+static size_t leading_space(const struct exchange *x, const char *text, size_t bytes)
+{
+    return x->kind == EXCHANGE_CHAT && !x->said && bytes && text[0] == ' ';
+}
+
+static void begin_stream(struct exchange *x)
+{
+    struct text t = {0};
+    http_begin(x->http, 200, "text/event-stream");
+    x->begun = true;
+    frame_first(x, &t);
+    if (x->http)
+        send(x, &t);
+    else
+        text_free(&t);
+}
+
+// Passes waiting text on. True: none is left.
+static bool pass_text(struct exchange *x)
+{
+    static char waiting[JOB_RING]; // the server has one strand
+    size_t n;
+    while (x->http && !x->blocked && (n = job_peek(&x->job, waiting)) > 0) {
+        size_t skip = leading_space(x, waiting, n);
+        if (!x->request.stream) {
+            text_put(&x->text, waiting + skip, n - skip);
+        } else {
+            if (!x->begun)
+                begin_stream(x);
+            struct text t = {0};
+            if (n > skip)
+                frame_piece(x, waiting + skip, n - skip, &t);
+            if (!x->http || !send(x, &t))
+                return false;
+        }
+        x->said = true;
+        job_take(&x->job, n);
+    }
+    return !x->blocked;
+}
+
+static void answer_whole(struct exchange *x)
+{
+    struct fault f;
+    struct text t = {0};
+    struct http_request *r = x->http;
+    x->http = NULL;
+    if (exchange_fault(x, &f)) {
+        llm_refuse(r, &f);
+    } else if (x->text.failed) {
+        http_reply_error(r, 503, "unavailable_error", "not enough memory for the answer");
+    } else if (x->kind == EXCHANGE_LOGITS) {
+        http_reply(r, 200, "application/octet-stream", x->job.logits,
+                   (size_t)x->llm->info.vocabulary * sizeof(float));
+    } else {
+        frame_whole(x, &t);
+        llm_reply(r, &t, NULL);
+    }
+}
+
+static void answer_end(struct exchange *x)
+{
+    struct fault f;
+    struct text t = {0};
+    if (!x->begun && exchange_fault(x, &f)) {
+        answer_whole(x); // still time for a proper status
+        return;
+    }
+    if (!x->begun)
+        begin_stream(x);
+    if (exchange_fault(x, &f))
+        frame_error(f.status, f.type, f.message, &t);
+    else
+        frame_last(x, &t);
+    if (x->http && !x->blocked && (t.failed || send(x, &t)) && x->http) {
+        struct http_request *r = x->http;
+        x->http = NULL;
+        http_end(r);
+    }
+    if (t.data)
+        text_free(&t);
+}
+
+// May free x.
+static void advance(struct exchange *x)
+{
+    bool finished = job_finished(&x->job); // before the text, so that none of it is missed
+    if (x->http && pass_text(x) && finished) {
+        if (x->request.stream)
+            answer_end(x);
+        else
+            answer_whole(x);
+    }
+    if (!x->http && finished)
+        release(x);
+}
+
+void exchange_pump(struct llm *l)
+{
+    bool outer = !l->pumping;
+    l->pumping = true;
+    for (struct exchange *x = l->exchanges, *next; x && outer; x = next) {
+        next = x->next;
+        advance(x);
+    }
+    if (outer)
+        l->pumping = false;
+}
+
+// ---- what the server calls ---------------------------------------------------------------------
+static void on_gone(void *ctx)
+{
+    struct exchange *x = ctx;
+    x->http = NULL;
+    if (!job_finished(&x->job))
+        job_cancel(x->llm->engine, &x->job); // freed when the engine has let go of it
+    else if (!x->llm->pumping)
+        release(x);
+}
+
+static void on_drain(void *ctx)
+{
+    struct exchange *x = ctx;
+    x->blocked = false;
+    if (!x->llm->pumping)
+        advance(x);
+}
+
+void llm_cancel_all(struct llm *l)
+{
+    for (struct exchange *x = l->exchanges; x; x = x->next)
+        job_cancel(l->engine, &x->job);
+}
+
+// ---- starting ----------------------------------------------------------------------------------
+static void make_id(struct llm *l, const char *prefix, char *out, size_t size)
+{
+    uint64_t z = l->id_seed + ++l->id_next * 0x9e3779b97f4a7c15u;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    snprintf(out, size, "%s-%016llx%08llx", prefix, (unsigned long long)(z ^ z >> 31),
+             (unsigned long long)l->id_next);
+}
+
+static int check_ids(const struct llm *l, const int32_t *ids, size_t count, struct fault *f)
+{
+    const struct engine_facts *facts = engine_facts(l->engine);
+    if (!count)
+        return fault_set(f, BAD_REQUEST, "prompt is empty");
+    for (size_t i = 0; i < count; i++)
+        if (ids[i] < 0 || (uint32_t)ids[i] >= l->info.vocabulary)
+            return fault_set(f, BAD_REQUEST,
+                             "prompt[%zu]: token %d is not in the vocabulary of %u tokens", i,
+                             ids[i], l->info.vocabulary);
+    if (l->live >= facts->slots + facts->queue)
+        return fault_set(f, UNAVAILABLE,
+                         "too many requests: %u run or wait already; try again later", l->live);
+    return 0;
+}
+
+static struct exchange *make(struct llm *l, enum exchange_kind kind)
+{
+    struct exchange *x = calloc(1, sizeof *x);
+    if (!x)
+        return NULL;
+    x->llm = l;
+    x->kind = kind;
+    x->created = (long)time(NULL);
+    x->job.arrived_ns = port_now_ns();
+    make_id(l, kind == EXCHANGE_CHAT ? "chatcmpl" : "cmpl", x->id, sizeof x->id);
+    if (kind == EXCHANGE_LOGITS) {
+        x->job.logits_only = true;
+        x->job.logits = malloc((size_t)l->info.vocabulary * sizeof(float));
+        if (!x->job.logits) {
+            free(x);
+            return NULL;
+        }
+    }
+    return x;
+}
+
+void exchange_start(struct llm *l, struct http_request *r, enum exchange_kind kind,
+                    struct completion *c, int32_t *ids, size_t count)
+{
+    struct fault f;
+    int rc = check_ids(l, ids, count, &f);
+    struct exchange *x = rc ? NULL : make(l, kind);
+    if (!x) {
+        if (!rc)
+            fault_set(&f, UNAVAILABLE, "not enough memory for the request; try again later");
+        completion_free(c);
+        free(ids);
+        llm_refuse(r, &f);
+        return;
+    }
+    x->http = r;
+    x->request = *c;
+    x->job.tokens = ids;
+    x->job.token_count = count;
+    x->job.max_tokens = c->max_tokens;
+    x->job.ignore_end = c->ignore_end;
+    x->job.sampling = c->sampling;
+    x->job.stop = c->stop;
+    if (!c->seed_given)
+        port_random(&x->job.sampling.seed, sizeof x->job.sampling.seed);
+    struct exchange **end = &l->exchanges;
+    while (*end)
+        end = &(*end)->next;
+    *end = x;
+    l->live++;
+    http_on_gone(r, on_gone, x);
+    http_on_drain(r, on_drain, x);
+    engine_submit(l->engine, &x->job);
+}

@@ -1,0 +1,84 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The Tessera authors
+#
+# Boots the self-test image on every machine type with 1, 2 and 8 CPUs, and runs the attack tests with
+# the protections on (each must end in a crash report that names it) and off (each must go through).
+# Usage: ci/guest/selftest.sh [image]; FULL=1 runs all tests on all machines. Exit 0: all as it should be.
+set -u
+cd "$(dirname "$0")/../.." || exit 2
+image=${1:-build/images/selftest.elf}
+limit=${LIMIT:-60}
+short=threads,keys,relax,gang,float,affinity,clock,sleep,timers,futex,malloc-smp,files
+passed=0
+failed=0
+
+# guest MACHINE CPUS MEMORY CMDLINE…: the guest's console output; QEMU's exit status.
+guest() {
+    local machine=$1 cpus=$2 memory=$3
+    shift 3
+    timeout "$limit" qemu-system-x86_64 -accel tcg -M "$machine" -nodefaults -no-reboot \
+        -display none -serial stdio -m "$memory" -smp "$cpus" -kernel "$image" \
+        -device isa-debug-exit,iobase=0x501 -append "debug-exit=0x501 $*" </dev/null 2>&1
+}
+
+verdict() { # verdict NAME OK OUTPUT
+    if [ "$2" = 1 ]; then
+        echo "ok $1"
+        passed=$((passed + 1))
+    else
+        echo "not ok $1: the console said:"
+        printf '%s\n' "$3" | tail -n 30 | sed 's/^/    /'
+        failed=$((failed + 1))
+    fi
+}
+
+tests_pass() { # tests_pass MACHINE CPUS MEMORY TESTS
+    local output status ok=0
+    output=$(guest "$1" "$2" "$3" "test=$4")
+    status=$?
+    # isa-debug-exit: QEMU's status is 2 * code + 1
+    if [ $status = 1 ] && grep -q "selftest: [0-9]* run, 0 failed, $2 CPUs" <<<"$output" &&
+        ! grep -q '^FAIL' <<<"$output"; then
+        ok=1
+    fi
+    verdict "selftest $1, $2 CPUs, $3 MB" $ok "$output (status $status)"
+}
+
+attack() { # attack NAME PROTECTION WORDS-OF-THE-REPORT
+    local output ok=0
+    output=$(guest q35 1 64 "test=attack-$1")
+    if grep -q CRASH <<<"$output" && grep -q "$3" <<<"$output" && grep -q 'attack' <<<"$output" &&
+        ! grep -q 'ATTACK SUCCEEDED' <<<"$output"; then
+        ok=1
+    fi
+    verdict "attack-$1 is stopped" $ok "$output"
+    ok=0
+    output=$(guest q35 1 64 "test=attack-$1 protect=-$2")
+    if grep -q 'ATTACK SUCCEEDED' <<<"$output" && ! grep -q CRASH <<<"$output"; then
+        ok=1
+    fi
+    verdict "attack-$1 succeeds with protect=-$2" $ok "$output"
+}
+
+[ -r "$image" ] || {
+    echo "not ok selftest: $image is not there: make image APP=selftest" >&2
+    exit 2
+}
+tests_pass q35 1 32 all
+tests_pass q35 2 64 all
+tests_pass q35 8 256 "${FULL:+all,}$short"
+for machine in pc microvm; do
+    for cpus in 1 2 8; do
+        tests_pass $machine $cpus 64 "${FULL:+all,}$short"
+    done
+done
+attack wx wx 'page fault: write'
+attack nx nx 'page fault'
+attack null null 'address 0x*0\b'
+# shellcheck disable=SC2016 # the backquotes are the report's
+attack stack stack 'stack overflow of strand `digger`'
+attack heap heap 'heap overrun'
+attack heap-small heap 'heap: overrun: block of 100 bytes'
+echo "selftest: $passed checks passed, $failed failed"
+[ $failed = 0 ]
