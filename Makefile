@@ -83,10 +83,11 @@ links_of = $(shell sed -n 's|^// Links: *||p' $(1))
 libs_of = $(shell sed -n 's|^// Libs: *||p' $(1))
 sources_of = $(patsubst @tensor,$(tensor_c),$(subst @tensor, $(tensor_c) ,$(call links_of,$(1))))
 .SECONDEXPANSION:
-$(BUILD)/tests/%: $(BUILD)/asan/%.o $$(patsubst %.c,$(BUILD)/asan/%.o,$$(call sources_of,$$*.c))
+# addprefix, not patsubst: make would put the stem into a % here.
+$(BUILD)/tests/%: $(BUILD)/asan/%.o $$(addprefix $(BUILD)/asan/,$$(addsuffix .o,$$(basename $$(call sources_of,$$*.c))))
 	@mkdir -p $(@D)
 	$(CC) $(SANITIZE) $^ -o $@ -lcmocka $(call libs_of,$*.c) $(if $(findstring @tensor,$(call links_of,$*.c)),$(HOST_LIBS)) -lm -lpthread
-$(BUILD)/fuzz/%: $(BUILD)/fuzzobj/%.o $$(patsubst %.c,$(BUILD)/fuzzobj/%.o,$$(call sources_of,$$*.c))
+$(BUILD)/fuzz/%: $(BUILD)/fuzzobj/%.o $$(addprefix $(BUILD)/fuzzobj/,$$(addsuffix .o,$$(basename $$(call sources_of,$$*.c))))
 	@mkdir -p $(@D)
 	$(CLANG) -fsanitize=fuzzer,address,undefined $^ -o $@ $(call libs_of,$*.c) $(if $(findstring @tensor,$(call links_of,$*.c)),$(HOST_LIBS)) -lm -lpthread
 %.run: %

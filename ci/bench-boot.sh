@@ -21,7 +21,10 @@ ld -m elf_i386 -Ttext 0x100000 -e start $dir/floor.o -o $dir/floor.elf
 
 cp "$model" $dir/model.gguf
 chmod u+w $dir/model.gguf
-size=$((($(stat -c %s $dir/model.gguf) + 2097151) / 2097152 * 2097152))
+size=2097152 # a power of two, for microvm's sake
+while [ $size -lt "$(stat -c %s $dir/model.gguf)" ]; do
+    size=$((size * 2))
+done
 truncate -s $size $dir/model.gguf
 
 free_port() {
@@ -74,9 +77,12 @@ measure() { # ROW KIND: prints milliseconds, or nothing if it did not come up
     if [ "$row" = linux ]; then
         args+=(-m 128M)
     else
-        args+=(-m "64M,slots=1,maxmem=2G" -object
-            "memory-backend-file,id=w0,mem-path=$dir/model.gguf,size=$size,share=on,readonly=on"
-            -device "virtio-pmem-pci,memdev=w0")
+        args+=(-object "memory-backend-file,id=w0,mem-path=$dir/model.gguf,size=$size,share=on,readonly=on")
+        if [ "$row" = microvm ]; then
+            args+=(-m 64M -device "ivshmem-plain,memdev=w0")
+        else
+            args+=(-m "64M,slots=1,maxmem=2G" -device "virtio-pmem-pci,memdev=w0")
+        fi
     fi
     case $kind in
     floor)

@@ -71,15 +71,19 @@ free_port() {
     return 1
 }
 
-# padded FILE: a copy in whole 2 MB pages, for virtio-pmem. Prints its path.
+# padded FILE: a copy to map, of a power of two and at least 2 MB (any multiple of 4 KB would do for
+# virtio-pmem; ivshmem wants powers of two). Prints its path.
 padded() {
-    local to size
+    local to size room=2097152
     to=$work/$(basename "$1").padded
     size=$(stat -Lc %s "$1")
+    while [ $room -lt "$size" ]; do
+        room=$((room * 2))
+    done
     if [ ! -f "$to" ]; then
         cp "$1" "$to"
         chmod u+w "$to"
-        truncate -s $(((size + 2097151) / 2097152 * 2097152)) "$to"
+        truncate -s $room "$to"
     fi
     echo "$to"
 }
@@ -116,6 +120,7 @@ vm_start() {
     case $machine in
     microvm) # virtio over MMIO
         net=virtio-net-device,netdev=n0 blk=virtio-blk-device rng=virtio-rng-device
+        args+=(-global virtio-mmio.force-legacy=false)
         ;;
     microvm,pcie=on) ;;
     q35 | pc) [ -n "$uefi" ] || args+=(-bios qboot.rom) ;;
@@ -127,9 +132,13 @@ vm_start() {
     if [ "$source" = pmem ] && [ -n "$model" ]; then
         model=$(padded "$model")
         size=$(stat -c %s "$model")
-        args+=(-m "${memory}M,slots=1,maxmem=$((memory + 1024 + size / 1048576))M"
-            -object "memory-backend-file,id=w0,mem-path=$model,size=$size,share=on,readonly=on"
-            -device virtio-pmem-pci,id=p0,memdev=w0)
+        args+=(-object "memory-backend-file,id=w0,mem-path=$model,size=$size,share=on,readonly=on")
+        if [ "$machine" = microvm,pcie=on ]; then # it has no device memory for virtio-pmem
+            args+=(-m "${memory}M" -device ivshmem-plain,memdev=w0)
+        else
+            args+=(-m "${memory}M,slots=1,maxmem=$((memory + 1024 + size / 1048576))M"
+                -device virtio-pmem-pci,id=p0,memdev=w0)
+        fi
     else
         args+=(-m "${memory}M")
     fi

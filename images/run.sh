@@ -40,21 +40,28 @@ if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
 fi
 mkdir -p "$state" build/models
 
-# The weights reach the guest as a read-only mapping, which must be whole pages long. A file that is
-# not is copied once and padded; the user's own file is never altered.
+# The weights reach the guest as a read-only mapping, which must be whole pages long (on microvm a power
+# of two). A file that is not is copied once and padded; the user's own file is never altered.
 size=$(stat -Lc %s "$model")
 mapped=$model
-if [ $((size % 4096)) -ne 0 ]; then
+room=$(((size + 4095) / 4096 * 4096))
+if [ "$machine" = microvm ]; then
+    room=1048576
+    while [ $room -lt "$size" ]; do
+        room=$((room * 2))
+    done
+fi
+if [ "$size" -ne $room ]; then
     key=$(stat -Lc '%d-%i-%s-%Y' "$model")
-    mapped=build/models/$(basename "$model" .gguf)-$key.gguf
+    mapped=build/models/$(basename "$model" .gguf)-$key-$room.gguf
     if [ ! -f "$mapped" ]; then
         say "Padding a copy of $model to whole pages: $mapped"
         cp --reflink=auto "$model" "$mapped.part"
         chmod u+w "$mapped.part"
-        truncate -s $(((size + 4095) / 4096 * 4096)) "$mapped.part"
+        truncate -s $room "$mapped.part"
         mv "$mapped.part" "$mapped"
     fi
-    size=$(stat -c %s "$mapped")
+    size=$room
 fi
 mapped=$(realpath "$mapped")
 
@@ -67,8 +74,13 @@ slot=$((size / 1048576 / 128 * 128 + 1152)) # room for it in the address space, 
 accelerator
 
 case $machine in
-microvm) machine_args=(-M "microvm,pcie=on") ;;
-q35 | pc) machine_args=(-M "$machine" -bios qboot.rom) ;;
+microvm) # has no device memory for virtio-pmem; ivshmem maps the file as well
+    machine_args=(-M "microvm,pcie=on" -m "${memory}M" -device ivshmem-plain,memdev=w0)
+    ;;
+q35 | pc)
+    machine_args=(-M "$machine" -bios qboot.rom -m "${memory}M,slots=1,maxmem=$((memory + slot))M"
+        -device virtio-pmem-pci,id=p0,memdev=w0)
+    ;;
 *) fail "MACHINE must be q35, pc or microvm, not '$machine'" ;;
 esac
 
@@ -77,9 +89,8 @@ rm -f "$state/boot_ms" "$state/monitor.in" "$state/monitor.out"
 mkfifo "$state/monitor.in" "$state/monitor.out"
 build/bin/bootclock -p "$port" -o "$state/boot_ms" -t "${BOOT_TIMEOUT:-60}" -- \
     qemu-system-x86_64 "${machine_args[@]}" "${accel_args[@]}" -nodefaults -no-user-config -no-reboot \
-    -display none -smp "$cpus" -m "${memory}M,slots=1,maxmem=$((memory + slot))M" \
+    -display none -smp "$cpus" \
     -object "memory-backend-file,id=w0,mem-path=$mapped,size=$size,share=on,readonly=on" \
-    -device virtio-pmem-pci,id=p0,memdev=w0 \
     -netdev "user,id=n0,hostfwd=tcp:127.0.0.1:$port-:80" -device virtio-net-pci,netdev=n0,romfile= \
     -device virtio-rng-pci -device pvpanic-pci -action panic=exit-failure \
     -chardev "file,id=c0,path=$console" -serial chardev:c0 \

@@ -2,7 +2,7 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // The platform layer alone: prints what it found, then does what `boottest=` on the command line
-// says (null, text, alias, nx, stack, ud, gp, de, panic, irq, nested), and powers off.
+// says (null, text, alias, nx, stack, ud, gp, de, panic, irq, ap, nested), and powers off.
 // `protect=-wx` and so on switch a protection off; `memory-functions` checks and times memcpy and
 // its kin.
 #include "platform/acpi.h"
@@ -21,14 +21,17 @@ const bool pf_attack_image = true;
 static uint32_t arrived;
 static volatile uint64_t *probe;
 static uint64_t ap_sum;
+static volatile bool crash_on_ap;
 
 static _Noreturn void ap_entry(uint32_t index)
 {
-    (void)index;
     __atomic_add_fetch(&arrived, 1, __ATOMIC_SEQ_CST);
     for (;;) {
         if (probe != NULL) {
             __atomic_add_fetch(&ap_sum, *probe, __ATOMIC_RELAXED);
+        }
+        if (crash_on_ap) {
+            pf_panic("asked for on CPU %u", index);
         }
         pf_wait_for_interrupt();
         pf_irq_disable();
@@ -159,6 +162,12 @@ static void attack(const char *what)
         pf_ipi_handler(fault_in_interrupt);
         pf_ipi_wake(0);
         for (unsigned i = 0; i < 1000000; i++) {
+            pf_pause();
+        }
+    } else if (is(what, "ap")) {
+        crash_on_ap = true;
+        pf_ipi_wake(1);
+        for (;;) {
             pf_pause();
         }
     } else if (is(what, "nested")) {

@@ -67,7 +67,7 @@ void engine_submit(struct engine *e, struct job *j)
     port_engine_wake();
 }
 
-void job_cancel(struct engine *e, struct job *j)
+void job_cancel(struct job *j)
 {
     atomic_store_explicit(&j->cancelled, true, memory_order_relaxed);
     port_engine_wake();

@@ -85,7 +85,7 @@ const struct engine_facts *engine_facts(const struct engine *e);
 const struct engine_metrics *engine_metrics(const struct engine *e);
 // Any strand. The job belongs to the engine until finished.
 void engine_submit(struct engine *e, struct job *j);
-void job_cancel(struct engine *e, struct job *j);
+void job_cancel(struct job *j);
 // The reader's side of the ring: copies what waits (whole characters) to out, which has room for
 // JOB_RING bytes, and takes the first bytes away.
 size_t job_peek(const struct job *j, char *out);

@@ -32,7 +32,7 @@ static bool send(struct exchange *x, struct text *t)
 {
     if (t->failed) { // no memory for a frame: the request ends, the others go on
         text_free(t);
-        job_cancel(x->llm->engine, &x->job);
+        job_cancel(&x->job);
         return false;
     }
     int rc = t->bytes ? http_write(x->http, t->data, t->bytes) : 0;
@@ -158,7 +158,7 @@ static void on_gone(void *ctx)
     struct exchange *x = ctx;
     x->http = NULL;
     if (!job_finished(&x->job))
-        job_cancel(x->llm->engine, &x->job); // freed when the engine has let go of it
+        job_cancel(&x->job); // freed when the engine has let go of it
     else if (!x->llm->pumping)
         release(x);
 }
@@ -174,7 +174,7 @@ static void on_drain(void *ctx)
 void llm_cancel_all(struct llm *l)
 {
     for (struct exchange *x = l->exchanges; x; x = x->next)
-        job_cancel(l->engine, &x->job);
+        job_cancel(&x->job);
 }
 
 // ---- starting ----------------------------------------------------------------------------------

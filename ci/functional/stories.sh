@@ -22,7 +22,7 @@ for way in pmem blk module linked; do
     case $way in
     linked)
         check "image with the model linked in" make --no-print-directory image APP=llm MODEL="$model" LINK=1
-        vm_start "$way" -m 64 -i build/images/llm-stories260K.elf
+        vm_start "$way" -m 64 -i build/images/llm-linked.elf
         ;;
     *) vm_start "$way" -m 64 -s "$way" -f "$model" ;;
     esac

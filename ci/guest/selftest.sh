@@ -12,6 +12,8 @@ limit=${LIMIT:-60}
 short=threads,keys,relax,gang,float,affinity,clock,sleep,timers,futex,malloc-smp,files
 passed=0
 failed=0
+console=$(mktemp "${TMPDIR:-/tmp}/tessera-console.XXXXXX")
+trap 'rm -f "$console"' EXIT
 
 # guest MACHINE CPUS MEMORY CMDLINE…: the guest's console output; QEMU's exit status.
 guest() {
@@ -61,12 +63,48 @@ attack() { # attack NAME PROTECTION WORDS-OF-THE-REPORT
     verdict "attack-$1 succeeds with protect=-$2" $ok "$output"
 }
 
+ending() { # ending NAME LAST-WORDS: the application ends the machine after draining
+    local output status ok=0
+    output=$(guest q35 2 64 "test=$1")
+    status=$?
+    if [ $status = 0 ] && grep -q 'drained last in order' <<<"$output" && grep -q "$2" <<<"$output"; then
+        ok=1
+    fi
+    verdict "$1 drains and ends the machine" $ok "$output (status $status)"
+}
+
+# The power button, pressed after a second in which the guest has nothing to do; it may then have used
+# less than a second of CPU time since its start (an idle core halts).
+button() { # button MACHINE
+    local output status ok=0 used
+    output=$( (
+        sleep 1.5
+        echo system_powerdown
+        sleep 1 # the monitor reads on
+    ) | (
+        TIMEFORMAT='cpu %U %S'
+        time timeout 20 qemu-system-x86_64 -accel tcg -M "$1" -nodefaults -no-reboot -display none -m 64 \
+            -smp 2 -kernel "$image" -append test=button -serial file:"$console" -monitor stdio >/dev/null
+    ) 2>&1)
+    status=$?
+    used=$(awk '/^cpu/ {print ($2 + $3 < 1.0)}' <<<"$output")
+    output="$output
+$(cat "$console")"
+    if [ $status = 0 ] && grep -q 'drained last in order' <<<"$output"; then
+        ok=1
+    fi
+    verdict "power button on $1 drains and powers off" $ok "$output (status $status)"
+    verdict "idle CPUs on $1 halt" "${used:-0}" "$output"
+}
+
 [ -r "$image" ] || {
     echo "not ok selftest: $image is not there: make image APP=selftest" >&2
     exit 2
 }
 tests_pass q35 1 32 all
 tests_pass q35 2 64 all
+tests_pass q35 2 6144 malloc,malloc-smp,mmap
+tests_pass q35 1 16 malloc,threads,gang
 tests_pass q35 8 256 "${FULL:+all,}$short"
 for machine in pc microvm; do
     for cpus in 1 2 8; do
@@ -80,5 +118,10 @@ attack null null 'address 0x*0\b'
 attack stack stack 'stack overflow of strand `digger`'
 attack heap heap 'heap overrun'
 attack heap-small heap 'heap: overrun: block of 100 bytes'
+ending shutdown 'power off'
+ending reboot 'restart'
+for machine in q35 pc microvm; do
+    button $machine
+done
 echo "selftest: $passed checks passed, $failed failed"
 [ $failed = 0 ]

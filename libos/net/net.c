@@ -83,6 +83,7 @@ static void status_changed(struct netif *n)
 
 static void start(void)
 {
+    net.interface.started_ms = net_now_ms();
     lwip_init();
     if (netif_add_noaddr(&net.netif, &net.interface, net_interface_init, ethernet_input) == NULL)
         net_port_panic("the network interface cannot be added", __FILE__, __LINE__);
@@ -109,7 +110,7 @@ static uint64_t turn(void)
 {
     bool busy = post_run(&net.posts);
     busy |= net_interface_poll(&net.netif);
-    if (net.interface.early_count && !ip4_addr_isany_val(*netif_ip4_addr(&net.netif)))
+    if (net.interface.early_count)
         net_interface_replay(&net.netif);
     if (net.interface.stalled)
         send_again();

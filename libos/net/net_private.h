@@ -24,7 +24,8 @@ struct net_interface {
     const struct net_config *config;
     bool stalled;          // the device's ring was full; something waits to be sent again
     uint64_t rx_no_memory; // frames dropped for want of a pbuf
-    struct pbuf *early[NET_EARLY_MAX]; // came before there was an address, oldest first
+    uint64_t started_ms;
+    struct pbuf *early[NET_EARLY_MAX]; // came before they could be served, oldest first
     size_t early_count;
 };
 // Callback for netif_add; n->state is a struct net_interface.
@@ -32,7 +33,7 @@ signed char net_interface_init(struct netif *n);
 // Passes received frames to the stack; true if there may be more.
 bool net_interface_poll(struct netif *n);
 
-// Takes in what came too early for the address that the interface has now.
+// Takes in what came too early, once it can be served.
 void net_interface_replay(struct netif *n);
 
 // configure.c: applies addresses to the interface; logs what is wrong with the configuration, by

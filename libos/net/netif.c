@@ -12,13 +12,15 @@
 #include <lwip/ethip6.h>
 #include <lwip/netif.h>
 #include <lwip/pbuf.h>
+#include <lwip/priv/tcp_priv.h>
 #include <lwip/prot/ethernet.h>
 #include <lwip/prot/ip.h>
 #include <string.h>
 
 enum {
     SEGMENTS_MAX = 32, // pbufs of one frame; more are copied together
-    RX_BUDGET = 64,    // frames before timers and HTTP get their turn
+    EARLY_MS = 3000,
+    RX_BUDGET = 64, // frames before timers and HTTP get their turn
     TCP_CHECKSUM_OFFSET = 16,
 };
 
@@ -85,16 +87,22 @@ static err_t link_output(struct netif *n, struct pbuf *p)
     return error == 0 ? ERR_OK : error == -EAGAIN ? ERR_MEM : ERR_IF;
 }
 
-// A TCP segment to our hardware address while we have no IPv4 address yet. The host forwards its
-// first client's SYN as soon as it has seen our DHCP request; dropped, that client would wait for
-// the host's retransmission (6 s with QEMU's user network). Kept until there is an address to take
-// it in with.
+// While the guest starts: until it has an IPv4 address and something listens, 3 s at most.
+static bool is_starting(const struct netif *n)
+{
+    const struct net_interface *interface = n->state;
+    return (ip4_addr_isany_val(*netif_ip4_addr(n)) || tcp_listen_pcbs.listen_pcbs == NULL) &&
+           net_now_ms() < interface->started_ms + EARLY_MS;
+}
+
+// A TCP segment to our hardware address while starting is kept. A host forwards its first client's
+// SYN as soon as it has seen our DHCP request: dropped, that client waits for the retransmission
+// (6 s with QEMU's user network); let in before the server listens, it is reset.
 static bool is_early(const struct netif *n, const struct pbuf *p)
 {
     const uint8_t *frame = p->payload;
-    return ip4_addr_isany_val(*netif_ip4_addr(n)) && p->len >= 14 + 20 &&
-           memcmp(frame, n->hwaddr, 6) == 0 && frame[12] == 0x08 && frame[13] == 0x00 &&
-           frame[14 + 9] == IP_PROTO_TCP;
+    return p->len >= 14 + 20 && frame[12] == 0x08 && frame[13] == 0x00 &&
+           frame[14 + 9] == IP_PROTO_TCP && memcmp(frame, n->hwaddr, 6) == 0 && is_starting(n);
 }
 
 static void keep_early(struct net_interface *interface, struct pbuf *p)
@@ -111,6 +119,8 @@ static void keep_early(struct net_interface *interface, struct pbuf *p)
 void net_interface_replay(struct netif *n)
 {
     struct net_interface *interface = n->state;
+    if (is_starting(n))
+        return;
     size_t count = interface->early_count;
     interface->early_count = 0; // those for another address are dropped by the stack
     for (size_t i = 0; i < count; i++)

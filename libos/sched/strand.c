@@ -82,7 +82,8 @@ int sched_spawn(uint64_t sp, void *fn, uint64_t fs, uint32_t *clear_tid, struct 
     if (cpu == STRAND_ANY_CPU) {
         cpu = least_loaded();
     }
-    sched_reap();
+    for (int i = 0; i < 4 && sched_reap(); i++) { // in case no core is ever idle
+    }
     struct strand *s = calloc(1, sizeof *s);
     if (!s) {
         return -ENOMEM;

@@ -157,6 +157,7 @@ int virtio_net_probe(struct virtio_device *d);
 int virtio_blk_probe(struct virtio_device *d);
 int virtio_rng_probe(struct virtio_device *d);
 int virtio_pmem_probe(struct virtio_device *d);
+void pmem_probe_ivshmem(void); // not virtio, the same purpose; after the others
 
 // Transports: call found() for every device whose type a driver here wants.
 void virtio_pci_probe(void (*found)(const struct virtio_device *model));

@@ -76,6 +76,7 @@ void virtio_init(void)
     uint64_t start = pf_now_ns();
     virtio_pci_probe(found);
     virtio_mmio_probe(found);
+    pmem_probe_ivshmem();
     for (unsigned i = 0; i < device_count; i++) {
         if (devices[i]->polled && devices[i]->type == VIRTIO_NET) {
             if (strand_create("virtio-poll", poll_strand, NULL, STRAND_HIGH, 0, 0, NULL) != 0) {

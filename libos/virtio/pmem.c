@@ -2,13 +2,14 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // virtio-pmem: a file of the host mapped into guest physical memory. Mapped here read-only and
-// write-back; the flush queue is never set up because nothing is ever written. Source:
-// virtio 1.2, 5.19.
+// write-back; the flush queue is never set up because nothing is ever written. The same by
+// ivshmem-plain where the machine has no device memory. Source: virtio 1.2, 5.19.
 #include "libos/virtio/device.h"
 
 #include "libos/log.h"
 #include "platform/boot.h"
 #include "platform/paging.h"
+#include "platform/pci.h"
 
 #include <errno.h>
 
@@ -33,6 +34,47 @@ static bool overlaps_ram(uint64_t start, uint64_t bytes)
     return false;
 }
 
+static const char *pmem_check(uint64_t start, uint64_t bytes)
+{
+    if (bytes == 0 || start >= PHYS_LIMIT || bytes > PHYS_LIMIT - start || (start & 4095) ||
+        (bytes & 4095)) {
+        return "its region is empty, out of bounds or not whole pages";
+    }
+    return overlaps_ram(start, bytes) ? "its region overlaps RAM" : NULL;
+}
+
+static int pmem_add(uint64_t start, uint64_t bytes)
+{
+    if (region_count == MAX_REGIONS) {
+        return -ENOSPC;
+    }
+    void *data = pf_map_device(start, bytes, PF_PROT_READ, PF_CACHE_WB);
+    if (!data) {
+        return -ENOMEM;
+    }
+    regions[region_count++] = (struct pmem_region){start, bytes, data};
+    return 0;
+}
+
+// ivshmem-plain (QEMU docs/specs/ivshmem-spec): BAR 2 is the memory. It stands in for virtio-pmem
+// on microvm, which has no device memory; sizes are powers of two there.
+void pmem_probe_ivshmem(void)
+{
+    struct pf_pci_device *d;
+    for (size_t n = 0; (d = pf_pci_find(0x1af4, 0x1110, n)) != NULL; n++) {
+        if (d->msix_cap || d->bar[2].is_io || d->bar[2].base == 0) {
+            continue; // with interrupts it is a doorbell device: not weights
+        }
+        pf_pci_enable(d);
+        const char *why = pmem_check(d->bar[2].base, d->bar[2].bytes);
+        int rc = why ? -EINVAL : pmem_add(d->bar[2].base, d->bar[2].bytes);
+        if (rc) {
+            log_error("pmem", "ivshmem %02x:%02x.%u: %s", d->bus, d->device, d->function,
+                      why ? why : "no room to map it");
+        }
+    }
+}
+
 int virtio_pmem_probe(struct virtio_device *d)
 {
     int rc = virtio_start(d, 0, 0);
@@ -50,37 +92,27 @@ int virtio_pmem_probe(struct virtio_device *d)
     if (start == 0) {
         virtio_fail(d,
                     "the machine gave its region no address (QEMU's microvm has no device memory: "
-                    "use -initrd or virtio-blk there)");
+                    "use ivshmem-plain, virtio-blk or -initrd there)");
         return -ENODEV;
     }
-    if (bytes == 0 || start >= PHYS_LIMIT || bytes > PHYS_LIMIT - start || (start & 4095) ||
-        (bytes & 4095)) {
-        virtio_fail(d, "its region is empty, out of bounds or not whole pages");
+    const char *why = pmem_check(start, bytes);
+    if (why) {
+        virtio_fail(d, why);
         return -EINVAL;
-    }
-    if (overlaps_ram(start, bytes)) {
-        virtio_fail(d, "its region overlaps RAM");
-        return -EINVAL;
-    }
-    if (region_count == MAX_REGIONS) {
-        virtio_fail(d, "too many pmem devices");
-        return -ENOSPC;
     }
     rc = virtio_ready(d);
     if (rc) {
         return rc;
     }
-    void *data = pf_map_device(start, bytes, PF_PROT_READ, PF_CACHE_WB);
-    if (!data) {
-        virtio_fail(d, "no memory to map it");
-        return -ENOMEM;
+    rc = pmem_add(start, bytes);
+    if (rc) {
+        virtio_fail(d, "no room to map it");
+        return rc;
     }
-    regions[region_count++] = (struct pmem_region){start, bytes, data};
     log_debug("pmem", "%s (%s): %llu KB at 0x%llx, read-only", d->name, d->location,
               (unsigned long long)bytes / 1024, (unsigned long long)start);
     return 0;
 }
-
 size_t pmem_count(void)
 {
     return region_count;
