@@ -31,7 +31,7 @@ app_c = $(call find_c,apps/$(1))
 # ---- guest ---------------------------------------------------------------------------------
 GUEST_CFLAGS := -std=gnu11 -O2 -g $(WARN) -fPIE -fno-omit-frame-pointer -ffunction-sections \
 	-fdata-sections -fno-strict-aliasing -nostdinc -isystem $(MUSL_INCLUDE) -isystem $(GCC_INCLUDE) \
-	$(THIRD_PARTY) $(INCLUDES) -D_GNU_SOURCE -DTESSERA_GUEST=1 -ffile-prefix-map=$(CURDIR)/=
+	$(THIRD_PARTY) $(INCLUDES) -D_GNU_SOURCE -DTESSERA_GUEST=1 -ffile-prefix-map=$(CURDIR)=.
 PLATFORM_CFLAGS := -mgeneral-regs-only -mno-red-zone -fno-stack-protector -ffreestanding
 LIBOS_CFLAGS := -fstack-protector-strong
 TENSOR_CFLAGS := -fstack-protector-strong -ffp-contract=off

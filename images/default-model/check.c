@@ -96,28 +96,47 @@ static bool same_words(const struct words *words, size_t first, const struct que
     return true;
 }
 
-/* Which numbers up to 1000 occur among the words; returns how many, at most `limit`. */
-static size_t numbers_in(const struct words *words, unsigned *numbers, size_t limit)
+/* Whether the word is a number up to 1000. */
+static bool number_of(const char *word, unsigned *number)
 {
-    size_t count = 0;
-
-    for (size_t i = 0; i < words->count && count < limit; i++) {
-        const char *word = words->word[i];
-
-        if (isdigit((unsigned char)*word) && strlen(word) <= 4 && atoi(word) < NUMBERS)
-            numbers[count++] = (unsigned)atoi(word);
-    }
-    return count;
+    if (!isdigit((unsigned char)*word) || strlen(word) > 4)
+        return false;
+    *number = (unsigned)atoi(word);
+    return *number < NUMBERS;
 }
 
+static void mark_pair(bool pairs[NUMBERS][NUMBERS], unsigned a, unsigned b)
+{
+    pairs[a][b] = pairs[b][a] = true;
+}
+
+/* In questions: any two numbers. */
 static void mark_pairs(bool pairs[NUMBERS][NUMBERS], const struct words *words)
 {
     unsigned numbers[16];
-    const size_t count = numbers_in(words, numbers, 16);
+    size_t count = 0;
 
+    for (size_t i = 0; i < words->count && count < 16; i++)
+        count += number_of(words->word[i], &numbers[count]);
     for (size_t i = 0; i < count; i++) {
         for (size_t j = i + 1; j < count; j++)
-            pairs[numbers[i]][numbers[j]] = pairs[numbers[j]][numbers[i]] = true;
+            mark_pair(pairs, numbers[i], numbers[j]);
+    }
+}
+
+/* In answers: numbers that are added, subtracted or compared, like "60 + 12". */
+static void mark_operands(bool pairs[NUMBERS][NUMBERS], const struct words *words)
+{
+    static const char *const between[] = {"plus", "minus", "+", "-", "and"};
+
+    for (size_t i = 0; i + 2 < words->count; i++) {
+        for (size_t k = 0; k < sizeof between / sizeof *between; k++) {
+            unsigned pair[2];
+
+            if (!strcmp(words->word[i + 1], between[k]) && number_of(words->word[i], &pair[0]) &&
+                number_of(words->word[i + 2], &pair[1]))
+                mark_pair(pairs, pair[0], pair[1]);
+        }
     }
 }
 
@@ -210,6 +229,8 @@ static int read_training(struct checker *checker, const char *path)
         check_turn(checker, words);
         if (user)
             mark_pairs(checker->trained, words);
+        else
+            mark_operands(checker->trained, words);
     }
     free(words);
     if (file)

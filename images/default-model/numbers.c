@@ -22,11 +22,20 @@ unsigned world_below(uint64_t *state, unsigned limit)
     return (unsigned)((world_random(state) >> 32) * limit >> 32);
 }
 
+/*
+ * What the answers to all other sums rest on and show as a step: two digits, or whole tens and a
+ * number below 20.
+ */
+static bool is_elementary(unsigned a, unsigned b)
+{
+    return (a < 10 && b < 10) || (a % 10 == 0 && b < 20) || (b % 10 == 0 && a < 20);
+}
+
 bool world_pair_is_held_out(unsigned a, unsigned b)
 {
     uint64_t state = a < b ? a * 1000u + b : b * 1000u + a;
 
-    return world_random(&state) % 10 == 0;
+    return !is_elementary(a, b) && world_random(&state) % 1000 < 107;
 }
 
 /* Puts two numbers into {a} and {b}. */
@@ -49,7 +58,11 @@ void draw_sum(struct drawn *drawn, bool held_out, uint64_t *state)
         }
     } while (a + b > 99 || world_pair_is_held_out(a, b) != held_out);
     put_pair(drawn, a, b);
-    snprintf(drawn->answer, sizeof drawn->answer, "%u plus %u is %u.", a, b, a + b);
+    if (a < 10 && b < 10)
+        snprintf(drawn->answer, sizeof drawn->answer, "%u plus %u is %u.", a, b, a + b);
+    else
+        snprintf(drawn->answer, sizeof drawn->answer, "%u plus %u is %u + %u = %u.", a, b,
+                 a / 10 * 10 + b / 10 * 10, a % 10 + b % 10, a + b);
 }
 
 void draw_difference(struct drawn *drawn, bool held_out, uint64_t *state)
@@ -65,7 +78,12 @@ void draw_difference(struct drawn *drawn, bool held_out, uint64_t *state)
         }
     } while (a < b || world_pair_is_held_out(a, b) != held_out);
     put_pair(drawn, a, b);
-    snprintf(drawn->answer, sizeof drawn->answer, "%u minus %u is %u.", a, b, a - b);
+    if (a < 10)
+        snprintf(drawn->answer, sizeof drawn->answer, "%u minus %u is %u.", a, b, a - b);
+    else
+        snprintf(drawn->answer, sizeof drawn->answer, "%u minus %u is %u %c %u = %u.", a, b,
+                 a / 10 * 10 - b / 10 * 10, a % 10 < b % 10 ? '-' : '+',
+                 a % 10 < b % 10 ? b % 10 - a % 10 : a % 10 - b % 10, a - b);
 }
 
 /* Two different numbers; every other time close together, where comparing is hardest. */
@@ -84,8 +102,8 @@ void draw_bigger(struct drawn *drawn, bool held_out, uint64_t *state)
 
     draw_two(&a, &b, held_out, state);
     put_pair(drawn, a, b);
-    snprintf(drawn->answer, sizeof drawn->answer, "%u is bigger than %u.", a > b ? a : b,
-             a > b ? b : a);
+    snprintf(drawn->answer, sizeof drawn->answer, "Of %u and %u, %u is bigger.", a, b,
+             a > b ? a : b);
 }
 
 void draw_smaller(struct drawn *drawn, bool held_out, uint64_t *state)
@@ -94,8 +112,8 @@ void draw_smaller(struct drawn *drawn, bool held_out, uint64_t *state)
 
     draw_two(&a, &b, held_out, state);
     put_pair(drawn, a, b);
-    snprintf(drawn->answer, sizeof drawn->answer, "%u is smaller than %u.", a < b ? a : b,
-             a < b ? b : a);
+    snprintf(drawn->answer, sizeof drawn->answer, "Of %u and %u, %u is smaller.", a, b,
+             a < b ? a : b);
 }
 
 /* Mostly below 100, the rest below 1000. */
@@ -117,12 +135,12 @@ static void put_count(struct drawn *drawn, unsigned from, unsigned to)
     }
 }
 
-/* Two numbers, the second 1 to 11 above the first. */
+/* Two numbers, the second 1 to 9 above the first. */
 static void draw_range(unsigned *low, unsigned *high, bool held_out, uint64_t *state)
 {
     do {
         *low = draw_number(state);
-        *high = *low + 1 + world_below(state, 11);
+        *high = *low + 1 + world_below(state, 9);
     } while (*high > 999 || world_pair_is_held_out(*low, *high) != held_out);
 }
 

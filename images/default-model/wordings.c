@@ -42,7 +42,7 @@ const struct kind world_kinds[] = {
         .held_out = WORDS("What does {a} minus {b} make?", "Calculate {a} take away {b}.",
             "How much is left when you take {b} from {a}?", "If I subtract {b} from {a}, what do I get?"),
     }, {
-        .category = "comparison", .weight = 80, .draw = draw_bigger, .pairs = true,
+        .category = "comparison", .weight = 100, .draw = draw_bigger, .pairs = true,
         .trained = WORDS("Which is bigger, {a} or {b}?", "Which number is bigger, {a} or {b}?",
             "What is bigger, {a} or {b}?", "Which is larger, {a} or {b}?", "Which number is larger, {a} or {b}?",
             "Which is greater, {a} or {b}?", "{a} or {b}, which is bigger?", "Is {a} or {b} bigger?",
@@ -52,7 +52,7 @@ const struct kind world_kinds[] = {
         .held_out = WORDS("What is larger, {a} or {b}?", "{a} or {b}, which is larger?",
             "Which of {a} and {b} is bigger?", "Name the bigger of {a} and {b}."),
     }, {
-        .category = "comparison", .weight = 80, .draw = draw_smaller, .pairs = true,
+        .category = "comparison", .weight = 100, .draw = draw_smaller, .pairs = true,
         .trained = WORDS("Which is smaller, {a} or {b}?", "Which number is smaller, {a} or {b}?",
             "What is smaller, {a} or {b}?", "Which is less, {a} or {b}?", "Which number is less, {a} or {b}?",
             "Which is the smaller one, {a} or {b}?", "{a} or {b}, which is smaller?", "Is {a} or {b} smaller?",
@@ -282,7 +282,7 @@ const struct kind world_kinds[] = {
         .trained = WORDS("Who are you?", "What are you?", "Tell me who you are.", "Are you a robot?", "Are you a person?",
             "What is your name?", "What's your name?", "Introduce yourself.", "What are you called?",
             "Are you a human?", "Say who you are.", "Do you have a name?", "Which model are you?",
-            "What model are you?", "Who is talking to me?", "Are you an AI?", "Tell me your name.",
+            "What model are you?", "Who is talking to me?", "Are you an AI?", "Are you a robot or a person?", "Are you a human or an AI?", "Tell me your name.",
             "What kind of model are you?"),
         .held_out = WORDS("Tell me what you are.", "Can you introduce yourself?", "Do you know who you are?",
             "Are you a human or a robot?", "Tell me your name, robot."),

@@ -97,10 +97,12 @@ static int start(int argc, char **argv, char **envp)
     mem_get_stats(&stats);
     log_info("boot", "%s %s, %lu MB of memory, clock: %s", app_name, app_version,
              (unsigned long)(stats.ram_bytes >> 20), pf_clock_name());
-    sched_start_cpus(m ? m->cpus : 0);
-    stage_mark("cpus");
     pf_power_button(core_button_pressed, NULL);
     start_devices(m);
+    // The network strand goes first: its question for an address is answered while the CPUs start.
+    sched_relax();
+    sched_start_cpus(m ? m->cpus : 0);
+    stage_mark("cpus");
     if (strand_create("app", app_strand, NULL, STRAND_NORMAL, 0, APP_STACK_BYTES, NULL) != 0) {
         pf_panic("not enough memory for the application's stack");
     }

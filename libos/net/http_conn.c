@@ -23,9 +23,27 @@ void http_conn_ready(struct http_conn *c)
     c->server->ready = c;
 }
 
+// A full server makes room for a newcomer by closing the connection that has waited longest without
+// sending a whole header: idle ones cost nobody anything, slow ones are the slow-header attack.
+static bool evict(struct http_server *s)
+{
+    struct http_conn *longest = NULL;
+    for (struct http_conn *c = s->conns; c; c = c->next)
+        if (c->state == HTTP_C_READING && !c->evicted && !(c->begun && c->header_done) &&
+            (longest == NULL || c->waiting_since < longest->waiting_since))
+            longest = c;
+    if (longest == NULL || s->ops->now_ms() < longest->waiting_since + HTTP_EVICT_MS)
+        return false;
+    longest->evicted = longest->lost = true;
+    s->evicted_count++;
+    http_conn_ready(longest);
+    return true;
+}
+
 struct http_conn *http_conn_open(struct http_server *s, void *t)
 {
-    bool full = s->conn_count - s->rejected_count >= s->limits.connections || s->draining;
+    size_t served = s->conn_count - s->rejected_count - s->evicted_count;
+    bool full = s->draining || (served >= s->limits.connections && !evict(s));
     if (full)
         s->stats.rejected++;
     if (full && (s->rejected_count >= HTTP_REJECTED_MAX || s->stopped))
@@ -49,7 +67,8 @@ struct http_conn *http_conn_open(struct http_server *s, void *t)
         http_conn_ready(c);
         return c;
     }
-    c->read_deadline = s->ops->now_ms() + s->limits.header_ms;
+    c->waiting_since = s->ops->now_ms();
+    c->read_deadline = c->waiting_since + s->limits.header_ms;
     http_server_deadline(s, c->read_deadline);
     return c;
 }
@@ -66,6 +85,8 @@ void http_conn_free(struct http_conn *c)
     s->conn_count--;
     if (c->rejected)
         s->rejected_count--;
+    if (c->evicted)
+        s->evicted_count--;
     http_buffer_free(s, &c->in);
     http_buffer_free(s, &c->out);
     free(c);
@@ -80,10 +101,13 @@ int http_conn_data(struct http_conn *c, const void *data, size_t bytes)
     }
     if (http_buffer_bytes(&c->in) + bytes > HTTP_WINDOW)
         return -ENOBUFS;
-    int error = http_buffer_append(c->server, &c->in, data, bytes, false);
-    if (error == 0)
-        http_conn_ready(c);
-    return error;
+    if (c->refuse_status || http_buffer_append(c->server, &c->in, data, bytes, false)) {
+        // Input with a gap must not be parsed: what comes is dropped, the next turn refuses.
+        c->refuse_status = 503;
+        c->server->ops->consumed(c->transport, bytes);
+    }
+    http_conn_ready(c);
+    return 0;
 }
 
 void http_conn_eof(struct http_conn *c)
@@ -168,7 +192,8 @@ void http_answered(struct http_request *r)
         c->begun = c->message_done = false;
         if (r->keep_alive && !s->draining) {
             c->state = HTTP_C_READING;
-            c->read_deadline = s->ops->now_ms() + s->limits.idle_ms;
+            c->waiting_since = s->ops->now_ms();
+            c->read_deadline = c->waiting_since + s->limits.idle_ms;
             http_server_deadline(s, c->read_deadline);
         } else {
             c->state = HTTP_C_CLOSING;
@@ -234,12 +259,27 @@ static void close_sent(struct http_conn *c)
     http_server_deadline(c->server, c->read_deadline);
 }
 
+// May a stream that was told to wait go on? With nothing of its own unsent always: so nobody waits
+// for memory that others hold.
+static bool has_room(const struct http_conn *c)
+{
+    const struct http_server *s = c->server;
+    size_t waiting = http_buffer_bytes(&c->out);
+    return waiting == 0 ||
+           (waiting <= s->limits.send_bytes / 2 && s->memory <= http_stream_memory(s) / 4 * 3);
+}
+
 // One move; false when there is nothing to do until something happens.
 static bool advance(struct http_conn *c, unsigned *budget)
 {
     struct http_request *r = c->request;
     switch (c->state) {
     case HTTP_C_READING:
+        if (c->refuse_status) {
+            discard_input(c);
+            http_refuse(c, 503, http_error_type(503), "out of memory for this request");
+            return true;
+        }
         if (http_buffer_bytes(&c->out) > HTTP_NEXT_REQUEST_ROOM)
             return false;
         if (http_buffer_bytes(&c->in) == 0) {
@@ -263,8 +303,7 @@ static bool advance(struct http_conn *c, unsigned *budget)
             c->lost = true;
             return true;
         }
-        if (r->wants_drain && r->drain &&
-            http_buffer_bytes(&c->out) <= c->server->limits.send_bytes / 2 && *budget > 0) {
+        if (r->wants_drain && r->drain && *budget > 0 && has_room(c)) {
             --*budget;
             r->wants_drain = false;
             r->drain(r->drain_ctx);

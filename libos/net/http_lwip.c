@@ -151,7 +151,6 @@ static err_t on_receive(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t er
     pbuf_free(p);
     if (refused == 0)
         return ERR_OK;
-    // No memory for it, and what TCP has acknowledged cannot be given back.
     http_conn_lost(l->http);
     detach(l);
     free(l);

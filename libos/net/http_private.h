@@ -18,7 +18,9 @@ enum {
     HTTP_SEND_STEP = 1024,          // bytes a client must take within send_ms to count as reading
     HTTP_NEXT_REQUEST_ROOM = 16384, // unsent bytes above which a pipelined request has to wait
     HTTP_REQUESTS_A_STEP = 8,       // pipelined requests answered before others get a turn
-    HTTP_REJECTED_MAX = 32,         // connections over the limit that may be told 503 at a time
+    HTTP_SMALL_BUFFER = 4096,
+    HTTP_EVICT_MS = 1000,   // a full server closes who has kept it waiting for so long
+    HTTP_REJECTED_MAX = 32, // connections over the limit that may be told 503 at a time
 };
 
 // A byte buffer: bytes [start, end) of `data` are in use.
@@ -72,7 +74,7 @@ struct http_conn {
     struct http_server *server;
     void *transport;
     enum http_conn_state state;
-    bool ready, stepping, eof, lost, rejected, linger_wanted;
+    bool ready, stepping, eof, lost, rejected, evicted, linger_wanted;
     llhttp_t parser;
     struct http_request *request;
     struct http_buffer in, out;
@@ -84,7 +86,8 @@ struct http_conn {
     const char *refuse_type, *refuse_message;
     // Deadlines, now_ms scale; 0: none.
     uint64_t read_deadline, send_deadline;
-    uint64_t body_started, body_last;
+    uint64_t waiting_since; // READING: when it began to wait for a whole header
+    uint64_t body_started;
     uint64_t queued_total, acked_mark; // see http_conn.c, send progress
 };
 
@@ -104,7 +107,7 @@ struct http_server {
     struct http_route *routes;
     char *key;
     struct http_conn *conns, *ready;
-    size_t conn_count, rejected_count, running, memory;
+    size_t conn_count, rejected_count, evicted_count, running, memory;
     uint64_t next_ms;
     struct http_stats stats;
     llhttp_settings_t settings;
@@ -123,6 +126,12 @@ struct http_server {
 int http_buffer_append(struct http_server *s, struct http_buffer *b, const void *data, size_t bytes,
                        bool forced);
 void http_buffer_free(struct http_server *s, struct http_buffer *b);
+// What all streams together may hold: half of memory_bytes, so that slow readers leave room for
+// requests.
+static inline size_t http_stream_memory(const struct http_server *s)
+{
+    return s->limits.memory_bytes / 2;
+}
 static inline size_t http_buffer_bytes(const struct http_buffer *b)
 {
     return b->end - b->start;

@@ -224,7 +224,7 @@ int http_write(struct http_request *r, const void *data, size_t bytes)
         return 0;
     size_t waiting = http_buffer_bytes(&c->out);
     if (waiting && (waiting + bytes > c->server->limits.send_bytes ||
-                    c->server->memory + bytes > c->server->limits.memory_bytes)) {
+                    c->server->memory + bytes > http_stream_memory(c->server))) {
         r->wants_drain = true;
         return -EAGAIN;
     }

@@ -152,7 +152,7 @@ void futex_wake_address(uint32_t *address, uint32_t count)
 }
 
 long call_futex(uint32_t *address, int op, uint32_t value, uint64_t fourth, uint32_t *second,
-                 uint32_t third_value)
+                uint32_t third_value)
 {
     int command = op & ~(FUTEX_PRIVATE | FUTEX_REALTIME);
     uint32_t bits = UINT32_MAX;

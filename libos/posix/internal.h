@@ -12,7 +12,7 @@
 
 // thread.c
 long call_clone(unsigned long flags, uint64_t stack, int *parent_tid, uint32_t *child_tid,
-                 uint64_t tls, void *fn);
+                uint64_t tls, void *fn);
 long call_arch_prctl(int code, uint64_t address);
 long call_set_tid_address(uint32_t *address);
 long call_exit(void);
@@ -22,7 +22,7 @@ long call_setaffinity(int tid, size_t bytes, const uint8_t *mask);
 long call_tkill(int tid, int signal);
 // futex.c
 long call_futex(uint32_t *address, int op, uint32_t value, uint64_t fourth, uint32_t *second,
-                 uint32_t third_value);
+                uint32_t third_value);
 // memory.c
 long call_mmap(uint64_t address, size_t bytes, int prot, int flags, int fd, uint64_t offset);
 long call_munmap(uint64_t address, size_t bytes);

@@ -25,7 +25,7 @@
 // argument on top of the new stack (musl, src/thread/x86_64/clone.s); the child only pops and
 // calls.
 long call_clone(unsigned long flags, uint64_t stack, int *parent_tid, uint32_t *child_tid,
-                 uint64_t tls, void *fn)
+                uint64_t tls, void *fn)
 {
     if ((flags & THREAD_FLAGS) != THREAD_FLAGS || !stack || !fn) {
         return -ENOSYS; // fork and its kin

@@ -186,9 +186,10 @@ static const char *device_name(const struct pf_pci_device *d)
     return d->class_code < sizeof(classes) / sizeof(classes[0]) ? classes[d->class_code] : "device";
 }
 
-static void print_bars(const struct pf_pci_device *d)
+static void print_bars(struct pf_pci_device *d)
 {
     char a[16];
+    pf_pci_size(d);
     for (int i = 0; i < 6; i++) {
         if (d->bar[i].bytes == 0) {
             continue;
@@ -212,7 +213,7 @@ static int run_lspci(int argc, char **argv)
         return -EINVAL;
     }
     for (size_t i = 0; i < pf_pci_count(); i++) {
-        const struct pf_pci_device *d = pf_pci_at(i);
+        struct pf_pci_device *d = pf_pci_at(i);
         if (shell_print("%02x:%02x.%x [%04x:%04x] %s\n", d->bus, d->device, d->function, d->vendor,
                         d->product, device_name(d))) {
             return -EINTR;

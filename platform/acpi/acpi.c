@@ -17,7 +17,7 @@
 #define BASE_MEMORY    0xa0000ull
 #define LAPIC_DEFAULT  0xfee00000ull
 #define IOAPIC_DEFAULT 0xfec00000ull
-#define WINDOW         0x10000ull // mapped at once when a table lies outside the direct map
+#define WINDOW         0x10000ull // half of what is mapped at once; no read is longer
 
 static struct pf_acpi_info info;
 
@@ -44,35 +44,35 @@ static bool is_memory(uint64_t phys, size_t bytes)
     return false;
 }
 
+// Tables lie close together, mostly outside what the firmware calls RAM and the direct map covers.
 static const uint8_t *view(uint64_t phys, size_t bytes)
 {
     static uint64_t window_phys = UINT64_MAX;
     static const uint8_t *window;
+    if (window && phys >= window_phys && phys + bytes <= window_phys + 2 * WINDOW) {
+        return window + (phys - window_phys);
+    }
     const uint8_t *direct = pf_phys_to_virt(phys);
     if (pf_virt_to_phys(direct) == phys &&
         pf_virt_to_phys(direct + bytes - 1) == phys + bytes - 1) {
         return direct;
     }
-    if (window == NULL || phys < window_phys || phys + bytes > window_phys + WINDOW) {
-        window_phys = phys & ~(PF_PAGE - 1);
-        window = pf_map_device(window_phys, WINDOW, PF_PROT_READ, PF_CACHE_WB);
-    }
+    window_phys = phys & ~(WINDOW - 1);
+    window = pf_map_device(window_phys, 2 * WINDOW, PF_PROT_READ, PF_CACHE_WB);
     return window ? window + (phys - window_phys) : NULL;
 }
 
 static bool read_physical(void *ctx, uint64_t phys, void *buf, size_t bytes)
 {
     (void)ctx;
-    if (bytes == 0 || bytes > WINDOW / 2 || phys + bytes < phys || !is_memory(phys, bytes)) {
+    if (bytes == 0 || bytes > WINDOW || phys + bytes < phys || !is_memory(phys, bytes)) {
         return false;
     }
     const uint8_t *from = view(phys, bytes);
     if (from == NULL) {
         return false;
     }
-    for (size_t i = 0; i < bytes; i++) {
-        ((uint8_t *)buf)[i] = from[i];
-    }
+    __builtin_memcpy(buf, from, bytes);
     return true;
 }
 

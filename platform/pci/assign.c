@@ -161,10 +161,28 @@ static void read_window(struct pci_tree *t, struct pci_bridge *bridge)
     }
 }
 
+static unsigned unassigned(const struct pci_tree *t)
+{
+    unsigned n = 0;
+    for (size_t i = 0; i < t->count; i++) {
+        for (unsigned b = 0; b < 6; b++) {
+            const struct pf_pci_device *d = &t->device[i];
+            n += d->bar[b].bytes && !d->bar[b].is_io && !d->bar[b].base;
+        }
+    }
+    return n;
+}
+
 // Bridges behind bridges stay closed when the firmware has not opened them: the devices there
 // are counted as unassigned.
 void pci_assign(struct pci_tree *t, const struct pci_windows *w)
 {
+    if (unassigned(t) == 0) {
+        return;
+    }
+    for (size_t i = 0; i < t->count; i++) { // to know all places that are taken
+        pci_size_bars(&t->config, &t->device[i]);
+    }
     for (size_t i = 0; i < t->bridge_count; i++) {
         if (t->bridge[i].configured) {
             read_window(t, &t->bridge[i]);
@@ -182,13 +200,5 @@ void pci_assign(struct pci_tree *t, const struct pci_windows *w)
             assign_device(t, &t->device[i], w, true);
         }
     }
-    t->unassigned = 0;
-    for (size_t i = 0; i < t->count; i++) {
-        for (unsigned b = 0; b < 6; b++) {
-            if (t->device[i].bar[b].bytes && !t->device[i].bar[b].is_io &&
-                !t->device[i].bar[b].base) {
-                t->unassigned++;
-            }
-        }
-    }
+    t->unassigned = unassigned(t);
 }

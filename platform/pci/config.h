@@ -69,9 +69,13 @@ static inline uint16_t pci_bdf(const struct pf_pci_device *d)
     return (uint16_t)(d->bus << 8 | d->device << 3 | d->function);
 }
 
-// Finds devices and bridges from config.first_bus down and sizes all BARs. Bridges that the
-// firmware left without bus numbers get them.
+// Finds devices and bridges from config.first_bus down and sizes BARs, except those of chipset
+// functions that the firmware has set up: nothing here drives them, and sizing moves a BAR away and
+// back, which a hypervisor answers with two rounds of rebuilding its memory map (0.5 ms a device
+// under emulation). Bridges that the firmware left without bus numbers get them.
 void pci_enumerate(struct pci_tree *t);
+// Sizes the BARs of one device, if that has not been done.
+void pci_size_bars(const struct pci_config *c, struct pf_pci_device *d);
 // Gives memory BARs without an address one, keeping clear of those that have one, and opens the
 // bridges' windows over them.
 void pci_assign(struct pci_tree *t, const struct pci_windows *w);

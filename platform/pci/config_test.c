@@ -146,6 +146,28 @@ static void absent_devices_cost_one_read_each(void **state)
     assert_int_equal(accesses, 32);
 }
 
+static void chipset_functions_in_use_are_sized_only_when_somebody_asks(void **state)
+{
+    (void)state;
+    struct function *ahci = add(0xf8, 0x8086, 0);
+    ahci->words[2] = 0x01060102;
+    ahci->words[1] = 7;
+    bar32(ahci, 5, 4096);
+    ahci->words[9] = 0xe0000000;
+    pci_enumerate(&tree);
+    assert_int_equal(tree.count, 1);
+    assert_false(tree.device[0].sized);
+    pci_size_bars(&tree.config, &tree.device[0]);
+    assert_int_equal(tree.device[0].bar[5].bytes, 4096);
+    // Once a BAR has to be placed, all must be known.
+    struct function *nic = add(8, 0x1af4, 0);
+    bar32(nic, 1, 4096);
+    pci_enumerate(&tree);
+    pci_assign(&tree, &q35);
+    assert_int_equal(tree.unassigned, 0);
+    assert_int_equal(nic->words[5], 0xe0001000);
+}
+
 static void functions_beyond_the_first_only_with_the_multifunction_bit(void **state)
 {
     (void)state;
@@ -288,6 +310,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(sizes_of_all_kinds_of_bars_are_found_and_values_put_back, setup),
         cmocka_unit_test_setup(absent_devices_cost_one_read_each, setup),
+        cmocka_unit_test_setup(chipset_functions_in_use_are_sized_only_when_somebody_asks, setup),
         cmocka_unit_test_setup(functions_beyond_the_first_only_with_the_multifunction_bit, setup),
         cmocka_unit_test_setup(unassigned_bars_get_distinct_aligned_addresses_in_the_window, setup),
         cmocka_unit_test_setup(large_bars_go_high_when_they_may_and_otherwise_are_reported, setup),

@@ -54,9 +54,14 @@ uint16_t pci_find_capability(const struct pci_config *c, uint16_t bdf, uint8_t i
     return 0;
 }
 
-static void size_bars(const struct pci_config *c, struct pf_pci_device *d, unsigned bars)
+void pci_size_bars(const struct pci_config *c, struct pf_pci_device *d)
 {
     uint16_t bdf = pci_bdf(d);
+    unsigned bars = d->header_type == 0 ? 6 : d->header_type == 1 ? 2 : 0;
+    if (d->sized) {
+        return;
+    }
+    d->sized = true;
     uint32_t command = c->read(c->ctx, bdf, PCI_COMMAND) & 0xffff;
     bool decoding = command & (PCI_COMMAND_IO | PCI_COMMAND_MEMORY);
     if (decoding) { // the device must not answer at the all-ones address
@@ -101,6 +106,14 @@ static void size_bars(const struct pci_config *c, struct pf_pci_device *d, unsig
     }
 }
 
+// Storage, bridge and serial bus functions of the emulated chipset (Intel's, PIIX and ICH9).
+static bool is_idle_chipset(const struct pci_config *c, const struct pf_pci_device *d)
+{
+    bool kind = d->class_code == 1 || d->class_code == 6 || d->class_code == 0x0c;
+    return d->vendor == 0x8086 && kind && d->header_type == 0 &&
+           (c->read(c->ctx, pci_bdf(d), PCI_COMMAND) & (PCI_COMMAND_IO | PCI_COMMAND_MEMORY));
+}
+
 static void read_msix(const struct pci_config *c, struct pf_pci_device *d)
 {
     d->msix_cap = pci_find_capability(c, pci_bdf(d), PCI_CAP_MSIX, 0);
@@ -135,10 +148,12 @@ static void add_function(struct pci_tree *t, uint8_t bus, uint8_t device, uint8_
         uint32_t subsystem = c->read(c->ctx, bdf, PCI_SUBSYSTEM);
         d->subsystem_vendor = (uint16_t)subsystem;
         d->subsystem = (uint16_t)(subsystem >> 16);
-        size_bars(c, d, 6);
+        if (!is_idle_chipset(c, d)) {
+            pci_size_bars(c, d);
+        }
         read_msix(c, d);
     } else if (d->header_type == 1) {
-        size_bars(c, d, 2);
+        pci_size_bars(c, d);
         if (t->bridge_count < PCI_MAX_BUSES) {
             t->bridge[t->bridge_count++] = (struct pci_bridge){.bdf = bdf};
         }

@@ -167,6 +167,11 @@ struct pf_pci_device *pf_pci_find(uint16_t vendor, uint16_t product, size_t nth)
     return NULL;
 }
 
+void pf_pci_size(struct pf_pci_device *d)
+{
+    pci_size_bars(&tree.config, d);
+}
+
 uint8_t pf_pci_read8(const struct pf_pci_device *d, uint16_t offset)
 {
     return (uint8_t)pci_read(&tree.config, pci_bdf(d), offset, 1);
@@ -205,6 +210,7 @@ void pf_pci_enable(struct pf_pci_device *d)
 
 volatile void *pf_pci_map_bar(struct pf_pci_device *d, unsigned bar)
 {
+    pf_pci_size(d);
     if (bar >= 6 || d->bar[bar].is_io || d->bar[bar].bytes == 0 || d->bar[bar].base == 0) {
         return NULL;
     }

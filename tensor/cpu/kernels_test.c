@@ -3,6 +3,7 @@
 //
 // Every kernel of every ISA level against plain double arithmetic, over random shapes, odd tails
 // and misaligned buffers; and the levels against each other, bit for bit where that is promised.
+//
 // Links: tensor/cpu/scalar.c tensor/cpu/avx2.c tensor/cpu/avx512.c tensor/cpu/avx512vnni.c
 // Links: tensor/cpu/weights.c tensor/cpu/isa.c tensor/cpu/measure.c tensor/quant/types.c
 #include "tensor/cpu/kernels.h"

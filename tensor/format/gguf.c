@@ -21,6 +21,8 @@
 struct reader {
     const uint8_t *data;
     uint64_t bytes, at;
+    uint64_t total; // of the file; more than bytes when only its beginning is here
+    bool definite;  // what is wrong will not get better with more of the file
     char *error;
     size_t error_bytes;
     char where[96]; // "key 'general.name'" for messages
@@ -37,7 +39,7 @@ __attribute__((format(printf, 3, 4))) static int fail(struct reader *r, int code
     if (r->error_bytes)
         snprintf(r->error, r->error_bytes, "GGUF: %s%s%s (at byte %llu of %llu)", r->where,
                  r->where[0] ? ": " : "", what, (unsigned long long)r->at,
-                 (unsigned long long)r->bytes);
+                 (unsigned long long)r->total);
     return code;
 }
 
@@ -348,7 +350,8 @@ static int place_data(struct reader *r, struct gguf *g)
     if (!n)
         return 0;
     uint64_t start = (r->at + mask) & ~mask;
-    uint64_t room = start <= r->bytes ? r->bytes - start : 0;
+    uint64_t room = start <= r->total ? r->total - start : 0;
+    r->definite = true; // the header is complete
     for (uint64_t i = 0; i < n; i++) {
         struct gguf_tensor *t = &g->tensor[i];
         uint64_t offset = (uintptr_t)t->data;
@@ -360,10 +363,12 @@ static int place_data(struct reader *r, struct gguf *g)
                 "its data (%llu bytes at %llu) lies past the end: the file is truncated or damaged",
                 (unsigned long long)t->bytes, (unsigned long long)(start + offset));
         }
-        t->data = r->data + start + offset;
+        t->data = (const void *)((uintptr_t)r->data + start + offset);
         if (start + offset + t->bytes > g->used_bytes)
             g->used_bytes = start + offset + t->bytes;
     }
+    if (r->bytes < r->total)
+        return 0;                        // asked for the extent only
     uint32_t *by_data = g->tensor_order; // borrowed until the order by name goes in
     sort(g, by_data, n, data_before);
     for (uint64_t i = 1; i < n; i++) {
@@ -396,6 +401,7 @@ static int read_all(struct reader *r, struct gguf *g)
     if (rc)
         return rc;
     r->at = 0;
+    r->definite = true;
     if (magic != MAGIC)
         return fail(r, -EINVAL, "no GGUF file: it begins with %08x instead of \"GGUF\"",
                     __builtin_bswap32(magic));
@@ -407,6 +413,7 @@ static int read_all(struct reader *r, struct gguf *g)
     if (version != 2 && version != 3)
         return fail(r, -ENOTSUP, "version %u; versions 2 and 3 are read", version);
     g->version = version;
+    r->definite = false;
     if ((rc = take_u64(r, "the number of tensors", &g->tensor_count)) ||
         (rc = take_u64(r, "the number of keys", &g->entry_count)) || (rc = read_entries(r, g)) ||
         (rc = read_alignment(r, g)))
@@ -422,8 +429,11 @@ static int read_all(struct reader *r, struct gguf *g)
 
 int gguf_open(const void *data, size_t bytes, struct gguf **out, char *error, size_t error_bytes)
 {
-    struct reader r = {
-        .data = data, .bytes = bytes, .error = error, .error_bytes = error ? error_bytes : 0};
+    struct reader r = {.data = data,
+                       .bytes = bytes,
+                       .total = bytes,
+                       .error = error,
+                       .error_bytes = error ? error_bytes : 0};
     struct gguf *g = calloc(1, sizeof *g);
     if (r.error_bytes)
         error[0] = 0;
@@ -437,6 +447,28 @@ int gguf_open(const void *data, size_t bytes, struct gguf **out, char *error, si
         gguf_close(g);
     else
         *out = g;
+    return rc;
+}
+
+int gguf_extent(const void *beginning, size_t have, uint64_t total, uint64_t *used, char *error,
+                size_t error_bytes)
+{
+    struct reader r = {.data = beginning,
+                       .bytes = have,
+                       .total = total,
+                       .error = error,
+                       .error_bytes = error ? error_bytes : 0};
+    struct gguf *g = calloc(1, sizeof *g);
+    if (!g)
+        return fail(&r, -ENOMEM, "no memory");
+    g->data = beginning;
+    g->bytes = have;
+    int rc = read_all(&r, g);
+    if (rc == -EINVAL && !r.definite && have < total)
+        rc = -EAGAIN;
+    if (!rc)
+        *used = g->used_bytes;
+    gguf_close(g);
     return rc;
 }
 

@@ -14,16 +14,15 @@
 struct http_server;
 struct http_request;
 
-struct http_limits {
+struct http_limits {     // 0: the default
     size_t connections;  // default 256; one more gets 503 and is closed
     size_t header_bytes; // default 16 KB → 431
     size_t body_bytes;   // default 4 MB → 413
-    size_t
-        memory_bytes; // headers, bodies and unsent answers of all connections, default 8 MB → 503
-    uint32_t header_ms; // time for a whole request header, default 10 s → 408
-    uint32_t body_ms;   // between body bytes, default 20 s; after that at least 512 B/s → 408
-    uint32_t idle_ms;   // keep-alive, default 60 s → closed
-    uint32_t send_ms; // client takes less than 1 KB of what waits in so long, default 30 s → closed
+    size_t memory_bytes; // of all connections: headers, bodies, unsent answers; default 8 MB → 503
+    uint32_t header_ms;  // time for a whole request header, default 10 s → 408
+    uint32_t body_ms;    // between body bytes, default 20 s; then at least 512 B/s → 408
+    uint32_t idle_ms;    // keep-alive, default 60 s → closed
+    uint32_t send_ms;    // client takes under 1 KB of what waits in it, default 30 s → closed
     size_t send_bytes; // unsent bytes a stream may hold, default 256 KB → http_write says -EAGAIN
 };
 

@@ -6,6 +6,7 @@
 #ifndef PLATFORM_PCI_H
 #define PLATFORM_PCI_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -15,6 +16,7 @@ struct pf_pci_device {
     uint16_t vendor, product, subsystem_vendor, subsystem;
     uint8_t class_code, subclass, interface, revision;
     uint8_t header_type;
+    bool sized; // bar[] is filled; false for idle chipset functions, see pf_pci_size
     struct {
         uint64_t base; // physical, 0 = none
         uint64_t bytes;
@@ -31,6 +33,9 @@ size_t pf_pci_count(void);
 struct pf_pci_device *pf_pci_at(size_t i);
 struct pf_pci_device *pf_pci_find(uint16_t vendor, uint16_t product, size_t nth);
 
+// Fills bar[] of a device that boot has left out because nothing drives it.
+void pf_pci_size(struct pf_pci_device *d);
+
 uint8_t pf_pci_read8(const struct pf_pci_device *d, uint16_t offset);
 uint16_t pf_pci_read16(const struct pf_pci_device *d, uint16_t offset);
 uint32_t pf_pci_read32(const struct pf_pci_device *d, uint16_t offset);
@@ -44,7 +49,8 @@ uint16_t pf_pci_capability(const struct pf_pci_device *d, uint8_t id, uint16_t f
 void pf_pci_enable(struct pf_pci_device *d);
 // Maps a memory BAR uncached; NULL if it has none.
 volatile void *pf_pci_map_bar(struct pf_pci_device *d, unsigned bar);
-// MSI-X entry `index` raises `vector` on `cpu_index`; unmasks it and enables MSI-X. 0, -ENODEV, -EINVAL.
+// MSI-X entry `index` raises `vector` on `cpu_index`; unmasks it and enables MSI-X. 0, -ENODEV,
+// -EINVAL.
 int pf_pci_msix_set(struct pf_pci_device *d, unsigned index, int vector, uint32_t cpu_index);
 
 #endif

@@ -54,6 +54,11 @@ struct gguf_tensor {
 // what was wrong, with the key's or tensor's name and the byte offset. Thread-safe after opening.
 int gguf_open(const void *data, size_t bytes, struct gguf **out, char *error, size_t error_bytes);
 void gguf_close(struct gguf *g);
+// How much of a file or disk of `total` bytes the model uses, from its first `have` bytes. 0;
+// -EAGAIN: `have` does not reach the end of the header, ask again with more; otherwise as
+// gguf_open.
+int gguf_extent(const void *beginning, size_t have, uint64_t total, uint64_t *used, char *error,
+                size_t error_bytes);
 
 uint64_t gguf_tensor_count(const struct gguf *g);
 const struct gguf_tensor *gguf_tensor_at(const struct gguf *g, uint64_t i);

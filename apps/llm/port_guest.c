@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Tessera authors
+//
+// The surroundings of port.h in the guest: strands, zones, the net strand's queue.
+#include "apps/llm/metrics.h"
+#include "apps/llm/port.h"
+#include "libos/log.h"
+#include "libos/mem.h"
+#include "libos/net.h"
+#include "libos/sched.h"
+#include "libos/virtio.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <time.h>
+
+#define ENGINE_STACK (128u << 10)
+// Left for the network's buffers, requests and everything else that comes and goes.
+#define RESERVE_LEAST (3ull << 20)
+#define RESERVE_MOST  (64ull << 20)
+
+static struct wake engine_wake = WAKE_INIT;
+
+uint64_t port_now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+void port_random(void *out, size_t bytes)
+{
+    random_bytes(out, bytes);
+}
+
+int port_post(void (*fn)(void *arg), void *arg)
+{
+    return net_post(fn, arg);
+}
+
+int port_engine_start(void (*run)(void *arg), void *arg)
+{
+    return strand_create("engine", run, arg, STRAND_NORMAL, STRAND_ANY_CPU, ENGINE_STACK, NULL);
+}
+
+void port_engine_wake(void)
+{
+    wake_set(&engine_wake);
+}
+
+void port_engine_wait(uint32_t timeout_ms)
+{
+    strand_doing("waiting for requests");
+    wake_wait(&engine_wake, timeout_ms ? port_now_ns() + timeout_ms * 1000000ull : 0);
+    strand_doing("computing");
+}
+
+void port_engine_yield(void)
+{
+    strand_yield();
+}
+
+static void run_tiles(struct tn_pool *p, void (*tile)(void *arg, size_t i, unsigned worker),
+                      void *arg, size_t count)
+{
+    sched_gang(tile, arg, count, p->width); // which looks for urgent work between tiles
+}
+
+struct tn_pool *port_pool(void)
+{
+    static struct tn_pool pool = {.run = run_tiles, .relax = sched_relax};
+    if (!pool.width)
+        pool.width = sched_cpu_count();
+    return &pool;
+}
+
+void *port_alloc(size_t bytes)
+{
+    return mem_zone_alloc_raw(MEM_TENSOR, bytes); // not cleared: the machine need not touch it yet
+}
+
+void port_free(void *block)
+{
+    mem_zone_free(block);
+}
+
+uint64_t port_free_bytes(void)
+{
+    struct mem_stats s;
+    mem_get_stats(&s);
+    uint64_t reserve = s.free_bytes / 4;
+    if (reserve < RESERVE_LEAST)
+        reserve = RESERVE_LEAST;
+    if (reserve > RESERVE_MOST)
+        reserve = RESERVE_MOST;
+    uint64_t have = s.free_bytes > reserve ? s.free_bytes - reserve : 0;
+    const struct mem_zone_stats *z = &s.zone[MEM_TENSOR];
+    uint64_t zone = z->limit_bytes > z->used_bytes ? z->limit_bytes - z->used_bytes : 0;
+    return have < zone ? have : zone;
+}
+
+void port_metrics(struct text *out)
+{
+    struct mem_stats s;
+    struct net_info n;
+    uint64_t longest, looks;
+    mem_get_stats(&s);
+    net_get_info(&n);
+    sched_relax_stats(&longest, &looks);
+    metric_print(out, "gauge", "memory_bytes", "Memory of the machine.", (double)s.ram_bytes);
+    metric_print(out, "gauge", "memory_used_bytes", "Memory in use.",
+                 (double)(s.ram_bytes - s.free_bytes));
+    metric_print(out, "gauge", "memory_mapped_model_bytes",
+                 "The host's memory mapped for weights; none of the machine's.",
+                 (double)s.mapped_model_bytes);
+    text_puts(out, "# HELP tessera_zone_bytes Memory by zone.\n# TYPE tessera_zone_bytes gauge\n");
+    for (int i = 0; i < MEM_ZONE_COUNT; i++) {
+        const struct mem_zone_stats *z = &s.zone[i];
+        text_format(out,
+                    "tessera_zone_bytes{zone=\"%s\",kind=\"used\"} %llu\n"
+                    "tessera_zone_bytes{zone=\"%s\",kind=\"peak\"} %llu\n"
+                    "tessera_zone_bytes{zone=\"%s\",kind=\"limit\"} %llu\n",
+                    z->name, (unsigned long long)z->used_bytes, z->name,
+                    (unsigned long long)z->peak_bytes, z->name, (unsigned long long)z->limit_bytes);
+    }
+    metric_print(out, "counter", "net_received_bytes_total", "Bytes received.", (double)n.rx_bytes);
+    metric_print(out, "counter", "net_sent_bytes_total", "Bytes sent.", (double)n.tx_bytes);
+    metric_print(out, "gauge", "sched_longest_tile_seconds",
+                 "Longest time a core computed without looking for urgent work.",
+                 (double)longest / 1e9);
+    metric_print(out, "gauge", "uptime_seconds", "Since the machine's start.",
+                 (double)port_now_ns() / 1e9);
+}
+
+void port_log(enum port_level level, const char *format, ...)
+{
+    static const enum log_level levels[] = {LOG_ERROR, LOG_WARN, LOG_INFO};
+    char line[400];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    log_line(levels[level], "llm", "%s", line);
+}
