@@ -11,6 +11,9 @@ APP ?= llm
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-builtin-rules
+# `make V=1` shows whole command lines.
+Q := $(if $(V),,@)
+say = $(if $(V),,@echo '  $(1)')
 
 WARN := -Wall -Wextra -Wshadow -Wconversion -Werror
 INCLUDES := -Iplatform/include -Ilibos/include -Itensor/include -Ihypercall/abi -I.
@@ -53,29 +56,37 @@ flags_for = $(CFLAGS_$(1))
 
 $(BUILD)/guest/platform/%.o: platform/%.c
 	@mkdir -p $(@D)
-	$(CC) $(GUEST_CFLAGS) $(PLATFORM_CFLAGS) $(call flags_for,$<) -MMD -MP -c $< -o $@
+	$(call say,guest $@)
+	$(Q)$(CC) $(GUEST_CFLAGS) $(PLATFORM_CFLAGS) $(call flags_for,$<) -MMD -MP -c $< -o $@
 $(BUILD)/guest/libos/%.o: libos/%.c
 	@mkdir -p $(@D)
-	$(CC) $(GUEST_CFLAGS) $(LIBOS_CFLAGS) $(call flags_for,$<) -MMD -MP -c $< -o $@
+	$(call say,guest $@)
+	$(Q)$(CC) $(GUEST_CFLAGS) $(LIBOS_CFLAGS) $(call flags_for,$<) -MMD -MP -c $< -o $@
 $(BUILD)/guest/tensor/%.o: tensor/%.c
 	@mkdir -p $(@D)
-	$(CC) $(GUEST_CFLAGS) $(TENSOR_CFLAGS) $(call flags_for,$<) -MMD -MP -c $< -o $@
+	$(call say,guest $@)
+	$(Q)$(CC) $(GUEST_CFLAGS) $(TENSOR_CFLAGS) $(call flags_for,$<) -MMD -MP -c $< -o $@
 $(BUILD)/guest/apps/%.o: apps/%.c
 	@mkdir -p $(@D)
-	$(CC) $(GUEST_CFLAGS) $(LIBOS_CFLAGS) $(call flags_for,$<) -MMD -MP -c $< -o $@
+	$(call say,guest $@)
+	$(Q)$(CC) $(GUEST_CFLAGS) $(LIBOS_CFLAGS) $(call flags_for,$<) -MMD -MP -c $< -o $@
 $(BUILD)/guest/%.o: %.asm
 	@mkdir -p $(@D)
-	$(NASM) -f elf64 -MD $(@:.o=.d) -MT $@ $< -o $@
+	$(call say,nasm $@)
+	$(Q)$(NASM) -f elf64 -MD $(@:.o=.d) -MT $@ $< -o $@
 
 $(BUILD)/host/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(HOST_CFLAGS) $(call flags_for,$<) -MMD -MP -c $< -o $@
+	$(call say,host $@)
+	$(Q)$(CC) $(HOST_CFLAGS) $(call flags_for,$<) -MMD -MP -c $< -o $@
 $(BUILD)/asan/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(TEST_CFLAGS) $(call flags_for,$<) -MMD -MP -c $< -o $@
+	$(call say,test $@)
+	$(Q)$(CC) $(TEST_CFLAGS) $(call flags_for,$<) -MMD -MP -c $< -o $@
 $(BUILD)/fuzzobj/%.o: %.c
 	@mkdir -p $(@D)
-	$(CLANG) $(subst -fsanitize=fuzzer$(comma),-fsanitize=fuzzer-no-link$(comma),$(FUZZ_CFLAGS)) $(call flags_for,$<) -MMD -MP -c $< -o $@
+	$(call say,x $@)
+	$(Q)$(CLANG) $(subst -fsanitize=fuzzer$(comma),-fsanitize=fuzzer-no-link$(comma),$(FUZZ_CFLAGS)) $(call flags_for,$<) -MMD -MP -c $< -o $@
 comma := ,
 
 # A test or fuzzer names what it links in comment lines: `// Links: a.c b.c`, `// Libs: -lfoo`.
@@ -86,10 +97,12 @@ sources_of = $(patsubst @tensor,$(tensor_c),$(subst @tensor, $(tensor_c) ,$(call
 # addprefix, not patsubst: make would put the stem into a % here.
 $(BUILD)/tests/%: $(BUILD)/asan/%.o $$(addprefix $(BUILD)/asan/,$$(addsuffix .o,$$(basename $$(call sources_of,$$*.c))))
 	@mkdir -p $(@D)
-	$(CC) $(SANITIZE) $^ -o $@ -lcmocka $(call libs_of,$*.c) $(if $(findstring @tensor,$(call links_of,$*.c)),$(HOST_LIBS)) -lm -lpthread
+	$(call say,link $@)
+	$(Q)$(CC) $(SANITIZE) $^ -o $@ -lcmocka $(call libs_of,$*.c) $(if $(findstring @tensor,$(call links_of,$*.c)),$(HOST_LIBS)) -lm -lpthread
 $(BUILD)/fuzz/%: $(BUILD)/fuzzobj/%.o $$(addprefix $(BUILD)/fuzzobj/,$$(addsuffix .o,$$(basename $$(call sources_of,$$*.c))))
 	@mkdir -p $(@D)
-	$(CLANG) -fsanitize=fuzzer,address,undefined $^ -o $@ $(call libs_of,$*.c) $(if $(findstring @tensor,$(call links_of,$*.c)),$(HOST_LIBS)) -lm -lpthread
+	$(call say,link $@)
+	$(Q)$(CLANG) -fsanitize=fuzzer,address,undefined $^ -o $@ $(call libs_of,$*.c) $(if $(findstring @tensor,$(call links_of,$*.c)),$(HOST_LIBS)) -lm -lpthread
 %.run: %
 	timeout 300 $<
 .PRECIOUS: $(BUILD)/guest/%.o $(BUILD)/host/%.o $(BUILD)/asan/%.o $(BUILD)/fuzzobj/%.o $(BUILD)/tests/% $(BUILD)/fuzz/%

@@ -29,14 +29,15 @@ image_libs = $(if $(call has_layer,$(1),libos),--start-group $(MUSL_LIB)/libc.a 
 
 # 1: image name  2: app  3: more objects
 define link_image
-	$(IMAGE_LD) -o $(IMAGES)/$(1).stage1 $(call image_objs,$(2)) $(3) $(call image_libs,$(2))
-	$(BUILD)/bin/symtab $(IMAGES)/$(1).stage1 $(IMAGES)/$(1).symbols
-	$(NASM) -f elf64 -DSYMBOLS='"$(IMAGES)/$(1).symbols"' images/tools/symbols.asm \
+	$(call say,image $(IMAGES)/$(1).elf)
+	$(Q)$(IMAGE_LD) -o $(IMAGES)/$(1).stage1 $(call image_objs,$(2)) $(3) $(call image_libs,$(2))
+	$(Q)$(BUILD)/bin/symtab $(IMAGES)/$(1).stage1 $(IMAGES)/$(1).symbols
+	$(Q)$(NASM) -f elf64 -DSYMBOLS='"$(IMAGES)/$(1).symbols"' images/tools/symbols.asm \
 		-o $(IMAGES)/$(1).symbols.o
-	$(IMAGE_LD) -o $(IMAGES)/$(1).full $(call image_objs,$(2)) $(3) $(IMAGES)/$(1).symbols.o \
+	$(Q)$(IMAGE_LD) -o $(IMAGES)/$(1).full $(call image_objs,$(2)) $(3) $(IMAGES)/$(1).symbols.o \
 		$(call image_libs,$(2))
-	objcopy --only-keep-debug $(IMAGES)/$(1).full $(IMAGES)/$(1).debug
-	strip -o $(IMAGES)/$(1).elf $(IMAGES)/$(1).full
+	$(Q)objcopy --only-keep-debug $(IMAGES)/$(1).full $(IMAGES)/$(1).debug
+	$(Q)strip -o $(IMAGES)/$(1).elf $(IMAGES)/$(1).full
 	@rm -f $(IMAGES)/$(1).stage1 $(IMAGES)/$(1).full $(IMAGES)/$(1).symbols $(IMAGES)/$(1).symbols.o
 	@if readelf -rW $(IMAGES)/$(1).elf | grep -v R_X86_64_RELATIVE | grep -q R_X86_64_; then \
 		echo "$(1).elf: a relocation that the boot code does not know" >&2; exit 1; fi

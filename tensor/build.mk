@@ -4,8 +4,9 @@
 # Per-file flags of the tensor library: each ISA level is one file, chosen at run time.
 AVX2_FLAGS := -O3 -mavx2 -mfma -mf16c
 AVX512_FLAGS := $(AVX2_FLAGS) -mavx512f -mavx512bw -mavx512vl -mavx512dq
-# No vectors here: emulators pay for each lane, and this is the level that they run.
-CFLAGS_tensor/cpu/scalar.c := -O3 -fno-tree-vectorize -fno-tree-slp-vectorize
+# This is the level that emulators run. They pay for each lane of a vector, and QEMU's for each jump
+# from page to page, which functions of up to 2 KB then never take.
+CFLAGS_tensor/cpu/scalar.c := -O3 -fno-tree-vectorize -fno-tree-slp-vectorize -falign-functions=2048
 CFLAGS_tensor/cpu/weights.c := -O3
 CFLAGS_tensor/cpu/avx2.c := $(AVX2_FLAGS)
 CFLAGS_tensor/cpu/avx512.c := $(AVX512_FLAGS)

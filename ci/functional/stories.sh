@@ -16,7 +16,7 @@ if [ ! -f "$data/stories260K.gguf" ]; then
     exit 0
 fi
 model=$data/stories260K.gguf
-body='{"prompt":"Once upon a time","max_tokens":110,"temperature":0}'
+body='{"prompt":"Once upon a time","max_tokens":130,"temperature":0}'
 
 for way in pmem blk module linked; do
     case $way in
@@ -35,7 +35,7 @@ for way in pmem blk module linked; do
     got="Once upon a time$text"
     same "$way: writes the recorded continuation" "$want" "${got:0:${#want}}"
     if [ $way = pmem ]; then
-        streamed=$(ask /v1/completions '{"prompt":"Once upon a time","max_tokens":110,"temperature":0,"stream":true}' -N |
+        streamed=$(ask /v1/completions '{"prompt":"Once upon a time","max_tokens":130,"temperature":0,"stream":true}' -N |
             sed -n 's/^data: \({.*\)/\1/p' | jq -j '.choices[0].text')
         same "streaming gives the same text" "$text" "$streamed"
         code=$(status_of -H 'Content-Type: application/json' -d '{"messages":[{"role":"user","content":"Hi"}]}' \

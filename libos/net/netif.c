@@ -138,6 +138,11 @@ static void receive(void *ctx, const struct netdev_frame *frame)
     }
     struct pbuf *p = pbuf_alloc(PBUF_RAW, (u16_t)frame->bytes, PBUF_POOL);
     if (p == NULL) {
+        // Out-of-order data has eaten the pool: give some of it up (its senders will repeat it).
+        PBUF_CHECK_FREE_OOSEQ();
+        p = pbuf_alloc(PBUF_RAW, (u16_t)frame->bytes, PBUF_POOL);
+    }
+    if (p == NULL) {
         interface->rx_no_memory++;
         interface->device->rx_dropped++;
         return;

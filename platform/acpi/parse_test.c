@@ -257,6 +257,29 @@ static void entry_lengths_of_zero_or_past_the_end_stop_the_walk(void **state)
     }
 }
 
+static void an_entry_that_the_table_cuts_off_does_not_count(void **state)
+{
+    (void)state;
+    union acpi_madt_entry e = {.lapic = {ACPI_MADT_LAPIC, 0, 0, 7, 1}};
+    madt_add(&e, 8);
+    seal(MADT, "APIC", madt_length);
+    assert_int_equal(acpi_parse(&reader, RSDP, &info, &damaged), 0);
+    assert_int_equal(info.cpu_count, 3);
+    seal(MADT, "APIC", madt_length - 1);
+    assert_int_equal(acpi_parse(&reader, RSDP, &info, &damaged), 0);
+    assert_int_equal(info.cpu_count, 2);
+}
+
+static void the_sleep_package_may_have_a_long_length(void **state)
+{
+    (void)state;
+    static const uint8_t s5[] = {'_', 'S', '5', '_', 0x12, 0x46, 0x00, 0x04, 0x0a, 0x03, 0, 0};
+    memcpy(memory + DSDT + 60, s5, sizeof(s5));
+    seal(DSDT, "DSDT", 90);
+    assert_int_equal(acpi_parse(&reader, RSDP, &info, &damaged), 0);
+    assert_int_equal(info.slp_typ_s5, 3);
+}
+
 static void more_cpus_than_fit_are_cut_off(void **state)
 {
     (void)state;
@@ -334,6 +357,8 @@ int main(void)
         cmocka_unit_test_setup(a_damaged_root_is_refused, setup),
         cmocka_unit_test_setup(table_lengths_beyond_memory_or_reason_are_refused, setup),
         cmocka_unit_test_setup(entry_lengths_of_zero_or_past_the_end_stop_the_walk, setup),
+        cmocka_unit_test_setup(an_entry_that_the_table_cuts_off_does_not_count, setup),
+        cmocka_unit_test_setup(the_sleep_package_may_have_a_long_length, setup),
         cmocka_unit_test_setup(more_cpus_than_fit_are_cut_off, setup),
         cmocka_unit_test_setup(the_root_pointer_is_found_by_scanning, setup),
         cmocka_unit_test_setup(an_mp_table_gives_cpus_and_wiring, setup),

@@ -30,7 +30,7 @@
 #define MEMP_NUM_ARP_QUEUE      32   // packets waiting for an ARP answer
 #define MEMP_NUM_ND6_QUEUE      32   // packets waiting for a neighbour
 #define MEMP_NUM_PBUF           64   // headers without memory of their own
-#define PBUF_POOL_SIZE          64   // frames received and not yet copied on (out-of-order data)
+#define PBUF_POOL_SIZE          128  // frames received and not yet copied on (out-of-order data)
 #define PBUF_POOL_BUFSIZE       1536 // one whole Ethernet frame
 #define PBUF_LINK_HLEN          14
 #define ETH_PAD_SIZE            0 // x86 does not mind unaligned words
@@ -47,7 +47,7 @@
 #define TCP_SNDLOWAT               (8 * TCP_MSS)
 #define TCP_OVERSIZE               256 // slack in a segment: a stream's next small piece fits, no page is wasted
 #define TCP_QUEUE_OOSEQ            1  // a lost frame costs that frame, not the whole window
-#define TCP_OOSEQ_MAX_PBUFS        24 // of one connection: nobody takes the whole pool
+#define TCP_OOSEQ_MAX_PBUFS        16 // of one connection: nobody takes the whole pool
 #define LWIP_TCP_SACK_OUT          1  // tell the peer what did arrive
 #define LWIP_TCP_MAX_SACK_NUM      4
 #define LWIP_TCP_TIMESTAMPS        0 // 12 bytes a segment for nothing on these windows
