@@ -93,7 +93,7 @@ padded() {
 # Boots an image in the background; sets vm_pid, vm_port, vm_console, vm_monitor. No network
 # forwarding is needed by hand: guest port 80 is on 127.0.0.1:$vm_port.
 vm_start() {
-    local name=$1 machine=q35 cpus=1 memory=64 source=pmem model="" append="" image=build/images/llm.elf
+    local name=${1//[^A-Za-z0-9]/-} machine=q35 cpus=1 memory=64 source=pmem model="" append="" image=build/images/llm.elf
     local limit=120 uefi="" option size args=()
     shift
     OPTIND=1

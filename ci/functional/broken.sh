@@ -12,7 +12,7 @@ model=images/default-model/tessera-demo.gguf
 refused() {
     local name=$1 pattern=$2 code="" text
     shift 2
-    vm_start "${name// /-}" -m 64 "$@"
+    vm_start "$name" -m 64 "$@"
     for _ in $(seq 100); do
         code=$(status_of "http://127.0.0.1:$vm_port/health")
         [ "$code" = 503 ] && ! curl -s "http://127.0.0.1:$vm_port/health" | grep -q 'Loading model' && break

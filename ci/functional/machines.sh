@@ -16,7 +16,7 @@ reference="" reference_logits=""
 on() {
     local name=$1 why text logits
     shift
-    vm_start "${name// /-}" "$@" -f "$model"
+    vm_start "$name" -f "$model" "$@"
     if ! why=$(vm_ready 60); then
         not_ok "$name: boots and serves" "$why"
         vm_stop

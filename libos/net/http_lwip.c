@@ -9,6 +9,8 @@
 #include "libos/log.h"
 
 #include <errno.h>
+#include <lwip/memp.h>
+#include <lwip/stats.h>
 #include <lwip/tcp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,16 +41,42 @@ struct lwip_conn {
 
 static size_t in_flight_total; // of open connections
 
+// Segments one connection may queue. All share one pool, which also serves SYNs and FINs: clients
+// with tiny windows, whose bytes go out in tiny segments, must not use it up.
+static size_t segments_allowed(void)
+{
+    size_t used = lwip_stats.memp[MEMP_TCP_SEG]->used;
+    if (used < MEMP_NUM_TCP_SEG / 2)
+        return TCP_SND_QUEUELEN;
+    return used < MEMP_NUM_TCP_SEG / 4 * 3 ? 8 : used < MEMP_NUM_TCP_SEG / 8 * 7 ? 2 : 0;
+}
+
+// How many bytes may be queued now.
+static size_t write_room(const struct lwip_conn *l)
+{
+    const struct tcp_pcb *pcb = l->pcb;
+    size_t room = tcp_sndbuf(pcb);
+    if (in_flight_total > UNACKED_MOST) {
+        size_t least = l->in_flight < UNACKED_LEAST ? UNACKED_LEAST - l->in_flight : 0;
+        room = least < room ? least : room;
+    }
+    // lwIP cuts segments to half of the largest window seen.
+    size_t segment = pcb->snd_wnd_max / 2;
+    if (segment == 0 || segment > pcb->mss)
+        segment = pcb->mss;
+    size_t allowed = segments_allowed(), queued = tcp_sndqueuelen(pcb);
+    size_t fit = queued < allowed ? (allowed - queued) * segment : 0;
+    return fit < room ? fit : room;
+}
+
 static ptrdiff_t op_write(void *t, const void *data, size_t bytes)
 {
     struct lwip_conn *l = t;
-    size_t room = tcp_sndbuf(l->pcb);
-    if (in_flight_total > UNACKED_MOST)
-        room = l->in_flight < UNACKED_LEAST ? UNACKED_LEAST - l->in_flight : 0;
+    size_t room = write_room(l);
     size_t n = bytes < room ? bytes : room;
     if (n > 0xffff)
         n = 0xffff;
-    // Less at a time until it fits: the queue's length and memory are bounds too.
+    // Less at a time until it fits: memory is a bound too.
     err_t error = n ? tcp_write(l->pcb, data, (u16_t)n, TCP_WRITE_FLAG_COPY) : ERR_MEM;
     while (error == ERR_MEM && n > TCP_MSS) {
         n /= 2;

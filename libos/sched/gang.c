@@ -4,6 +4,7 @@
 // Gangs: one piece of work on several cores. Core k of n does the k-th n-th of the items, always,
 // so nothing depends on timing. Helpers spin briefly between jobs (a decode step is hundreds of
 // jobs a few microseconds apart), then sleep; how long they spin follows what it brought.
+#include "libos/sched/gang_width.h"
 #include "libos/sched/internal.h"
 
 #include "platform/time.h"
@@ -35,6 +36,7 @@ struct helper {        // one a core; written by the leader but for `sleeping`, 
 static struct helper helpers[PF_MAX_CPUS];
 static uint32_t busy; // one gang at a time; a second one runs alone on its own core
 static struct job job;
+static struct gang_judge judge; // under busy, as job
 static uint32_t pending __attribute__((aligned(64)));
 static uint32_t leader_sleeping __attribute__((aligned(64)));
 static struct wake leader_wake;
@@ -158,6 +160,13 @@ void sched_gang(void (*fn)(void *ctx, size_t i, unsigned worker), void *ctx, siz
         run_share(&alone, 0);
         return;
     }
+    uint64_t start = pf_now_ns();
+    if (!gang_judge_wide(&judge, (uintptr_t)fn, count, start)) {
+        run_share(&alone, 0);
+        gang_judge_narrow_ran(&judge, (uintptr_t)fn, count, pf_now_ns() - start);
+        __atomic_store_n(&busy, 0, __ATOMIC_RELEASE);
+        return;
+    }
     struct strand *self = strand_self();
     uint32_t chosen[PF_MAX_CPUS], n = 0;
     for (uint32_t cpu = 0; cpu < cpus && n + 1 < width; cpu++) {
@@ -177,7 +186,11 @@ void sched_gang(void (*fn)(void *ctx, size_t i, unsigned worker), void *ctx, siz
             wake_set(&h->wake);
         }
     }
+    uint64_t own_start = pf_now_ns();
     run_share(&job, 0);
+    uint64_t own = pf_now_ns() - own_start;
     wait_for_helpers();
+    uint64_t now = pf_now_ns();
+    gang_judge_wide_ran(&judge, (uintptr_t)fn, count, n + 1, own, now - start, now);
     __atomic_store_n(&busy, 0, __ATOMIC_RELEASE);
 }

@@ -139,9 +139,10 @@ static void log_visit(void *ctx, uint64_t ns, enum log_level level, const char *
     if (tail->seen++ < tail->skip || !tail->print) {
         return;
     }
-    shell_print("%6llu.%03llu %-8s %s%s\n", (unsigned long long)(ns / 1000000000),
-                (unsigned long long)(ns / 1000000 % 1000), module,
-                (unsigned)level < 4 ? marks[level] : "", text);
+    int error = shell_print("%6llu.%03llu %-8s %s%s\n", (unsigned long long)(ns / 1000000000),
+                            (unsigned long long)(ns / 1000000 % 1000), module,
+                            (unsigned)level < 4 ? marks[level] : "", text);
+    tail->print = error == 0;
 }
 
 static int run_log(int argc, char **argv)

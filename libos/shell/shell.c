@@ -239,7 +239,8 @@ void shell_start(void)
     shell_register_machine();
     shell_register_power();
     pf_serial_on_input(on_input, NULL);
-    int error = strand_create("shell", run, NULL, STRAND_NORMAL, 0, STACK_BYTES, NULL);
+    // Above the application's work, so that the console answers while a model computes.
+    int error = strand_create("shell", run, NULL, STRAND_HIGH, 0, STACK_BYTES, NULL);
     if (error) {
         log_error("shell", "not started: %s", strerror(-error));
     }

@@ -214,6 +214,13 @@ static void parse_dsdt(const struct acpi_reader *r, uint64_t phys, struct pf_acp
     }
 }
 
+// A register block's port: the old 32-bit field, else the newer address structure.
+static uint32_t port_of(uint32_t old, const struct acpi_gas *newer)
+{
+    uint64_t port = old ? old : newer->space == 1 ? newer->address : 0;
+    return port <= 0xffff ? (uint32_t)port : 0;
+}
+
 static void parse_fadt(const struct acpi_reader *r, uint64_t phys, uint32_t length,
                        struct pf_acpi_info *out)
 {
@@ -225,10 +232,10 @@ static void parse_fadt(const struct acpi_reader *r, uint64_t phys, uint32_t leng
     out->hardware_reduced = (f.flags & ACPI_FADT_HW_REDUCED) != 0;
     out->sci_irq = f.sci_irq;
     if (!out->hardware_reduced) {
-        out->pm1a_event_port = f.pm1a_event <= 0xffff ? f.pm1a_event : 0;
-        out->pm1a_control_port = f.pm1a_control <= 0xffff ? f.pm1a_control : 0;
+        out->pm1a_event_port = port_of(f.pm1a_event, &f.x_pm1a_event);
+        out->pm1a_control_port = port_of(f.pm1a_control, &f.x_pm1a_control);
         out->pm1_event_bytes = f.pm1_event_bytes;
-        out->pm_timer_port = f.pm_timer_bytes == 4 && f.pm_timer <= 0xffff ? f.pm_timer : 0;
+        out->pm_timer_port = f.pm_timer_bytes == 4 ? port_of(f.pm_timer, &f.x_pm_timer) : 0;
         out->pm_timer_32bit = (f.flags & ACPI_FADT_TIMER_32BIT) != 0;
         out->smi_command_port = f.smi_command <= 0xffff ? f.smi_command : 0;
         out->acpi_enable = f.acpi_enable;

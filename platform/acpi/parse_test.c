@@ -212,6 +212,21 @@ static void the_machine_without_legacy_registers_is_recognised(void **state)
     assert_int_equal(info.ecam_phys, 0xe0000000);
 }
 
+static void newer_register_fields_count_where_the_old_are_empty(void **state)
+{
+    (void)state;
+    struct acpi_fadt *f = (void *)(memory + FADT);
+    f->pm1a_event = 0;
+    f->x_pm1a_event = (struct acpi_gas){1, 32, 0, 0, 0x700};
+    f->pm_timer = 0;
+    f->x_pm_timer = (struct acpi_gas){0, 32, 0, 0, 0x708}; // in memory: not supported
+    seal(FADT, "FACP", sizeof(*f));
+    assert_int_equal(acpi_parse(&reader, RSDP, &info, &damaged), 0);
+    assert_int_equal(info.pm1a_event_port, 0x700);
+    assert_int_equal(info.pm1a_control_port, 0x604);
+    assert_int_equal(info.pm_timer_port, 0);
+}
+
 static void a_damaged_table_is_left_out_and_counted(void **state)
 {
     (void)state;
@@ -353,6 +368,7 @@ int main(void)
         cmocka_unit_test_setup(a_whole_machine_is_read, setup),
         cmocka_unit_test_setup(the_old_root_table_works_too, setup),
         cmocka_unit_test_setup(the_machine_without_legacy_registers_is_recognised, setup),
+        cmocka_unit_test_setup(newer_register_fields_count_where_the_old_are_empty, setup),
         cmocka_unit_test_setup(a_damaged_table_is_left_out_and_counted, setup),
         cmocka_unit_test_setup(a_damaged_root_is_refused, setup),
         cmocka_unit_test_setup(table_lengths_beyond_memory_or_reason_are_refused, setup),

@@ -23,18 +23,24 @@ static volatile uint32_t *ged_selector;
 // arg is stored before the function; the interrupt may come at any time.
 static void (*button_pressed)(void *arg);
 static void *button_arg;
+static uint32_t missed; // pressed before anybody listened; atomic
 
 void pf_power_button(void (*pressed)(void *arg), void *arg)
 {
     button_arg = arg;
-    __atomic_store_n(&button_pressed, pressed, __ATOMIC_RELEASE);
+    __atomic_store_n(&button_pressed, pressed, __ATOMIC_SEQ_CST);
+    if (pressed && __atomic_exchange_n(&missed, 0, __ATOMIC_SEQ_CST)) {
+        pressed(arg);
+    }
 }
 
 static void report(void)
 {
-    void (*pressed)(void *) = __atomic_load_n(&button_pressed, __ATOMIC_ACQUIRE);
+    void (*pressed)(void *) = __atomic_load_n(&button_pressed, __ATOMIC_SEQ_CST);
     if (pressed) {
         pressed(button_arg);
+    } else {
+        __atomic_store_n(&missed, 1, __ATOMIC_SEQ_CST);
     }
 }
 

@@ -67,6 +67,8 @@ void pf_power_off(void)
     }
     pf_out16(QEMU_PM1A_CONTROL, SLP_EN);
     settle();
+    pf_printk("power: this machine has no way off; resetting it\n");
+    pf_serial_flush();
     triple_fault();
 }
 

@@ -17,6 +17,8 @@
 // a second once, and briefly after that so that a dead line does not slow the machine down.
 #define PATIENCE       250000u
 #define PATIENCE_STUCK 200u
+// Made at once in a full ring; interrupts are off meanwhile.
+#define ROOM 256u
 // A holder is gone (crashed or stopped) when it keeps the lock this many TSC cycles.
 #define LOCK_CYCLES (1ull << 31)
 
@@ -56,15 +58,15 @@ static void give_lock(uint64_t flags, bool taken)
     }
 }
 
-static void drain(void)
+static void drain(uint32_t leave)
 {
-    stuck = !uart_drain(&uart, stuck ? PATIENCE_STUCK : PATIENCE);
+    stuck = !uart_drain(&uart, leave, stuck ? PATIENCE_STUCK : PATIENCE);
 }
 
 static void put(char c)
 {
     if (uart_queue(&uart, &c, 1) == 0) {
-        drain();
+        drain(UART_TX_RING - ROOM);
         if (uart_queue(&uart, &c, 1) == 0) {
             uart.tx_dropped++;
         }
@@ -87,7 +89,7 @@ void pf_serial_write(const char *data, size_t bytes)
     if (uart.by_interrupt) {
         uart_pump(&uart);
     } else {
-        drain();
+        drain(0);
     }
     give_lock(flags, taken);
 }
@@ -121,7 +123,7 @@ void pf_serial_flush(void)
 {
     bool taken;
     uint64_t flags = take_lock(&taken);
-    drain();
+    drain(0);
     give_lock(flags, taken);
 }
 

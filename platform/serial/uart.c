@@ -101,10 +101,10 @@ size_t uart_pump(struct uart *u)
     return sent;
 }
 
-bool uart_drain(struct uart *u, uint32_t patience)
+bool uart_drain(struct uart *u, uint32_t leave, uint32_t patience)
 {
     uint32_t idle = 0;
-    while (uart_queued(u)) {
+    while (uart_queued(u) > leave) {
         if (uart_pump(u)) {
             idle = 0;
         } else if (++idle > patience) {

@@ -48,9 +48,9 @@ size_t uart_queue(struct uart *u, const char *data, size_t bytes);
 // Gives the transmitter one FIFO's worth if it is empty; sets or clears its interrupt. Returns
 // the number of bytes given.
 size_t uart_pump(struct uart *u);
-// Sends until the ring is empty or the transmitter has not been empty for `patience` looks in a
-// row. Returns true when everything went out.
-bool uart_drain(struct uart *u, uint32_t patience);
+// Sends until at most `leave` bytes are queued or the transmitter has not been empty for `patience`
+// looks in a row. Returns true when it got that far.
+bool uart_drain(struct uart *u, uint32_t leave, uint32_t patience);
 // Takes what came in and feeds the transmitter; returns the number of bytes received.
 size_t uart_interrupt(struct uart *u);
 // Takes received bytes out of the ring.

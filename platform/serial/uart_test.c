@@ -133,7 +133,7 @@ static void no_device_is_noticed_and_output_vanishes_without_waiting(void **stat
     device.absent = true;
     assert_false(uart_init(&u));
     assert_int_equal(uart_queue(&u, "abc", 3), 3);
-    assert_true(uart_drain(&u, 10));
+    assert_true(uart_drain(&u, 0, 10));
     assert_int_equal(uart_queued(&u), 0);
     assert_int_equal(uart_interrupt(&u), 0);
 }
@@ -147,7 +147,7 @@ static void polled_output_is_complete_and_in_order(void **state)
     }
     assert_true(uart_init(&u));
     assert_int_equal(uart_queue(&u, text, sizeof(text)), sizeof(text));
-    assert_true(uart_drain(&u, 10));
+    assert_true(uart_drain(&u, 0, 10));
     assert_int_equal(device.sent_count, sizeof(text));
     assert_memory_equal(device.sent, text, sizeof(text));
 }
@@ -158,10 +158,10 @@ static void a_stuck_line_ends_the_wait_and_keeps_the_bytes(void **state)
     assert_true(uart_init(&u));
     device.busy = true;
     uart_queue(&u, "xyz", 3);
-    assert_false(uart_drain(&u, 100));
+    assert_false(uart_drain(&u, 0, 100));
     assert_int_equal(uart_queued(&u), 3);
     device.busy = false;
-    assert_true(uart_drain(&u, 100));
+    assert_true(uart_drain(&u, 0, 100));
     assert_memory_equal(device.sent, "xyz", 3);
 }
 
@@ -173,6 +173,10 @@ static void a_full_ring_takes_no_more(void **state)
     device.busy = true;
     assert_int_equal(uart_queue(&u, big, sizeof(big)), UART_TX_RING);
     assert_int_equal(uart_queue(&u, "a", 1), 0);
+    device.busy = false;
+    assert_true(uart_drain(&u, UART_TX_RING - 100, 10));
+    assert_in_range(device.sent_count, 100, 100 + UART_FIFO);
+    assert_int_equal(uart_queue(&u, "a", 1), 1);
 }
 
 // The interrupt line is an edge: as long as bytes are queued, a rise must follow each handler run.

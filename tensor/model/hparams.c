@@ -169,7 +169,12 @@ void tn_rope_prepare(struct ir_graph *g, const struct tn_hparams *h, bool split_
     }
     for (uint32_t i = 0; i < pairs; i++) {
         double f = tn_pow(h->rope_base, -2.0 * i / h->rope_dimensions) / h->rope_scale;
-        g->rope_frequency[i] = slower && slower[i] != 0 ? f / (double)slower[i] : f;
+        g->rope_frequency[i] = slower ? f / (double)slower[i] : f;
+        // A position times a frequency must stay an angle that can be reduced.
+        if (!(g->rope_frequency[i] >= 0 && g->rope_frequency[i] <= 1e6)) {
+            ir_fail(g, -EINVAL, "rope_freqs.weight: value %u is no usable factor", i);
+            return;
+        }
     }
     g->rope = (struct ir_rope){.split_halves = split_halves,
                                .rotated = h->rope_dimensions,

@@ -25,7 +25,7 @@
 #define MEMP_NUM_SYS_TIMEOUT    (LWIP_NUM_SYS_TIMEOUT_INTERNAL + 8) // lwIP's own timers and ours
 #define MEMP_NUM_TCP_PCB_LISTEN 8
 #define MEMP_NUM_UDP_PCB        8    // DHCP, DNS
-#define MEMP_NUM_TCP_SEG        1024 // segments queued by all connections (32 bytes each)
+#define MEMP_NUM_TCP_SEG        2048 // segments queued by all connections (32 bytes each)
 #define MEMP_NUM_REASSDATA      1    // unused (reassembly is off)
 #define MEMP_NUM_ARP_QUEUE      32   // packets waiting for an ARP answer
 #define MEMP_NUM_ND6_QUEUE      32   // packets waiting for a neighbour

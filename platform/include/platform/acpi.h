@@ -27,14 +27,14 @@ struct pf_acpi_info {
     } isa_override[16];
     uint64_t ecam_phys; // 0: no MCFG
     uint8_t ecam_bus_start, ecam_bus_end;
-    uint64_t hpet_phys;      // 0: none
-    uint32_t pm_timer_port;  // 0: none
+    uint64_t hpet_phys;     // 0: none
+    uint32_t pm_timer_port; // 0: none
     bool pm_timer_32bit;
     uint16_t sci_irq;
     uint32_t pm1a_event_port, pm1a_control_port, pm1_event_bytes;
     uint32_t smi_command_port; // 0: ACPI mode cannot be switched on by us
     uint8_t acpi_enable;       // value for it
-    uint32_t reset_kind; // 0 none, 1 io port, 2 memory
+    uint32_t reset_kind;       // 0 none, 1 io port, 2 memory
     uint64_t reset_address;
     uint8_t reset_value;
     bool hardware_reduced;      // microvm

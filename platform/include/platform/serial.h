@@ -8,8 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// Queues bytes for output, a line feed as carriage return and line feed; when the ring is full waits for the line (bounded), never drops a
-// crash report. Any CPU; irq-safe.
+// Queues bytes for output, a line feed as carriage return and line feed; when the ring is full
+// waits for the line (bounded), never drops a crash report. Any CPU; irq-safe.
 void pf_serial_write(const char *data, size_t bytes);
 // Bytes given to pf_serial_write so far by anyone: whoever draws on the console sees by it that
 // somebody else has written.
