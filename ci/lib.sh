@@ -71,15 +71,19 @@ free_port() {
     return 1
 }
 
-# padded FILE: a copy to map, of a power of two and at least 2 MB (any multiple of 4 KB would do for
-# virtio-pmem; ivshmem wants powers of two). Prints its path.
+# padded FILE [MACHINE]: a copy to map, in whole 4 KB pages, or on microvm (ivshmem) of a power of two. Prints
+# its path.
 padded() {
-    local to size room=2097152
-    to=$work/$(basename "$1").padded
+    local to size room
     size=$(stat -Lc %s "$1")
-    while [ $room -lt "$size" ]; do
-        room=$((room * 2))
-    done
+    room=$(((size + 4095) / 4096 * 4096))
+    if [ "${2:-}" = microvm,pcie=on ]; then
+        room=1048576
+        while [ $room -lt "$size" ]; do
+            room=$((room * 2))
+        done
+    fi
+    to=$work/$(basename "$1").$room
     if [ ! -f "$to" ]; then
         cp "$1" "$to"
         chmod u+w "$to"
@@ -130,7 +134,7 @@ vm_start() {
     args+=(-netdev "user,id=n0,hostfwd=tcp:127.0.0.1:$vm_port-:80" -device "$net" -device "$rng")
     args+=(-serial "file:$vm_console" -monitor "unix:$vm_monitor,server=on,wait=off")
     if [ "$source" = pmem ] && [ -n "$model" ]; then
-        model=$(padded "$model")
+        model=$(padded "$model" "$machine")
         size=$(stat -c %s "$model")
         args+=(-object "memory-backend-file,id=w0,mem-path=$model,size=$size,share=on,readonly=on")
         if [ "$machine" = microvm,pcie=on ]; then # it has no device memory for virtio-pmem

@@ -137,8 +137,9 @@ int app_main(int argc, char **argv)
     (void)argv;
     static struct wake never = WAKE_INIT;
     const struct manifest *m = manifest();
-    if (net_post(start_server, (void *)m))
-        return -ENOMEM;
+    int error = net_post(start_server, (void *)m);
+    if (error)
+        return error;
     wake_wait(&listening, 0);
     if (server == NULL)
         return -EIO;

@@ -27,10 +27,12 @@ libos_extra_objs += $(lwip_objs) $(llhttp_objs)
 # Someone else's code: its warnings are not ours, its behaviour (port/lwipopts.h) is.
 $(BUILD)/guest/third_party/lwip/%.o: $(lwip_stamp) libos/net/port/lwipopts.h libos/net/port/arch/cc.h
 	@mkdir -p $(@D)
-	$(CC) $(GUEST_CFLAGS) $(LIBOS_CFLAGS) $(LWIP_INCLUDES) -w -c $(lwip)/$*.c -o $@
+	$(call say,guest $@)
+	$(Q)$(CC) $(GUEST_CFLAGS) $(LIBOS_CFLAGS) $(LWIP_INCLUDES) -w -MMD -MP -c $(lwip)/$*.c -o $@
 $(BUILD)/guest/third_party/llhttp/%.o: /usr/share/llhttp/%.c
 	@mkdir -p $(@D)
-	$(CC) $(GUEST_CFLAGS) $(LIBOS_CFLAGS) $(LLHTTP_FLAGS) -c $< -o $@
+	$(call say,guest $@)
+	$(Q)$(CC) $(GUEST_CFLAGS) $(LIBOS_CFLAGS) $(LLHTTP_FLAGS) -MMD -MP -c $< -o $@
 
 # Tests, fuzzers and host programs name llhttp's sources by their own path.
 $(foreach f,$(llhttp_sources),$(eval CFLAGS_/usr/share/llhttp/$(f) := $(LLHTTP_FLAGS)))

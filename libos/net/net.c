@@ -53,6 +53,8 @@ void net_poller_add(struct net_poller *p)
 
 int net_post(void (*fn)(void *arg), void *arg)
 {
+    if (!net.started)
+        return -ENODEV;
     int error = post_put(&net.posts, fn, arg);
     wake_set(&net.wake);
     return error;
@@ -65,8 +67,23 @@ static void device_has_work(void *arg)
     wake_set(&net.wake);
 }
 
+// Each IPv6 address once, when it is known to be nobody else's.
+static void announce_ip6(struct netif *n)
+{
+    static uint32_t announced;
+    for (unsigned i = 0; i < LWIP_IPV6_NUM_ADDRESSES; i++) {
+        char address[48];
+        if (!ip6_addr_isvalid(netif_ip6_addr_state(n, i)) || (announced & 1u << i))
+            continue;
+        announced |= 1u << i;
+        log_info("net", "address %s",
+                 ip6addr_ntoa_r(netif_ip6_addr(n, i), address, sizeof address));
+    }
+}
+
 static void status_changed(struct netif *n)
 {
+    announce_ip6(n);
     if (!ip4_addr_isany_val(*netif_ip4_addr(n)) && !net.announced) {
         char address[20], gateway[20];
         net.announced = true;

@@ -17,7 +17,8 @@
 #define PORT_ADDRESS 0xcf8
 #define PORT_DATA    0xcfc
 #define ECAM_BUS     (1ull << 20)
-#define GB4          (1ull << 32)
+#define GB           (1ull << 30)
+#define GB4          (4 * GB)
 
 // Filled at boot; BAR maps and MSI-X state later, by the driver that owns the device.
 static struct pci_tree tree;
@@ -86,13 +87,15 @@ static bool ports_answer(void)
 
 // Below 4 GB BARs go above RAM and the ECAM. q35 and pc have the hole's top free up to the I/O
 // APIC (0xe0000000..0xfe000000); microvm forwards 0xc0000000..0xe0000000 only, with the ECAM
-// right above. High BARs go to the top quarter of the physical address space, which is where
-// microvm forwards and where neither RAM nor hot-plugged memory reaches on q35 and pc.
+// right above. High BARs: microvm forwards the top quarter of the physical address space. q35 and
+// pc forward all; there 256 GB is above RAM and hot-plugged memory, and 512 GB below what hosts
+// with 39 address bits can map, though their guests may be told of 40.
 static struct pci_windows windows(void)
 {
     const struct pf_acpi_info *acpi = pf_acpi();
     const struct pf_boot_info *boot = pf_boot_info();
     struct pci_windows w = {{0xe0000000ull, 0xfe000000ull}, {0, 0}};
+    uint64_t ram_end = 0;
     uint64_t ecam_end =
         acpi->ecam_phys + ((uint64_t)acpi->ecam_bus_end - acpi->ecam_bus_start + 1) * ECAM_BUS;
     if (acpi->ecam_phys >= 0xe0000000ull && acpi->ecam_phys < GB4) {
@@ -102,6 +105,9 @@ static struct pci_windows windows(void)
     }
     for (uint32_t i = 0; i < boot->range_count; i++) {
         uint64_t end = boot->ranges[i].base + boot->ranges[i].length;
+        if (boot->ranges[i].type == PF_RANGE_RAM && end > ram_end) {
+            ram_end = end;
+        }
         if (boot->ranges[i].type == PF_RANGE_RAM && end > w.low.base && end < w.low.end) {
             w.low.base = end;
         }
@@ -114,7 +120,9 @@ static struct pci_windows windows(void)
         if (bits > 46) {
             bits = 46; // what four-level paging reaches comfortably
         }
-        if (bits >= 36) {
+        if (acpi->ged_phys == 0 && bits >= 39 && ram_end <= 128 * GB) {
+            w.high = (struct pci_window){256 * GB, 512 * GB};
+        } else if (bits >= 36) {
             w.high.end = 1ull << bits;
             w.high.base = w.high.end / 4 * 3;
         }

@@ -395,7 +395,7 @@ static int place_data(struct reader *r, struct gguf *g)
 static int read_all(struct reader *r, struct gguf *g)
 {
     uint32_t magic = 0, version = 0;
-    if (!r->bytes)
+    if (!r->total)
         return fail(r, -EINVAL, "the file is empty");
     int rc = take_u32(r, "the magic number", &magic);
     if (rc)
@@ -406,8 +406,10 @@ static int read_all(struct reader *r, struct gguf *g)
         return fail(r, -EINVAL, "no GGUF file: it begins with %08x instead of \"GGUF\"",
                     __builtin_bswap32(magic));
     r->at = 4;
+    r->definite = false;
     if ((rc = take_u32(r, "the version", &version)))
         return rc;
+    r->definite = true;
     if (version >= 0x10000 && __builtin_bswap32(version) < 0x10000)
         return fail(r, -ENOTSUP, "the file is big-endian; convert it to little-endian");
     if (version != 2 && version != 3)

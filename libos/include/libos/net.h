@@ -10,9 +10,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct net_config { // from the manifest; strings may be NULL
-    bool dhcp;            // default true when address is NULL
-    const char *address;  // "10.0.2.15/24"
+struct net_config {      // from the manifest; strings may be NULL
+    bool dhcp;           // default true when address is NULL
+    const char *address; // "10.0.2.15/24"
     const char *gateway;
     const char *dns;
     const char *address6; // "fd00::2/64"; NULL: SLAAC
@@ -27,7 +27,8 @@ struct net_info {
 
 // Starts the net strand and the interface. 0 or -ENODEV (no network device).
 int net_start(const struct net_config *config);
-// Runs fn(arg) on the net strand, in order. Any strand; irq-safe no. -ENOMEM if the queue is full.
+// Runs fn(arg) on the net strand, in order. Any strand; not from interrupts. -ENOMEM if the queue
+// is full, -ENODEV if net_start was not called or found no device.
 int net_post(void (*fn)(void *arg), void *arg);
 void net_get_info(struct net_info *out);
 
