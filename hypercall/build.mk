@@ -2,8 +2,10 @@
 # SPDX-FileCopyrightText: The Tessera authors
 #
 # The host's programs.
-TESSERA_C := $(sort $(filter-out %_test.c %_fuzz.c,$(wildcard hypercall/host/tool/*.c)))
+tessera_c := $(sort $(filter-out %_test.c %_fuzz.c,$(wildcard hypercall/host/tool/*.c)))
+host_programs += $(BUILD)/bin/tessera
 
-$(BUILD)/bin/tessera: $(patsubst %.c,$(BUILD)/host/%.o,$(TESSERA_C)) $(TENSOR_HOST_OBJECTS)
+$(BUILD)/bin/tessera: $(patsubst %.c,$(BUILD)/host/%.o,$(tessera_c)) $(TENSOR_HOST_OBJECTS)
 	@mkdir -p $(@D)
-	$(CC) $^ -o $@ $(HOST_LIBS)
+	$(call say,link $@)
+	$(Q)$(CC) $^ -o $@ $(HOST_LIBS)

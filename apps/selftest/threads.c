@@ -135,6 +135,7 @@ static void *use_key(void *arg)
 static const char *test_keys(void)
 {
     pthread_t t[THREADS];
+    destroyed = 0;
     for (long i = 0; i < THREADS; i++) {
         CHECK(pthread_create(&t[i], NULL, use_key, (void *)(i + 1)) == 0);
     }

@@ -10,6 +10,8 @@ cd "$(dirname "$0")/../.." || exit 2
 image=${1:-build/images/selftest.elf}
 limit=${LIMIT:-60}
 short=threads,keys,relax,gang,float,affinity,clock,sleep,timers,futex,malloc-smp,files
+some=${FULL:+all}
+some=${some:-$short}
 passed=0
 failed=0
 console=$(mktemp "${TMPDIR:-/tmp}/tessera-console.XXXXXX")
@@ -105,10 +107,10 @@ tests_pass q35 1 32 all
 tests_pass q35 2 64 all
 tests_pass q35 2 6144 malloc,malloc-smp,mmap
 tests_pass q35 1 16 malloc,threads,gang
-tests_pass q35 8 256 "${FULL:+all,}$short"
+tests_pass q35 8 256 "$some"
 for machine in pc microvm; do
     for cpus in 1 2 8; do
-        tests_pass $machine $cpus 64 "${FULL:+all,}$short"
+        tests_pass $machine $cpus 64 "$some"
     done
 done
 attack wx wx 'page fault: write'

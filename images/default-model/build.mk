@@ -12,9 +12,9 @@ model_check_c := $(addprefix $(model_folder)/,check.c check_main.c)
 # The recipe. The same numbers give the same file on CPUs of the same instruction set.
 MODEL_SEED := 1
 MODEL_CONVERSATIONS := 200000
-MODEL_STEPS := 6000
+MODEL_STEPS := 4500
 MODEL_TRAIN := --seed $(MODEL_SEED) --steps $(MODEL_STEPS) --batch 4096 --rate 0.002 --decay 0.2 \
-	--vocab 768 --width 128 --layers 6 --heads 4 --kv-heads 2 --ff 384 --context 512
+	--vocab 1024 --width 128 --layers 6 --heads 4 --kv-heads 2 --ff 384 --context 512
 
 $(BUILD)/bin/demo-corpus: $(patsubst %.c,$(BUILD)/host/%.o,$(model_corpus_c))
 	@mkdir -p $(@D)

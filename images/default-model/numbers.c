@@ -96,14 +96,27 @@ static void draw_two(unsigned *a, unsigned *b, bool held_out, uint64_t *state)
     } while (*a == *b || world_pair_is_held_out(*a, *b) != held_out);
 }
 
+/* The answer compares digits from the left: "Of 56 and 52: 5 = 5, 6 > 2, so 56 is bigger." */
+static void put_comparison(struct drawn *drawn, unsigned a, unsigned b, bool bigger)
+{
+    char tens[32] = "", ones[32] = "";
+
+    if (a >= 10 || b >= 10)
+        snprintf(tens, sizeof tens, "%u %c %u, ", a / 10,
+                 "<=>"[1 + (a / 10 > b / 10) - (a / 10 < b / 10)], b / 10);
+    if (a / 10 == b / 10)
+        snprintf(ones, sizeof ones, "%u %c %u, ", a % 10, a < b ? '<' : '>', b % 10);
+    put_pair(drawn, a, b);
+    snprintf(drawn->answer, sizeof drawn->answer, "Of %u and %u: %s%sso %u is %s.", a, b, tens,
+             ones, bigger == (a > b) ? a : b, bigger ? "bigger" : "smaller");
+}
+
 void draw_bigger(struct drawn *drawn, bool held_out, uint64_t *state)
 {
     unsigned a, b;
 
     draw_two(&a, &b, held_out, state);
-    put_pair(drawn, a, b);
-    snprintf(drawn->answer, sizeof drawn->answer, "Of %u and %u, %u is bigger.", a, b,
-             a > b ? a : b);
+    put_comparison(drawn, a, b, true);
 }
 
 void draw_smaller(struct drawn *drawn, bool held_out, uint64_t *state)
@@ -111,9 +124,7 @@ void draw_smaller(struct drawn *drawn, bool held_out, uint64_t *state)
     unsigned a, b;
 
     draw_two(&a, &b, held_out, state);
-    put_pair(drawn, a, b);
-    snprintf(drawn->answer, sizeof drawn->answer, "Of %u and %u, %u is smaller.", a, b,
-             a < b ? a : b);
+    put_comparison(drawn, a, b, false);
 }
 
 /* Mostly below 100, the rest below 1000. */
@@ -125,7 +136,8 @@ static unsigned draw_number(uint64_t *state)
 /* Writes the numbers from `from` to `to`, up or down, with commas between them. */
 static void put_count(struct drawn *drawn, unsigned from, unsigned to)
 {
-    size_t at = 0;
+    size_t at = (size_t)snprintf(drawn->answer, sizeof drawn->answer, "From %u %sto %u: ", from,
+                                 from < to ? "" : "down ", to);
 
     for (unsigned i = from;; i = from < to ? i + 1 : i - 1) {
         at += (size_t)snprintf(drawn->answer + at, sizeof drawn->answer - at, "%u%s", i,

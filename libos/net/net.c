@@ -20,7 +20,7 @@
 #include <netif/ethernet.h>
 #include <string.h>
 
-enum { STACK_BYTES = 64 << 10, LONGEST_SLEEP_MS = 1000 };
+enum { STACK_BYTES = 64 << 10, LONGEST_SLEEP_MS = 1000, IDLE_SLEEP_MS = 500, STARTING_MS = 5000 };
 
 static struct {
     struct strand *strand;
@@ -139,6 +139,10 @@ static uint64_t turn(void)
             next = due;
     }
     uint32_t sleep = sys_timeouts_sleeptime();
+    // Nothing under way: lwIP's periodic timers (MLD's runs every 100 ms) can wait for each other.
+    if (tcp_active_pcbs == NULL && sleep < IDLE_SLEEP_MS &&
+        net_now_ms() > net.interface.started_ms + STARTING_MS)
+        sleep = IDLE_SLEEP_MS;
     if (sleep != SYS_TIMEOUTS_SLEEPTIME_INFINITE && net_now_ms() + sleep < next)
         next = net_now_ms() + sleep;
     net_info_update(&net.netif);

@@ -111,7 +111,7 @@ static void run_on_threads(struct tn_pool *p, void (*tile)(void *arg, size_t i, 
     }
     t->tile = tile;
     t->arg = arg;
-    atomic_store_explicit(&t->done, 1, memory_order_relaxed);
+    atomic_store_explicit(&t->done, 0, memory_order_relaxed);
     atomic_store(&t->ticket, (uint64_t)count << 32);
     if (atomic_load(&t->sleepers)) {
         wake_all(t);

@@ -74,15 +74,17 @@ static bool is_space(char c)
     return c == ' ' || (c >= '\t' && c <= '\r');
 }
 
-static void content(struct renderer *r, const struct chat_message *m, bool trim)
+enum trim { AS_IS, END, BOTH };
+
+static void content(struct renderer *r, const struct chat_message *m, enum trim trim)
 {
     const char *text = m->content;
     size_t bytes = m->content_bytes;
-    while (trim && bytes && is_space(text[0])) {
+    while (trim == BOTH && bytes && is_space(text[0])) {
         text++;
         bytes--;
     }
-    while (trim && bytes && is_space(text[bytes - 1]))
+    while (trim != AS_IS && bytes && is_space(text[bytes - 1]))
         bytes--;
     put(r, text, bytes, true);
 }
@@ -104,7 +106,7 @@ static void chatml(struct renderer *r, const struct chat_message *m, size_t coun
         mark(r, "<|im_start|>");
         mark(r, is_system(&m[i]) ? "system" : m[i].role);
         mark(r, "\n");
-        content(r, &m[i], false);
+        content(r, &m[i], AS_IS);
         mark(r, "<|im_end|>\n");
     }
     mark(r, "<|im_start|>assistant\n");
@@ -116,7 +118,7 @@ static void llama3(struct renderer *r, const struct chat_message *m, size_t coun
         mark(r, "<|start_header_id|>");
         mark(r, is_system(&m[i]) ? "system" : is(&m[i], "tool") ? "ipython" : m[i].role);
         mark(r, "<|end_header_id|>\n\n");
-        content(r, &m[i], true);
+        content(r, &m[i], BOTH);
         mark(r, "<|eot_id|>");
     }
     mark(r, "<|start_header_id|>assistant<|end_header_id|>\n\n");
@@ -128,7 +130,7 @@ static void phi3(struct renderer *r, const struct chat_message *m, size_t count)
         mark(r, "<|");
         mark(r, is_system(&m[i]) ? "system" : m[i].role);
         mark(r, "|>\n");
-        content(r, &m[i], false);
+        content(r, &m[i], AS_IS);
         mark(r, "<|end|>\n");
     }
     mark(r, "<|assistant|>\n");
@@ -141,10 +143,10 @@ static void gemma(struct renderer *r, const struct chat_message *system,
     for (size_t i = 0; i < count; i++) {
         mark(r, i % 2 ? "<start_of_turn>model\n" : "<start_of_turn>user\n");
         if (!i && system) {
-            content(r, system, true);
+            content(r, system, BOTH);
             mark(r, "\n\n");
         }
-        content(r, &m[i], true);
+        content(r, &m[i], BOTH);
         mark(r, "<end_of_turn>\n");
     }
     mark(r, "<start_of_turn>model\n");
@@ -156,17 +158,17 @@ static void llama2(struct renderer *r, const struct chat_message *system,
     for (size_t i = 0; i < count; i++) {
         if (i % 2) {
             mark(r, " ");
-            content(r, &m[i], true);
+            content(r, &m[i], BOTH);
             mark(r, " </s>");
             continue;
         }
         mark(r, i ? "<s>[INST] " : "[INST] ");
         if (!i && system) {
             mark(r, "<<SYS>>\n");
-            content(r, system, false);
+            content(r, system, AS_IS);
             mark(r, "\n<</SYS>>\n\n");
         }
-        content(r, &m[i], !(!i && system)); // the template strips the whole; its start is the mark
+        content(r, &m[i], !i && system ? END : BOTH); // the template strips mark and text as one
         mark(r, " [/INST]");
     }
 }
@@ -181,23 +183,23 @@ static void mistral(struct renderer *r, const struct inst_style *style,
 {
     if (system && style->system == SYSTEM_APART) {
         mark(r, "[SYSTEM_PROMPT] ");
-        content(r, system, false);
+        content(r, system, AS_IS);
         mark(r, "[/SYSTEM_PROMPT]");
         system = NULL;
     }
     for (size_t i = 0; i < count; i++) {
         if (i % 2) {
             mark(r, style->before_answer);
-            content(r, &m[i], false);
+            content(r, &m[i], AS_IS);
             mark(r, "</s>");
             continue;
         }
         mark(r, style->open);
         if (system && i == (style->system == SYSTEM_FIRST ? 0 : count - 1)) {
-            content(r, system, false);
+            content(r, system, AS_IS);
             mark(r, "\n\n");
         }
-        content(r, &m[i], false);
+        content(r, &m[i], AS_IS);
         mark(r, style->close);
     }
 }

@@ -3,7 +3,7 @@
 //
 // `tessera bench`: tokens a second of prompts (pp) and of single tokens one after another (tg),
 // each from an empty KV cache, one row of logits a step.
-#include "tool.h"
+#include "hypercall/host/tool/tool.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -2,7 +2,7 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // `tessera eval`: logits of given tokens, or how well the model foretells a text.
-#include "tool.h"
+#include "hypercall/host/tool/tool.h"
 
 #include <math.h>
 #include <stdio.h>

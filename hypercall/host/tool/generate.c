@@ -2,7 +2,7 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // `tessera generate`: text after a prompt, streamed as it is made.
-#include "tool.h"
+#include "hypercall/host/tool/tool.h"
 
 #include <stdio.h>
 #include <stdlib.h>

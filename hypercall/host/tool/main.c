@@ -3,7 +3,7 @@
 //
 // `tessera`: one program, a command each file. The commands here run the engine natively on the
 // host.
-#include "tool.h"
+#include "hypercall/host/tool/tool.h"
 
 #include <stdarg.h>
 #include <stdio.h>

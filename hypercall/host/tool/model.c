@@ -2,7 +2,7 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // A model file made ready: mapped read-only, opened, and an executor over it.
-#include "tool.h"
+#include "hypercall/host/tool/tool.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -2,7 +2,7 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // Reading options: "--name value", "--name=value", "-n value". Every number is checked.
-#include "tool.h"
+#include "hypercall/host/tool/tool.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -2,7 +2,7 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // `tessera tokenize` and `tessera detokenize`.
-#include "tool.h"
+#include "hypercall/host/tool/tool.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -72,8 +72,8 @@ struct http_stats {
 void http_get_stats(const struct http_server *s, struct http_stats *out);
 
 // In the guest: listens on `port` on all addresses (v4 and v6). limits NULL: defaults. On the net
-// strand (net_post), as every http_ call, so that no request comes before its route is there. -EPERM
-// elsewhere, -EADDRINUSE, -ENOMEM.
+// strand (net_post), as every http_ call, so that no request comes before its route is there.
+// -EPERM elsewhere, -EADDRINUSE, -ENOMEM.
 int http_listen(uint16_t port, const struct http_limits *limits, struct http_server **out);
 // Graceful: stops accepting, answers what runs (new requests on kept connections get 503 with
 // Connection: close), then calls done. Bounded by timeout_ms.

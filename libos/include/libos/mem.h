@@ -4,7 +4,8 @@
 // Memory zones. One physical page allocator (4 KB and 2 MB blocks from the firmware's memory map)
 // behind five zones that account, bound and place: TENSOR and MODEL in 2 MB blocks where the size
 // is worth it, DMA contiguous and resident, STORE and KERNEL in 4 KB pages. malloc lives in
-// KERNEL (slab classes 16…2048, larger blocks page-granular with an unmapped guard page after them).
+// KERNEL (slab classes 16…2048, larger blocks page-granular with an unmapped guard page after
+// them).
 #ifndef LIBOS_MEM_H
 #define LIBOS_MEM_H
 
@@ -25,14 +26,16 @@ struct mem_stats {
     uint64_t free_bytes; // now
     uint64_t image_bytes;
     struct mem_zone_stats zone[MEM_ZONE_COUNT];
-    uint64_t slab_bytes[8]; // in use by class 16, 32, … 2048
+    uint64_t slab_bytes[8];      // in use by class 16, 32, … 2048
     uint64_t mapped_model_bytes; // device memory mapped (virtio-pmem), not RAM
 };
 
 // Zeroed, page-aligned (2 MB-aligned if the zone uses 2 MB blocks and bytes >= 2 MB). Virtually
-// contiguous; physically too for MEM_DMA. NULL when the zone's limit or RAM is exhausted. Any strand.
+// contiguous; physically too for MEM_DMA. NULL when the zone's limit or RAM is exhausted. Any
+// strand.
 void *mem_zone_alloc(enum mem_zone zone, size_t bytes);
-// The same without clearing, for buffers that are written before they are read (clearing touches memory).
+// The same without clearing, for buffers that are written before they are read (clearing touches
+// memory).
 void *mem_zone_alloc_raw(enum mem_zone zone, size_t bytes);
 void mem_zone_free(void *block);
 // DMA helper: physical address of a block from MEM_DMA.

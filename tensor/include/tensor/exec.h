@@ -1,28 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Tessera authors
 //
-// The executor: one batched, ragged step of one model over sequences with paged KV (DESIGN decisions 11
-// and 12). An output row has the same bits whatever the batch width, thread count, chunking or page
-// placement, within one ISA level. Other executors (tensor calls, GPU) implement the same interface.
+// The executor: one batched, ragged step of one model over sequences with paged KV (DESIGN
+// decisions 11 and 12). An output row has the same bits whatever the batch width, thread count,
+// chunking or page placement, within one ISA level. Other executors (tensor calls, GPU) implement
+// the same interface.
 #ifndef TENSOR_EXEC_H
 #define TENSOR_EXEC_H
 
 #include "tensor/model.h"
 #include "tensor/pool.h"
 
-// KV layout, the same for every executor: [layer][page][kv head], and in it K [32 positions][head_dim], then
-// V [32 positions][head_dim], elements of the KV type (F32 or F16) in memory order.
+// KV layout, the same for every executor: [layer][page][kv head], and in it K [32
+// positions][head_dim], then V [32 positions][head_dim], elements of the KV type (F32 or F16) in
+// memory order.
 #define TN_KV_PAGE_TOKENS 32u
 
 // One sequence's part of a step.
 struct tn_step_sequence {
     const int32_t *tokens; // token_count new tokens
     uint32_t token_count;
-    uint32_t position;          // of tokens[0]; KV of [0, position) is present
-    const uint32_t *kv_pages;   // page numbers; page i holds positions [i*32, i*32+32)
-    uint32_t kv_page_count;     // enough for position + token_count
-    uint32_t logits_from;       // rows wanted: tokens [logits_from, token_count); == token_count: none
-    float *logits;              // (token_count - logits_from) rows of vocabulary size; caller's
+    uint32_t position;        // of tokens[0]; KV of [0, position) is present
+    const uint32_t *kv_pages; // page numbers; page i holds positions [i*32, i*32+32)
+    uint32_t kv_page_count;   // enough for position + token_count
+    uint32_t logits_from; // rows wanted: tokens [logits_from, token_count); == token_count: none
+    float *logits;        // (token_count - logits_from) rows of vocabulary size; caller's
 };
 
 enum tn_isa { TN_ISA_SCALAR, TN_ISA_AVX2, TN_ISA_AVX512, TN_ISA_AVX512_VNNI, TN_ISA_COUNT };
@@ -31,12 +33,13 @@ const char *tn_isa_name(enum tn_isa isa);
 // fastest (for emulated CPUs, where wide is slow).
 enum tn_isa tn_isa_best(void);
 enum tn_isa tn_isa_measured(void);
-int tn_isa_parse(const char *name, enum tn_isa *out); // "scalar" "avx2" "avx512" "avx512vnni"; -EINVAL
+int tn_isa_parse(const char *name,
+                 enum tn_isa *out); // "scalar" "avx2" "avx512" "avx512vnni"; -EINVAL
 
 struct tn_executor_options {
     enum tn_isa isa;
     struct tn_pool *pool;
-    uint32_t max_tokens;    // tokens in one step over all sequences (scratch is sized by it), e.g. 128
+    uint32_t max_tokens; // tokens in one step over all sequences (scratch is sized by it), e.g. 128
     uint32_t max_sequences;
     uint32_t kv_page_total; // pages in the KV store
     uint32_t kv_type;       // TN_F32 or TN_F16
@@ -50,12 +53,13 @@ int tn_executor_open(const struct tn_model *m, const struct tn_executor_options 
 void tn_executor_close(struct tn_executor *x);
 // What it was opened with.
 void tn_executor_limits(const struct tn_executor *x, struct tn_executor_options *out);
-// Bytes of KV one page takes (all layers, K and V), and scratch bytes (an upper bound) for given limits: to
-// plan memory before opening. The executor takes one block of page bytes * pages + scratch.
+// Bytes of KV one page takes (all layers, K and V), and scratch bytes (an upper bound) for given
+// limits: to plan memory before opening. The executor takes one block of page bytes * pages +
+// scratch.
 size_t tn_kv_page_bytes(const struct tn_model *m, uint32_t kv_type);
 size_t tn_scratch_bytes(const struct tn_model *m, uint32_t max_tokens, unsigned workers);
-// Runs one step. 0, -EINVAL (limits, bad token or page, positions past the model's context), no allocation. One
-// caller at a time.
+// Runs one step. 0, -EINVAL (limits, bad token or page, positions past the model's context), no
+// allocation. One caller at a time.
 int tn_step(struct tn_executor *x, const struct tn_step_sequence *sequences, size_t count);
 
 #endif

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Tessera authors
 //
-// Sessions over an executor: admission, prefill in chunks beside decodes, sampling, stopping. One owner
-// thread calls everything here; requests are callbacks on that thread.
+// Sessions over an executor: admission, prefill in chunks beside decodes, sampling, stopping. One
+// owner thread calls everything here; requests are callbacks on that thread.
 #ifndef TENSOR_INFER_H
 #define TENSOR_INFER_H
 
@@ -31,17 +31,18 @@ struct infer_request {
     uint32_t max_tokens; // 0: until the context is full
     bool ignore_end;     // go on past end-of-generation tokens
     struct tn_sampling sampling;
-    // A token was made (not for the end token itself). Return nonzero to finish as INFER_STOP (stop strings).
+    // A token was made (not for the end token itself). Return nonzero to finish as INFER_STOP (stop
+    // strings).
     int (*on_token)(void *ctx, int32_t id);
     void (*on_finish)(void *ctx, enum infer_finish why, uint32_t prompt_tokens, uint32_t made);
     void *ctx;
 };
 
 struct infer_options {
-    uint32_t slots;        // sequences running at once, default 8
-    uint32_t queue;        // waiting requests, default 64
-    uint32_t context;      // positions a sequence may use; 0 = model's
-    uint32_t prefill_chunk; // tokens of one prompt a step takes beside decodes, default 64
+    uint32_t slots;           // sequences running at once, default 8
+    uint32_t queue;           // waiting requests, default 64
+    uint32_t context;         // positions a sequence may use; 0 = model's
+    uint32_t prefill_chunk;   // tokens of one prompt a step takes beside decodes, default 64
     uint64_t (*now_ns)(void); // for statistics
 };
 struct infer_stats {
@@ -53,20 +54,24 @@ struct infer_stats {
 int infer_open(const struct tn_model *m, struct tn_executor *x, const struct infer_options *o,
                struct infer_engine **out);
 void infer_close(struct infer_engine *e);
-// 0; -E2BIG (prompt does not fit the context), -EAGAIN (queue full), -EINVAL (bad id, empty prompt).
-int infer_submit(struct infer_engine *e, const struct infer_request *r, struct infer_sequence **out);
+// 0; -E2BIG (prompt does not fit the context), -EAGAIN (queue full), -EINVAL (bad id, empty
+// prompt).
+int infer_submit(struct infer_engine *e, const struct infer_request *r,
+                 struct infer_sequence **out);
 // on_finish(INFER_CANCELLED) follows at once; its pages are free after it.
 void infer_cancel(struct infer_engine *e, struct infer_sequence *s);
-// One step over everything that is ready, fair between sequences. Returns sequences still running or waiting.
+// One step over everything that is ready, fair between sequences. Returns sequences still running
+// or waiting.
 uint32_t infer_step(struct infer_engine *e);
 void infer_get_stats(const struct infer_engine *e, struct infer_stats *out);
 
-// Sampling alone, for tests and other callers. logits is scratch and changed; recent = last tokens for penalties.
+// Sampling alone, for tests and other callers. logits is scratch and changed; recent = last tokens
+// for penalties.
 struct tn_rng {
     uint64_t state[4];
 };
 void tn_rng_seed(struct tn_rng *r, uint64_t seed);
-int32_t tn_sample(float *logits, uint32_t vocabulary, const struct tn_sampling *s, struct tn_rng *rng,
-                  const int32_t *recent, size_t recent_count);
+int32_t tn_sample(float *logits, uint32_t vocabulary, const struct tn_sampling *s,
+                  struct tn_rng *rng, const int32_t *recent, size_t recent_count);
 
 #endif

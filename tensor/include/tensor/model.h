@@ -12,7 +12,7 @@
 struct tn_model;
 
 struct tn_model_info {
-    char name[128];         // general.name, or architecture
+    char name[128]; // general.name, or architecture
     char architecture[32];
     uint64_t parameters, weight_bytes;
     uint32_t context, embedding, layers, heads, kv_heads, head_dim, feed_forward, vocabulary;
@@ -20,7 +20,8 @@ struct tn_model_info {
     enum chat_format chat;
 };
 
-// The block must stay valid. Errors name the key or tensor ("blk.3.attn_q.weight: shape 64×64, expected 64×32").
+// The block must stay valid. Errors name the key or tensor ("blk.3.attn_q.weight: shape 64×64,
+// expected 64×32").
 int tn_model_open(const void *gguf, size_t bytes, struct tn_model **out, char *error,
                   size_t error_bytes);
 void tn_model_close(struct tn_model *m);

@@ -10,13 +10,15 @@
 struct tn_pool {
     unsigned width; // workers, at least 1
     void *ctx;
-    // Calls tile(arg, i, worker) for all i in [0, count), worker in [0, width); returns when all are done.
+    // Calls tile(arg, i, worker) for all i in [0, count), worker in [0, width); returns when all
+    // are done.
     void (*run)(struct tn_pool *p, void (*tile)(void *arg, size_t i, unsigned worker), void *arg,
                 size_t count);
     // Called between tiles on each worker, may be NULL (the libos's sched_relax).
     void (*relax)(void);
 };
-// The host's pool: pthreads that spin briefly, then sleep (tensor/core/pool_host.c; not in guests). NULL: no memory.
+// The host's pool: pthreads that spin briefly, then sleep (tensor/core/pool_host.c; not in guests).
+// NULL: no memory.
 struct tn_pool *tn_pool_threads(unsigned width);
 void tn_pool_free(struct tn_pool *p);
 // Everything on the caller.
