@@ -17,7 +17,7 @@ say = $(if $(V),,@echo '  $(1)')
 
 WARN := -Wall -Wextra -Wshadow -Wconversion -Werror
 INCLUDES := -Iplatform/include -Ilibos/include -Itensor/include -Ihypercall/abi -I.
-GCC_INCLUDE := $(shell $(CC) -print-file-name=include)
+GCC_INCLUDE := $(shell $(CC) -print-file-name=include 2>/dev/null)
 MUSL_INCLUDE := /usr/include/x86_64-linux-musl
 MUSL_LIB := /usr/lib/x86_64-linux-musl
 THIRD_PARTY := -idirafter /usr/include -idirafter /usr/include/x86_64-linux-gnu -idirafter /usr/share/include
@@ -122,7 +122,9 @@ programs: $(BUILD)/bin/bootclock $(host_programs)
 # starts after that because this Makefile asks the compiler for its paths.
 run:
 	@ci/setup
-	@$(MAKE) --no-print-directory $(BUILD)/images/llm.elf $(BUILD)/bin/bootclock $(if $(VERBOSE),,>$(BUILD)/build.log 2>&1 || { tail -n 30 $(BUILD)/build.log; exit 1; })
+	@mkdir -p $(BUILD)
+	@echo '==> Building (the log is in $(BUILD)/build.log)'
+	@$(MAKE) -j$$(nproc) --no-print-directory $(BUILD)/images/llm.elf $(BUILD)/bin/bootclock $(if $(VERBOSE),,>$(BUILD)/build.log 2>&1 || { tail -n 30 $(BUILD)/build.log; exit 1; })
 	@images/run.sh
 
 test:

@@ -11,7 +11,7 @@
 IMAGES := $(BUILD)/images
 IMAGE_LAYERS_boottest := platform
 IMAGE_ARCHIVES := $(foreach a,jansson pcre2-8 utf8proc fdt,/usr/lib/x86_64-linux-gnu/lib$(a).a)
-LIBGCC := $(shell $(CC) -print-libgcc-file-name)
+LIBGCC := $(shell $(CC) -print-libgcc-file-name 2>/dev/null)
 HOST_LIBDIR := /usr/lib
 
 IMAGE_LD := ld -pie --no-dynamic-linker -static -z text -z norelro -z max-page-size=4096 \

@@ -87,9 +87,10 @@ int llm_open(struct llm *l, const void *data, size_t bytes, const char *name, co
     l->source = source;
     l->created = (long)time(NULL);
     port_random(&l->id_seed, sizeof l->id_seed);
-    port_log(PORT_INFO, "%s: %s, %.1f M parameters, context %u, %u slots, %s, KV %llu KB, %s",
-             l->name, l->info.architecture, (double)l->info.parameters / 1e6, f->context, f->slots,
-             tn_isa_name(f->isa), (unsigned long long)(f->memory_bytes >> 10), source);
+    port_log(PORT_INFO, "%s: %s, %llu K parameters, context %u, %u slots, %s, KV %llu KB, %s",
+             l->name, l->info.architecture, (unsigned long long)l->info.parameters / 1000,
+             f->context, f->slots, tn_isa_name(f->isa), (unsigned long long)(f->memory_bytes >> 10),
+             source);
     atomic_store_explicit(&l->state, LLM_READY, memory_order_release);
     return 0;
 }

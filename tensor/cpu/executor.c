@@ -41,7 +41,6 @@ static void carve(struct tn_executor *x, struct tn_arena *a)
     x->rows = tn_arena_take(a, tokens * sizeof *x->rows);
     x->outputs = tn_arena_take(a, tokens * sizeof *x->outputs);
     x->logits = tn_arena_take(a, tokens * sizeof *x->logits);
-    x->columns = tn_arena_take(a, tokens * sizeof *x->columns);
     x->quantised.values = tn_arena_take(a, tokens * k * x->kernels->column_value_bytes);
     x->quantised.scales = tn_arena_take(a, tokens * (k / TN_BLOCK) * sizeof(float));
     x->quantised.sums = tn_arena_take(a, tokens * (k / TN_BLOCK) * sizeof(int32_t));
@@ -230,12 +229,14 @@ int tn_step(struct tn_executor *x, const struct tn_step_sequence *sequences, siz
         return e;
     }
     tn_prepare_turns(x);
-    for (uint32_t i = 0; i < x->graph->op_count; i++) {
-        const struct ir_op *op = &x->graph->ops[i];
+    const struct ir_graph *g = x->graph;
+    for (uint32_t i = 0; i < g->op_count;) {
+        const struct ir_op *op = &g->ops[i];
         if (op->kind == IR_MATMUL || op->kind == IR_GATED || op->kind == IR_LOGITS) {
-            tn_run_product(x, op);
+            i += (uint32_t)tn_run_products(x, op, g->op_count - i);
         } else {
             tn_run_rows(x, op);
+            i++;
         }
     }
     return 0;

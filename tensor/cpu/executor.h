@@ -41,7 +41,6 @@ struct tn_executor {
     struct tn_row *rows;
     uint32_t *outputs; // rows whose logits are wanted
     float **logits;    // where they go
-    float **columns;   // where the columns of the product under way go
     struct tn_worker *workers;
 
     // The step under way.
@@ -60,8 +59,9 @@ static inline uint32_t tn_rows_of(const struct tn_executor *x, enum ir_rows rows
     return rows == IR_TOKENS ? x->row_count : x->output_count;
 }
 
-// One product or gated pair over `n` rows.
-void tn_run_product(struct tn_executor *x, const struct ir_op *op);
+// The product or gated pair at `ops` and those of the following that go along with it; returns how
+// many operations that were. `count` are left in the graph.
+size_t tn_run_products(struct tn_executor *x, const struct ir_op *ops, size_t count);
 // Everything else.
 void tn_run_rows(struct tn_executor *x, const struct ir_op *op);
 // Fills x->turn for the rows of the step.

@@ -5,10 +5,12 @@
 // residual) on each tile while it is in cache. Which path computes a column never changes its bits.
 #include "tensor/cpu/executor.h"
 
+// Products of one input, run as one job: q, k and v wait for each other once, not three times.
 struct product {
     struct tn_executor *x;
-    const struct ir_op *op;
-    const float *in, *residual;
+    const struct ir_op *ops; // op_count of them
+    size_t op_count;
+    const float *in;
     size_t columns, panels, panel_columns; // the first panel_columns go through panels
     size_t tile_rows, k;
     bool integers;
@@ -77,10 +79,10 @@ static void quantise_columns(struct product *p)
     if (p->panel_columns > p->columns) {
         p->panel_columns = p->columns;
     }
-    if (x->quantised_value == p->op->in[0]) {
+    if (x->quantised_value == p->ops->in[0]) {
         return;
     }
-    x->quantised_value = p->op->in[0];
+    x->quantised_value = p->ops->in[0];
     place_panels(x, p->panels, p->k);
     x->options.pool->run(x->options.pool, quantise_tile, p,
                          (p->columns + TN_PANEL_COLUMNS - 1) / TN_PANEL_COLUMNS);
@@ -151,15 +153,19 @@ static void add_bias(const struct product *p, float *tile, const float *bias, si
     }
 }
 
-static void store_tile(const struct product *p, float *tile, size_t row, size_t rows)
+static void store_tile(const struct product *p, const struct ir_op *op, float *tile, size_t row,
+                       size_t rows)
 {
-    size_t width = p->op->matrix[0].rows;
+    const struct tn_executor *x = p->x;
+    size_t width = op->matrix[0].rows;
+    const float *residual = op->residual ? tn_value(x, op->residual) : NULL;
     for (size_t c = 0; c < p->columns; c++) {
         size_t step;
         const float *t = tile_column(p, tile, c, &step);
-        float *out = p->x->columns[c] + row;
-        if (p->residual) {
-            const float *add = p->residual + c * width + row;
+        float *out = op->kind == IR_LOGITS ? x->logits[c] : tn_value(x, op->out) + c * width;
+        out += row;
+        if (residual) {
+            const float *add = residual + c * width + row;
             for (size_t r = 0; r < rows; r++) {
                 out[r] = t[r * step] + add[r];
             }
@@ -171,11 +177,19 @@ static void store_tile(const struct product *p, float *tile, size_t row, size_t 
     }
 }
 
+static size_t tiles_of(const struct product *p, const struct ir_op *op)
+{
+    return (op->matrix[0].rows + p->tile_rows - 1) / p->tile_rows;
+}
+
 static void product_tile(void *arg, size_t i, unsigned worker)
 {
     const struct product *p = arg;
-    const struct ir_op *op = p->op;
+    const struct ir_op *op = p->ops;
     struct tn_worker *w = &p->x->workers[worker];
+    while (i >= tiles_of(p, op)) {
+        i -= tiles_of(p, op++);
+    }
     size_t row = i * p->tile_rows, most = op->matrix[0].rows - row;
     size_t rows = most < p->tile_rows ? most : p->tile_rows;
     for (int j = 0; j < (op->kind == IR_GATED ? 2 : 1); j++) {
@@ -195,7 +209,7 @@ static void product_tile(void *arg, size_t i, unsigned worker)
             p->x->kernels->silu_mul(w->tile[0] + rest, w->tile[1] + rest, rows);
         }
     }
-    store_tile(p, w->tile[0], row, rows);
+    store_tile(p, op, w->tile[0], row, rows);
 }
 
 // Rows a tile: about the same work whatever the batch, so that a tile's time stays bounded
@@ -216,26 +230,37 @@ static size_t rows_per_tile(const struct product *p, size_t rows)
     return best;
 }
 
-void tn_run_product(struct tn_executor *x, const struct ir_op *op)
+// May `next` run in one job with `op`, which comes just before it?
+static bool goes_along(const struct ir_op *op, const struct ir_op *next)
 {
-    const struct ir_matrix *m = &op->matrix[0];
+    return op->kind == IR_MATMUL && next->kind == IR_MATMUL && op->in[0] == next->in[0] &&
+           !op->residual && !next->residual &&
+           is_integer_type(op->matrix[0].type) == is_integer_type(next->matrix[0].type);
+}
+
+size_t tn_run_products(struct tn_executor *x, const struct ir_op *ops, size_t count)
+{
     struct product p = {.x = x,
-                        .op = op,
-                        .in = tn_value(x, op->in[0]),
-                        .residual = op->residual ? tn_value(x, op->residual) : NULL,
-                        .columns = tn_rows_of(x, x->graph->values[op->in[0]].rows),
-                        .k = m->columns,
-                        .integers = is_integer_type(m->type)};
+                        .ops = ops,
+                        .op_count = 1,
+                        .in = tn_value(x, ops->in[0]),
+                        .columns = tn_rows_of(x, x->graph->values[ops->in[0]].rows),
+                        .k = ops->matrix[0].columns,
+                        .integers = is_integer_type(ops->matrix[0].type)};
+    size_t rows = ops->matrix[0].rows, tiles = 0;
+    for (; p.op_count < count && goes_along(ops, &ops[p.op_count]); p.op_count++) {
+        rows += ops[p.op_count].matrix[0].rows;
+    }
     if (p.columns == 0) {
-        return;
+        return p.op_count;
     }
     if (p.integers) {
         quantise_columns(&p);
     }
-    for (size_t c = 0; c < p.columns; c++) {
-        x->columns[c] = op->kind == IR_LOGITS ? x->logits[c] : tn_value(x, op->out) + c * m->rows;
+    p.tile_rows = rows_per_tile(&p, rows);
+    for (size_t i = 0; i < p.op_count; i++) {
+        tiles += tiles_of(&p, &ops[i]);
     }
-    p.tile_rows = rows_per_tile(&p, m->rows);
-    x->options.pool->run(x->options.pool, product_tile, &p,
-                         (m->rows + p.tile_rows - 1) / p.tile_rows);
+    x->options.pool->run(x->options.pool, product_tile, &p, tiles);
+    return p.op_count;
 }
