@@ -117,6 +117,8 @@ $(BUILD)/bin/bootclock: ci/tools/bootclock.c
 all: images programs
 images: $(BUILD)/images/$(APP).elf $(BUILD)/images/$(APP).efi
 programs: $(BUILD)/bin/bootclock $(host_programs)
+# What the tests boot.
+test-images: $(addprefix $(BUILD)/images/,llm.elf llm.esp.img selftest.elf boottest.elf)
 
 # Installs what is missing before the build, so that it works on a fresh machine. The sub-make
 # starts after that because this Makefile asks the compiler for its paths.
@@ -164,4 +166,5 @@ help:
 #: make lint                format, warnings, layer rule, shell scripts
 #: make clean               removes build/
 
-.PHONY: all images programs run test lint fuzz bench bench-boot clean help
+
+.PHONY: all images programs test-images run test lint fuzz bench bench-boot clean help

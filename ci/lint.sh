@@ -23,7 +23,7 @@ while read -r f; do
 done < <(git ls-files -co --exclude-standard '*.c' '*.h' '*.asm' '*.sh' '*.mk' '*.ld' '*.mjs' '*.py' Makefile ci/setup .ci/run)
 
 if ! clang-format --dry-run -Werror "${sources[@]}" 2>build/format.log; then
-    grep -o '^[^:]*:[0-9]*' build/format.log | sort -u -t: -k1,1 | while read -r where; do
+    grep -oE '^[^: ]+\.[ch]:[0-9]+' build/format.log | sort -u -t: -k1,1 | while read -r where; do
         echo "lint: $where: not as clang-format would write it (clang-format -i)"
     done
     bad=1
@@ -38,7 +38,7 @@ allow() { # FOLDER PATTERN
         xargs -r grep -nE '^#include "' | grep -vE "#include \"($2)")
 }
 allow platform 'platform/'
-allow libos 'libos/|platform/|tensor/|lwip/|netif/|arch/|llhttp|lwipopts'
+allow libos 'libos/|platform/|tensor/|lwip/|netif/|arch/|llhttp|lwipopts|net_port'
 allow tensor 'tensor/'
 allow apps/llm 'libos/|tensor/|apps/llm/|hypercall/guest/'
 allow apps/selftest 'libos/|tensor/|platform/|apps/selftest/'

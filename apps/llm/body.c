@@ -11,7 +11,7 @@
 #include <stdlib.h>
 
 #define MAX_DEPTH  32
-#define MAX_VALUES 200000
+#define MAX_VALUES 140000
 
 int fault_set(struct fault *f, int status, const char *type, const char *format, ...)
 {

@@ -21,16 +21,16 @@ ALWAYS_INLINE __m256i dot_nibbles(__m256i w, __m256i x)
 #define DOT_Q4(w, x) dot_nibbles(w, x)
 #include "tensor/cpu/int_kernels.h"
 
-void tn_avx2_dot_q8_0(const uint8_t *w, size_t row_bytes, size_t rows, size_t k, const void *values,
-                      const float *scales, const int32_t *sums, float *out)
+void tn_avx2_dot_q8_0(const uint8_t *w, size_t row_bytes, size_t rows, const struct tn_columns8 *x,
+                      size_t columns, size_t k, float *out, size_t out_stride)
 {
-    dot_q8_0(w, row_bytes, rows, k, values, scales, sums, out);
+    dot_q8_0(w, row_bytes, rows, x, columns, k, out, out_stride);
 }
 
-void tn_avx2_dot_q4_0(const uint8_t *w, size_t row_bytes, size_t rows, size_t k, const void *values,
-                      const float *scales, const int32_t *sums, float *out)
+void tn_avx2_dot_q4_0(const uint8_t *w, size_t row_bytes, size_t rows, const struct tn_columns8 *x,
+                      size_t columns, size_t k, float *out, size_t out_stride)
 {
-    dot_q4_0(w, row_bytes, rows, k, values, scales, sums, out);
+    dot_q4_0(w, row_bytes, rows, x, columns, k, out, out_stride);
 }
 
 // Panel: pairs of 16-bit values, [k / 2][16 columns][2].

@@ -163,7 +163,7 @@ static void quantise(const float *x, size_t k, int8_t *values, float *scales, in
     for (size_t b = 0; b < k / TN_BLOCK; b++, x += TN_BLOCK, values += TN_BLOCK) {
         v16 lo = v_load(x), hi = v_load(x + 16);
         float greatest = v_greatest(v_max(v_abs(lo), v_abs(hi)));
-        bool nothing = !(greatest > 1e-30f); // the inverse below must stay finite
+        bool nothing = greatest <= 1e-30f; // the inverse must stay finite; NaN goes on as NaN
         v16 inverse = v_set1(nothing ? 0.0f : 127.0f / greatest);
         scales[b] = nothing ? 0.0f : greatest / 127.0f;
         v_store_low_byte(values, v_add(v_mul(lo, inverse), shift));

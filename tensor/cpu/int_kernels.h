@@ -46,34 +46,46 @@ ALWAYS_INLINE __m256i q4_block(const uint8_t *block)
 }
 
 #define DEFINE_DOT_ROWS(NAME, BLOCK_BYTES, UNPACK, DOT, ZERO)                                      \
-    static void dot_##NAME(const uint8_t *w, size_t row_bytes, size_t rows, size_t k,              \
-                           const void *values, const float *scales, const int32_t *sums,           \
-                           float *out)                                                             \
+    ALWAYS_INLINE __m256 eight_##NAME(const uint8_t *const rows[8], size_t blocks,                 \
+                                      const struct tn_columns8 *x)                                 \
+    {                                                                                              \
+        const uint8_t *block[8];                                                                   \
+        for (int i = 0; i < 8; i++) {                                                              \
+            block[i] = rows[i];                                                                    \
+        }                                                                                          \
+        __m256 total = _mm256_setzero_ps();                                                        \
+        for (size_t b = 0; b < blocks; b++) {                                                      \
+            __m256i values = _mm256_loadu_si256((const __m256i *)x->values + b);                   \
+            __m256i part[8];                                                                       \
+            for (int i = 0; i < 8; i++) {                                                          \
+                part[i] = DOT(UNPACK(block[i]), values);                                           \
+            }                                                                                      \
+            __m256i sum = sum_each(part);                                                          \
+            sum = _mm256_sub_epi32(sum, _mm256_set1_epi32((ZERO)*x->sums[b]));                     \
+            __m256 d = _mm256_mul_ps(scales_of(block), _mm256_set1_ps(x->scales[b]));              \
+            total = _mm256_add_ps(total, _mm256_mul_ps(d, _mm256_cvtepi32_ps(sum)));               \
+            for (int i = 0; i < 8; i++) {                                                          \
+                block[i] += (BLOCK_BYTES);                                                         \
+            }                                                                                      \
+        }                                                                                          \
+        return total;                                                                              \
+    }                                                                                              \
+    static void dot_##NAME(const uint8_t *w, size_t row_bytes, size_t rows,                        \
+                           const struct tn_columns8 *x, size_t columns, size_t k, float *out,      \
+                           size_t out_stride)                                                      \
     {                                                                                              \
         for (size_t r = 0; r < rows; r += 8) {                                                     \
             size_t count = rows - r < 8 ? rows - r : 8;                                            \
-            const uint8_t *block[8];                                                               \
+            const uint8_t *row[8];                                                                 \
             for (size_t i = 0; i < 8; i++) {                                                       \
-                block[i] = w + (r + (i < count ? i : 0)) * row_bytes;                              \
+                row[i] = w + (r + (i < count ? i : 0)) * row_bytes;                                \
             }                                                                                      \
-            __m256 total = _mm256_setzero_ps();                                                    \
-            for (size_t b = 0; b < k / TN_BLOCK; b++) {                                            \
-                __m256i x = _mm256_loadu_si256((const __m256i *)values + b);                       \
-                __m256i part[8];                                                                   \
-                for (int i = 0; i < 8; i++) {                                                      \
-                    part[i] = DOT(UNPACK(block[i]), x);                                            \
-                }                                                                                  \
-                __m256i sum = sum_each(part);                                                      \
-                sum = _mm256_sub_epi32(sum, _mm256_set1_epi32((ZERO)*sums[b]));                    \
-                __m256 d = _mm256_mul_ps(scales_of(block), _mm256_set1_ps(scales[b]));             \
-                total = _mm256_add_ps(total, _mm256_mul_ps(d, _mm256_cvtepi32_ps(sum)));           \
-                for (int i = 0; i < 8; i++) {                                                      \
-                    block[i] += (BLOCK_BYTES);                                                     \
-                }                                                                                  \
+            for (size_t c = 0; c < columns; c++) {                                                 \
+                struct tn_columns8 column = tn_columns_from(x, c, k, 1);                           \
+                float result[8];                                                                   \
+                _mm256_storeu_ps(result, eight_##NAME(row, k / TN_BLOCK, &column));                \
+                memcpy(out + c * out_stride + r, result, count * sizeof *out);                     \
             }                                                                                      \
-            float result[8];                                                                       \
-            _mm256_storeu_ps(result, total);                                                       \
-            memcpy(out + r, result, count * sizeof *out);                                          \
         }                                                                                          \
     }
 

@@ -26,6 +26,15 @@ struct tn_columns8 {
     const int32_t *sums; // [column][k / 32]
 };
 
+// The columns from column `first` on, `value_bytes` a value.
+static inline struct tn_columns8 tn_columns_from(const struct tn_columns8 *x, size_t first,
+                                                 size_t k, size_t value_bytes)
+{
+    size_t at = first * (k / TN_BLOCK);
+    return (struct tn_columns8){(const uint8_t *)x->values + first * k * value_bytes,
+                                x->scales + at, x->sums + at};
+}
+
 // Sixteen columns interleaved for the panel kernels; columns that do not exist are zero.
 struct tn_panel {
     const void *values;  // an ISA level's own arrangement, tn_kernels.panel_value_bytes each
@@ -74,11 +83,11 @@ struct tn_kernels {
     // One column to blocks of 32: scale = max|x| / 127, values rounded to nearest even.
     uint32_t column_value_bytes;
     void (*quantise)(const float *x, size_t k, void *values, float *scales, int32_t *sums);
-    // out[r] = row r times one quantised column.
-    void (*dot_q8_0)(const uint8_t *w, size_t row_bytes, size_t rows, size_t k, const void *values,
-                     const float *scales, const int32_t *sums, float *out);
-    void (*dot_q4_0)(const uint8_t *w, size_t row_bytes, size_t rows, size_t k, const void *values,
-                     const float *scales, const int32_t *sums, float *out);
+    // out[c * out_stride + r] = row r times quantised column c.
+    void (*dot_q8_0)(const uint8_t *w, size_t row_bytes, size_t rows, const struct tn_columns8 *x,
+                     size_t columns, size_t k, float *out, size_t out_stride);
+    void (*dot_q4_0)(const uint8_t *w, size_t row_bytes, size_t rows, const struct tn_columns8 *x,
+                     size_t columns, size_t k, float *out, size_t out_stride);
 
     // Panels, for batches of at least panel_from columns; NULL where a level has none.
     uint32_t panel_from;
@@ -100,10 +109,10 @@ const struct tn_kernels *tn_kernels_of(enum tn_isa isa);
 void tn_dequantise_row(uint32_t type, const uint8_t *row, size_t k, float *out);
 
 // Shared by the AVX-512 levels.
-void tn_avx2_dot_q8_0(const uint8_t *w, size_t row_bytes, size_t rows, size_t k, const void *values,
-                      const float *scales, const int32_t *sums, float *out);
-void tn_avx2_dot_q4_0(const uint8_t *w, size_t row_bytes, size_t rows, size_t k, const void *values,
-                      const float *scales, const int32_t *sums, float *out);
+void tn_avx2_dot_q8_0(const uint8_t *w, size_t row_bytes, size_t rows, const struct tn_columns8 *x,
+                      size_t columns, size_t k, float *out, size_t out_stride);
+void tn_avx2_dot_q4_0(const uint8_t *w, size_t row_bytes, size_t rows, const struct tn_columns8 *x,
+                      size_t columns, size_t k, float *out, size_t out_stride);
 void tn_avx2_panel_pack(const struct tn_columns8 *c, size_t k, size_t columns, void *values,
                         float *scales, int32_t *sums);
 void tn_avx2_panel_dot(const struct tn_panel_rows *w, const struct tn_panel *x, size_t panels,

@@ -179,8 +179,9 @@ static void integer_rows_have_the_defined_bits_on_every_level(void **unused)
             int32_t sums[16];
             kn->quantise(xs, k, values, scales, sums);
             assert_memory_equal(scales, d, blocks * sizeof *d);
-            (type == TN_Q8_0 ? kn->dot_q8_0 : kn->dot_q4_0)(w.at, row_bytes, rows, k, values,
-                                                            scales, sums, out);
+            struct tn_columns8 column = {values, scales, sums};
+            (type == TN_Q8_0 ? kn->dot_q8_0 : kn->dot_q4_0)(w.at, row_bytes, rows, &column, 1, k,
+                                                            out, 32);
             assert_memory_equal(out, expected, rows * sizeof *out);
         }
         free(w.block);
@@ -188,7 +189,7 @@ static void integer_rows_have_the_defined_bits_on_every_level(void **unused)
     }
 }
 
-static void panels_have_the_bits_of_single_columns(void **unused)
+static void batches_and_panels_have_the_bits_of_single_columns(void **unused)
 {
     (void)unused;
     enum { MOST_K = 32 * 7, COLUMNS = 37, PANELS = 3 };
@@ -203,9 +204,6 @@ static void panels_have_the_bits_of_single_columns(void **unused)
         EACH_ISA(isa)
         {
             const struct tn_kernels *kn = tn_kernels_of((enum tn_isa)isa);
-            if (!kn->panel_dot) {
-                continue;
-            }
             uint8_t *values = malloc(COLUMNS * k * kn->column_value_bytes);
             float *scales = malloc(COLUMNS * blocks * sizeof *scales);
             int32_t *sums = malloc(COLUMNS * blocks * sizeof *sums);
@@ -214,8 +212,22 @@ static void panels_have_the_bits_of_single_columns(void **unused)
             for (size_t c = 0; c < COLUMNS; c++) {
                 uint8_t *v = values + c * k * kn->column_value_bytes;
                 kn->quantise(x + c * k, k, v, scales + c * blocks, sums + c * blocks);
-                (type == TN_Q8_0 ? kn->dot_q8_0 : kn->dot_q4_0)(
-                    w, row_bytes, rows, k, v, scales + c * blocks, sums + c * blocks, single[c]);
+                struct tn_columns8 one = {v, scales + c * blocks, sums + c * blocks};
+                (type == TN_Q8_0 ? kn->dot_q8_0 : kn->dot_q4_0)(w, row_bytes, rows, &one, 1, k,
+                                                                single[c], 4);
+            }
+            struct tn_columns8 all = {values, scales, sums};
+            float together[COLUMNS][4];
+            (type == TN_Q8_0 ? kn->dot_q8_0 : kn->dot_q4_0)(w, row_bytes, rows, &all, COLUMNS, k,
+                                                            together[0], 4);
+            for (size_t c = 0; c < COLUMNS; c++) {
+                assert_memory_equal(together[c], single[c], rows * sizeof(float));
+            }
+            if (!kn->panel_dot) {
+                free(values);
+                free(scales);
+                free(sums);
+                continue;
             }
             for (size_t p = 0; p < PANELS; p++) {
                 size_t from = p * 16, count = COLUMNS - from < 16 ? COLUMNS - from : 16;
@@ -270,7 +282,8 @@ static void extreme_weights_do_not_saturate(void **unused)
             float scale, out;
             int32_t sum;
             kn->quantise(x, 32, values, &scale, &sum);
-            kn->dot_q8_0(w, 34, 1, 32, values, &scale, &sum, &out);
+            struct tn_columns8 column = {values, &scale, &sum};
+            kn->dot_q8_0(w, 34, 1, &column, 1, 32, &out, 1);
             assert_true(fabsf(out + (float)sign * 128 * 32) < 0.01f);
         }
     }
@@ -446,7 +459,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(float_rows_times_columns_match_doubles),
         cmocka_unit_test(integer_rows_have_the_defined_bits_on_every_level),
-        cmocka_unit_test(panels_have_the_bits_of_single_columns),
+        cmocka_unit_test(batches_and_panels_have_the_bits_of_single_columns),
         cmocka_unit_test(extreme_weights_do_not_saturate),
         cmocka_unit_test(norm_and_silu_match_doubles_and_agree_on_every_level),
         cmocka_unit_test(attention_matches_doubles_and_agrees_on_every_level),

@@ -44,7 +44,8 @@ static uint64_t cycles(const struct tn_kernels *k, struct sample *s)
     for (int i = 0; i < ROUNDS; i++) {
         uint64_t begun = __rdtsc();
         k->quantise(s->column, K, s->values, s->scales, s->sums);
-        k->dot_q8_0(s->q8, K / TN_BLOCK * 34, ROWS, K, s->values, s->scales, s->sums, s->out);
+        struct tn_columns8 column = {s->values, s->scales, s->sums};
+        k->dot_q8_0(s->q8, K / TN_BLOCK * 34, ROWS, &column, 1, K, s->out, ROWS);
         k->dot_f32((const uint8_t *)s->f32, K * sizeof(float), ROWS, s->column, 1, K, s->out, ROWS);
         uint64_t taken = __rdtsc() - begun;
         best = taken < best ? taken : best;

@@ -42,8 +42,7 @@ static void quantise_tile(void *arg, size_t i, unsigned worker)
                           sums + c * blocks);
     }
     if (i < p->panels) {
-        struct tn_columns8 group = {values + from * column_bytes, scales + from * blocks,
-                                    sums + from * blocks};
+        struct tn_columns8 group = tn_columns_from(q, from, p->k, kernels->column_value_bytes);
         const struct tn_panel *panel = &p->x->panels[i];
         kernels->panel_pack(&group, p->k, count, (void *)(uintptr_t)panel->values,
                             (float *)(uintptr_t)panel->scales, (int32_t *)(uintptr_t)panel->sums);
@@ -108,25 +107,22 @@ static void integer_tile(const struct product *p, const struct ir_matrix *m, siz
                          size_t rows, struct tn_worker *worker, float *out)
 {
     const struct tn_kernels *kernels = p->x->kernels;
-    const struct tn_columns8 *q = &p->x->quantised;
     const uint8_t *w = m->data + row * m->row_bytes;
-    size_t width = p->panels * TN_PANEL_COLUMNS, blocks = p->k / TN_BLOCK;
+    size_t width = p->panels * TN_PANEL_COLUMNS;
     for (size_t r = 0; p->panels && r < rows; r += TN_PANEL_ROWS) {
         size_t count = rows - r < TN_PANEL_ROWS ? rows - r : TN_PANEL_ROWS;
         kernels->panel_unpack(m->type, w + r * m->row_bytes, m->row_bytes, count, p->k,
                               &worker->rows);
         kernels->panel_dot(&worker->rows, p->x->panels, p->panels, p->k, out + r * width, width);
     }
+    size_t left = p->columns - p->panel_columns;
+    struct tn_columns8 rest =
+        tn_columns_from(&p->x->quantised, p->panel_columns, p->k, kernels->column_value_bytes);
     out += p->tile_rows * width;
-    for (size_t c = p->panel_columns; c < p->columns; c++, out += p->tile_rows) {
-        const uint8_t *values = (const uint8_t *)q->values + c * p->k * kernels->column_value_bytes;
-        const float *scales = q->scales + c * blocks;
-        const int32_t *sums = q->sums + c * blocks;
-        if (m->type == TN_Q8_0) {
-            kernels->dot_q8_0(w, m->row_bytes, rows, p->k, values, scales, sums, out);
-        } else {
-            kernels->dot_q4_0(w, m->row_bytes, rows, p->k, values, scales, sums, out);
-        }
+    if (left && m->type == TN_Q8_0) {
+        kernels->dot_q8_0(w, m->row_bytes, rows, &rest, left, p->k, out, p->tile_rows);
+    } else if (left) {
+        kernels->dot_q4_0(w, m->row_bytes, rows, &rest, left, p->k, out, p->tile_rows);
     }
 }
 

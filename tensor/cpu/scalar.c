@@ -60,7 +60,7 @@ static void quantise_to_words(const float *x, size_t k, void *values, float *sca
 }
 
 // Sixteen signed weights as bytes w + 128 = 16 high + low.
-static int32_t dot_sixteen(const uint8_t *q, const uint64_t *x)
+ALWAYS_INLINE int32_t dot_sixteen(const uint8_t *q, const uint64_t *x)
 {
     uint64_t a = load_u64(q) ^ 0x8080808080808080ull, b = load_u64(q + 8) ^ 0x8080808080808080ull;
     uint64_t low = (a & nibbles) * x[0] + (a >> 8 & nibbles) * x[1] + (b & nibbles) * x[2] +
@@ -70,41 +70,46 @@ static int32_t dot_sixteen(const uint8_t *q, const uint64_t *x)
     return digit(low) + 16 * digit(high);
 }
 
-static void dot_q8_0(const uint8_t *w, size_t row_bytes, size_t rows, size_t k, const void *values,
-                     const float *scales, const int32_t *sums, float *out)
+ALWAYS_INLINE int32_t dot_q8_0_block(const uint8_t *q, const uint64_t *x, int32_t sum)
 {
-    for (size_t r = 0; r < rows; r++) {
-        const uint8_t *block = w + r * row_bytes;
-        const uint64_t *x = values;
-        float total = 0;
-        for (size_t b = 0; b < k / TN_BLOCK; b++, block += 34, x += WORDS_PER_BLOCK) {
-            int32_t sum = dot_sixteen(block + 2, x) + dot_sixteen(block + 18, x + 4);
-            sum -= 128 * sums[b];
-            total += tn_f16_to_f32(load_u16(block)) * scales[b] * to_float(sum);
-        }
-        out[r] = total;
-    }
+    return dot_sixteen(q, x) + dot_sixteen(q + 16, x + 4) - 128 * sum;
 }
 
-static void dot_q4_0(const uint8_t *w, size_t row_bytes, size_t rows, size_t k, const void *values,
-                     const float *scales, const int32_t *sums, float *out)
+// Low nibbles are weights 0..15, high ones 16..31.
+ALWAYS_INLINE int32_t dot_q4_0_block(const uint8_t *q, const uint64_t *x, int32_t sum)
 {
-    for (size_t r = 0; r < rows; r++) {
-        const uint8_t *block = w + r * row_bytes;
-        const uint64_t *x = values;
-        float total = 0;
-        for (size_t b = 0; b < k / TN_BLOCK; b++, block += 18, x += WORDS_PER_BLOCK) {
-            uint64_t p = load_u64(block + 2), q = load_u64(block + 10);
-            uint64_t low = (p & nibbles) * x[0] + (p >> 8 & nibbles) * x[1] + (q & nibbles) * x[2] +
-                           (q >> 8 & nibbles) * x[3];
-            uint64_t high = (p >> 4 & nibbles) * x[4] + (p >> 12 & nibbles) * x[5] +
-                            (q >> 4 & nibbles) * x[6] + (q >> 12 & nibbles) * x[7];
-            int32_t sum = digit(low) + digit(high) - 8 * sums[b];
-            total += tn_f16_to_f32(load_u16(block)) * scales[b] * to_float(sum);
-        }
-        out[r] = total;
-    }
+    uint64_t a = load_u64(q), b = load_u64(q + 8);
+    uint64_t low = (a & nibbles) * x[0] + (a >> 8 & nibbles) * x[1] + (b & nibbles) * x[2] +
+                   (b >> 8 & nibbles) * x[3];
+    uint64_t high = (a >> 4 & nibbles) * x[4] + (a >> 12 & nibbles) * x[5] +
+                    (b >> 4 & nibbles) * x[6] + (b >> 12 & nibbles) * x[7];
+    return digit(low) + digit(high) - 8 * sum;
 }
+
+#define DEFINE_DOT_ROWS(NAME, BLOCK_BYTES)                                                         \
+    static void dot_##NAME(const uint8_t *w, size_t row_bytes, size_t rows,                        \
+                           const struct tn_columns8 *x, size_t columns, size_t k, float *out,      \
+                           size_t out_stride)                                                      \
+    {                                                                                              \
+        for (size_t c = 0; c < columns; c++) {                                                     \
+            struct tn_columns8 column = tn_columns_from(x, c, k, 2);                               \
+            for (size_t r = 0; r < rows; r++) {                                                    \
+                const uint8_t *block = w + r * row_bytes;                                          \
+                const uint64_t *words = column.values;                                             \
+                float total = 0;                                                                   \
+                for (size_t b = 0; b < k / TN_BLOCK; b++) {                                        \
+                    int32_t sum = dot_##NAME##_block(block + 2, words, column.sums[b]);            \
+                    total += tn_f16_to_f32(load_u16(block)) * column.scales[b] * to_float(sum);    \
+                    block += (BLOCK_BYTES);                                                        \
+                    words += WORDS_PER_BLOCK;                                                      \
+                }                                                                                  \
+                out[c * out_stride + r] = total;                                                   \
+            }                                                                                      \
+        }                                                                                          \
+    }
+
+DEFINE_DOT_ROWS(q8_0, 34)
+DEFINE_DOT_ROWS(q4_0, 18)
 
 const struct tn_kernels tn_kernels_scalar = {
     .name = "scalar",

@@ -230,6 +230,10 @@ static void take_token(struct infer_engine *e, struct infer_sequence *s, float *
     uint64_t age = s->age;
     int32_t id =
         tn_sample(logits, e->vocabulary, &s->request.sampling, &s->rng, s->tokens, s->count);
+    if (!(logits[id] - logits[id] == 0)) { // not a finite number: the weights are damaged
+        finish(e, s, INFER_ERROR);
+        return;
+    }
     if (!s->request.ignore_end && tokenizer_is_end(e->tokenizer, id)) {
         finish(e, s, INFER_STOP);
         return;

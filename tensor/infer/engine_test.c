@@ -59,6 +59,8 @@ static void on_finish(void *ctx, enum infer_finish why, uint32_t prompt, uint32_
     a->made = made;
 }
 
+static bool damaged; // the model that the next open_engine makes
+
 static void open_engine(struct fixture *f, uint32_t slots, uint32_t queue, uint32_t pages,
                         uint32_t max_tokens, uint32_t chunk)
 {
@@ -68,6 +70,10 @@ static void open_engine(struct fixture *f, uint32_t slots, uint32_t queue, uint3
     f->file = tiny_gguf(&o, &bytes);
     if (tn_model_open(f->file, bytes, &f->model, error, sizeof error) != 0) {
         fail_msg("%s", error);
+    }
+    if (damaged) { // scales of all ones are NaN
+        const struct gguf_tensor *t = gguf_find(tn_model_gguf(f->model), "token_embd.weight");
+        memset((void *)(uintptr_t)t->data, 0xff, t->bytes);
     }
     struct tn_executor_options x = {.isa = tn_isa_best(),
                                     .pool = &tn_pool_single,
@@ -361,6 +367,27 @@ static void end_tokens_stop_and_are_not_delivered(void **unused)
     close_engine(&f);
 }
 
+static void damaged_weights_end_as_errors(void **unused)
+{
+    (void)unused;
+    struct fixture f;
+    static struct answer a;
+    int32_t ids[4];
+    damaged = true;
+    open_engine(&f, 1, 1, 8, 32, 8);
+    damaged = false;
+    make_prompt(ids, 4, 3);
+    for (int greedy = 0; greedy < 2; greedy++) {
+        struct infer_request r = request(ids, 4, 100, &a);
+        r.sampling.temperature = greedy ? 0 : 1;
+        assert_int_equal(infer_submit(f.engine, &r, NULL), 0);
+        run_all(&f);
+        assert_int_equal(a.why, INFER_ERROR);
+        assert_int_equal(a.count, 0);
+    }
+    close_engine(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -373,6 +400,7 @@ int main(void)
         cmocka_unit_test(cancelling_frees_at_once_wherever_it_happens),
         cmocka_unit_test(a_callback_can_stop_its_sequence),
         cmocka_unit_test(end_tokens_stop_and_are_not_delivered),
+        cmocka_unit_test(damaged_weights_end_as_errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { NAME_BYTES = 96 };
 
@@ -122,6 +123,14 @@ static const float *vector_named(struct ir_graph *g, uint32_t length, const char
     if ((uintptr_t)t->data % sizeof(float) != 0) {
         ir_fail(g, -EINVAL, "%s: its data is not aligned to 4 bytes", name);
         return NULL;
+    }
+    for (uint32_t i = 0; i < length; i++) { // few values that every row meets: one NaN spoils all
+        uint32_t bits;
+        memcpy(&bits, (const uint8_t *)t->data + i * sizeof bits, sizeof bits);
+        if ((bits & 0x7f800000u) == 0x7f800000u) {
+            ir_fail(g, -EINVAL, "%s: value %u is not a finite number", name, i);
+            return NULL;
+        }
     }
     return t->data;
 }

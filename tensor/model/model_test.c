@@ -50,6 +50,20 @@ static void wrong_models_are_refused_by_name(void **unused)
     refused(&o, -ENOENT, "token_embd.weight");
 }
 
+static void a_norm_that_is_not_finite_is_refused(void **unused)
+{
+    (void)unused;
+    struct tiny_options o = tiny_default(TN_Q8_0);
+    char error[256] = "";
+    size_t bytes;
+    uint8_t *file = tiny_gguf(&o, &bytes);
+    struct tn_model *m;
+    memset(file + bytes - 8, 0xff, 4); // output_norm.weight comes last
+    assert_int_equal(tn_model_open(file, bytes, &m, error, sizeof error), -EINVAL);
+    assert_string_equal(error, "output_norm.weight: value 62 is not a finite number");
+    free(file);
+}
+
 static void every_truncation_is_refused(void **unused)
 {
     (void)unused;
@@ -234,6 +248,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(wrong_models_are_refused_by_name),
+        cmocka_unit_test(a_norm_that_is_not_finite_is_refused),
         cmocka_unit_test(every_truncation_is_refused),
         cmocka_unit_test(a_sound_model_tells_what_it_is),
         cmocka_unit_test(the_plan_keeps_living_values_apart),

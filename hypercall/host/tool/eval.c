@@ -38,6 +38,13 @@ static int on_row(void *ctx, uint32_t position, float *logits)
 {
     struct rows *r = ctx;
     bool last = position + 1 == r->count;
+    for (uint32_t i = 0; i < r->vocabulary; i++) {
+        if (!isfinite(logits[i])) {
+            return tool_fail("logit %u at position %u is not a finite number: the weights are "
+                             "damaged",
+                             i, position);
+        }
+    }
     if (r->file && (r->file_all || last) &&
         fwrite(logits, sizeof *logits, r->vocabulary, r->file) != r->vocabulary) {
         return tool_fail("the logits could not be written");

@@ -145,7 +145,9 @@ static int generate(struct tool_model *m, struct tool_setup *setup, const int32_
                 (double)s.made_tokens * 1e9 / (double)(s.decode_ns + 1), tn_isa_name(engine.isa),
                 engine.pool->width);
     }
-    status = o->why == INFER_ERROR ? tool_fail("the engine failed") : TOOL_OK;
+    status = o->why == INFER_ERROR
+                 ? tool_fail("the logits are not finite numbers: the weights are damaged")
+                 : TOOL_OK;
 out:
     infer_close(infer);
     free(o->tokens);

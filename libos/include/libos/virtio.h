@@ -29,7 +29,8 @@ struct virtio_info {
 size_t virtio_count(void);
 int virtio_at(size_t i, struct virtio_info *out); // 0 or -ENOENT
 
-// Persistent-memory regions (virtio-pmem, ivshmem-plain): file-backed memory of the host, here read-only.
+// Persistent-memory regions (virtio-pmem, ivshmem-plain): file-backed memory of the host, here
+// read-only.
 struct pmem_region {
     uint64_t phys, bytes;
     const void *data; // mapped write-back, read-only, 2 MB pages where aligned

@@ -20,6 +20,7 @@ struct tn_sampling {
 // llama-server's defaults (facts), seed from the caller.
 struct tn_sampling tn_sampling_default(void);
 
+// INFER_ERROR: the executor failed, or the logits are no finite numbers (damaged weights).
 enum infer_finish { INFER_STOP, INFER_LENGTH, INFER_CANCELLED, INFER_ERROR };
 
 struct infer_engine;
