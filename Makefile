@@ -44,7 +44,7 @@ HOST_CFLAGS := -std=gnu11 -O3 -g $(WARN) -fno-omit-frame-pointer $(INCLUDES) -D_
 	-idirafter /usr/share/include -ffp-contract=off
 HOST_LIBS := -lpcre2-8 -lutf8proc -ljansson -lm -lpthread
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all
-TEST_CFLAGS := -std=gnu11 -O1 -g $(WARN) -fno-omit-frame-pointer $(SANITIZE) $(INCLUDES) \
+TEST_CFLAGS := -std=gnu11 -O1 -g -fno-var-tracking-assignments $(WARN) -fno-omit-frame-pointer $(SANITIZE) $(INCLUDES) \
 	-D_GNU_SOURCE -DTESSERA_TEST=1 -idirafter /usr/share/include -ffp-contract=off
 FUZZ_CFLAGS := -std=gnu11 -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
 	$(INCLUDES) -D_GNU_SOURCE -DTESSERA_TEST=1 -idirafter /usr/share/include

@@ -63,8 +63,8 @@ linux_guest() {
     (cd $k/root && find . | cpio -o -H newc --quiet) | gzip -1 >$k/initrd
 }
 
-measure() { # ROW KIND: prints milliseconds, or nothing if it did not come up
-    local row=$1 kind=$2 port args=() boot=() clock=()
+measure() { # ROW KIND [MS]: prints milliseconds, or nothing if it did not come up; then lets it go on
+    local row=$1 kind=$2 linger=${3:-0} port args=() boot=() clock=()
     port=$(free_port)
     case $row in
     q35 | linux) args=(-M q35 -bios qboot.rom) ;;
@@ -91,7 +91,7 @@ measure() { # ROW KIND: prints milliseconds, or nothing if it did not come up
         ;;
     ours)
         clock=(-p "$port")
-        boot=(-kernel build/images/llm.elf -serial "file:$dir/console")
+        boot=(-kernel build/images/llm.elf -serial "file:$dir/$row.console")
         ;;
     linux)
         clock=(-p "$port")
@@ -99,7 +99,7 @@ measure() { # ROW KIND: prints milliseconds, or nothing if it did not come up
         ;;
     esac
     rm -f $dir/ms
-    if build/bin/bootclock "${clock[@]}" -k -t 60 -o $dir/ms -- qemu-system-x86_64 "${args[@]}" "${boot[@]}"; then
+    if build/bin/bootclock "${clock[@]}" -k -w "$linger" -t 60 -o $dir/ms -- qemu-system-x86_64 "${args[@]}" "${boot[@]}"; then
         cat $dir/ms
     fi
 }
@@ -122,7 +122,8 @@ for i in $(seq "$runs"); do
             measure linux linux >>"$dir/$row.linux"
         else
             measure "$row" floor >>"$dir/$row.floor"
-            measure "$row" ours >>"$dir/$row.ours"
+            # The last one may live on until it has printed its stages.
+            measure "$row" ours $((i == runs ? 500 : 0)) >>"$dir/$row.ours"
         fi
     done
     [ -t 2 ] && printf '\rrun %d of %d' "$i" "$runs" >&2
@@ -147,7 +148,9 @@ done
 if [ "$linux_ms" != none ] && [ -s $dir/q35.ours ]; then
     awk -v l="$linux_ms" -v o="$(median <$dir/q35.ours)" 'BEGIN{printf "Linux takes %.1f times as long as ours on q35\n", l / o}'
 fi
-if [ -f $dir/console ]; then
-    echo "the guest's own stages, last run:"
-    grep -i -A 30 stage $dir/console | head -n 24
-fi
+for row in $rows; do
+    if [ "$row" != linux ] && [ -f "$dir/$row.console" ]; then
+        echo "$row, the guest's own stages, last run ($(tail -n 1 "$dir/$row.ours") ms in all):"
+        tr -d '\r' <"$dir/$row.console" | sed -n '/^boot, time since/,$p' | grep '^  '
+    fi
+done

@@ -87,6 +87,20 @@ static void unlink_job(struct engine *e, struct job *j)
         }
 }
 
+static void publish(struct engine *e)
+{
+    struct infer_stats s;
+    infer_get_stats(e->infer, &s);
+    atomic_store_explicit(&e->metrics.running, s.running, memory_order_relaxed);
+    atomic_store_explicit(&e->metrics.waiting, s.waiting, memory_order_relaxed);
+    atomic_store_explicit(&e->metrics.pages_used, s.kv_pages_used, memory_order_relaxed);
+    atomic_store_explicit(&e->metrics.prompt_tokens, s.prompt_tokens, memory_order_relaxed);
+    atomic_store_explicit(&e->metrics.made_tokens, s.made_tokens, memory_order_relaxed);
+    atomic_store_explicit(&e->metrics.prompt_ns, s.prompt_ns, memory_order_relaxed);
+    atomic_store_explicit(&e->metrics.decode_ns, s.decode_ns, memory_order_relaxed);
+    atomic_store_explicit(&e->metrics.steps, s.steps, memory_order_relaxed);
+}
+
 static void end_job(struct engine *e, struct job *j, enum job_end end)
 {
     uint64_t now = port_now_ns();
@@ -100,6 +114,7 @@ static void end_job(struct engine *e, struct job *j, enum job_end end)
                 histogram_add(&e->metrics.decode, now - j->first_ns);
         }
     }
+    publish(e); // who has its answer finds it counted
     atomic_store_explicit(&j->finished, true, memory_order_release); // j may be gone from here on
     tell(e);
 }
@@ -257,20 +272,6 @@ static void note_started(struct engine *e, uint32_t waiting, uint64_t now)
             histogram_add(&e->metrics.queued, now - j->arrived_ns);
             fresh--;
         }
-}
-
-static void publish(struct engine *e)
-{
-    struct infer_stats s;
-    infer_get_stats(e->infer, &s);
-    atomic_store_explicit(&e->metrics.running, s.running, memory_order_relaxed);
-    atomic_store_explicit(&e->metrics.waiting, s.waiting, memory_order_relaxed);
-    atomic_store_explicit(&e->metrics.pages_used, s.kv_pages_used, memory_order_relaxed);
-    atomic_store_explicit(&e->metrics.prompt_tokens, s.prompt_tokens, memory_order_relaxed);
-    atomic_store_explicit(&e->metrics.made_tokens, s.made_tokens, memory_order_relaxed);
-    atomic_store_explicit(&e->metrics.prompt_ns, s.prompt_ns, memory_order_relaxed);
-    atomic_store_explicit(&e->metrics.decode_ns, s.decode_ns, memory_order_relaxed);
-    atomic_store_explicit(&e->metrics.steps, s.steps, memory_order_relaxed);
 }
 
 void engine_run(void *arg)

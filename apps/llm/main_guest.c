@@ -22,7 +22,7 @@ const char app_version[] = "0.1.0";
 #define MOST_HTTP   (8u << 20)
 
 static struct llm llm;
-static struct wake listening = WAKE_INIT, drained = WAKE_INIT;
+static struct wake loaded = WAKE_INIT, listening = WAKE_INIT, drained = WAKE_INIT;
 static _Atomic int listen_error;
 
 // On the net strand, so that no request comes before its route is there.
@@ -94,6 +94,12 @@ static void wait_for_server(const struct manifest *m)
              m->http_key[0] ? ", API key required" : "");
 }
 
+void app_load(void)
+{
+    load(manifest());
+    wake_set(&loaded);
+}
+
 int app_main(int argc, char **argv)
 {
     static struct wake never = WAKE_INIT;
@@ -102,7 +108,7 @@ int app_main(int argc, char **argv)
     (void)argv;
     shell_commands_init(&llm);
     int rc = net_post(start_server, (void *)(uintptr_t)m);
-    load(m);
+    wake_wait(&loaded, 0); // each read of a disk has its own time-out
     if (rc)
         log_error("llm", "no network: the shell's `chat` is the only way in");
     else

@@ -70,7 +70,7 @@ struct tn_pool *port_pool(void)
 {
     static struct tn_pool pool = {.run = run_tiles, .relax = sched_relax};
     if (!pool.width)
-        pool.width = sched_cpu_count();
+        pool.width = sched_cpu_expected(); // those still starting join in later
     return &pool;
 }
 

@@ -29,14 +29,16 @@ static int join(int argc, char **argv, struct text *out)
 static int follow(struct job *j)
 {
     char *waiting = malloc(JOB_RING);
-    bool cancelled = false;
+    bool cancelled = false, said = false;
     if (!waiting)
         job_cancel(j);
     for (bool finished = false; !finished;) {
         finished = job_finished(j);
         size_t n = waiting ? job_peek(j, waiting) : 0;
         if (n) {
-            shell_print("%.*s", (int)n, waiting);
+            size_t skip = !said && waiting[0] == ' '; // of the first word piece
+            shell_print("%.*s", (int)(n - skip), waiting + skip);
+            said = true;
             job_take(j, n);
         } else if (!finished) {
             strand_sleep_ns(POLL_NS);

@@ -99,6 +99,27 @@ $(cat "$console")"
     verdict "idle CPUs on $1 halt" "${used:-0}" "$output"
 }
 
+# The host asks for a crash report of a guest that seems to hang: every CPU gets an NMI at once, one
+# reports, the places of the others are in the report too. pvpanic makes it an error exit.
+nmi() {
+    local output status ok=0
+    output=$( (
+        sleep 1.5
+        echo nmi
+        sleep 1
+    ) | timeout 20 qemu-system-x86_64 -accel tcg -M q35 -nodefaults -no-reboot -display none -m 64 -smp 4 \
+        -kernel "$image" -append test=button -serial file:"$console" -monitor stdio \
+        -device pvpanic-pci -action panic=exit-failure 2>&1)
+    status=$?
+    output="$output
+$(cat "$console")"
+    if [ $status = 1 ] && grep -q 'CRASH on CPU .: non-maskable interrupt' <<<"$output" &&
+        [ "$(grep -c '^CPU . stopped at ' <<<"$output")" = 3 ]; then
+        ok=1
+    fi
+    verdict "an NMI from the host brings a report of all CPUs" $ok "$output (status $status)"
+}
+
 [ -r "$image" ] || {
     echo "not ok selftest: $image is not there: make image APP=selftest" >&2
     exit 2
@@ -125,5 +146,6 @@ ending reboot 'restart'
 for machine in q35 pc microvm; do
     button $machine
 done
+nmi
 echo "selftest: $passed checks passed, $failed failed"
 [ $failed = 0 ]

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Tessera authors
 //
-// Starts a command (a virtual machine) and times, from just before its start, the first byte it prints
-// or the first HTTP 200 it serves. Prints one line to the file given by -o, then stays its parent.
+// Starts a command (a virtual machine) and times, from just before its start, the first byte it
+// prints or the first HTTP 200 it serves. Prints one line to the file given by -o, then stays its
+// parent.
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -19,13 +20,16 @@
 #include <unistd.h>
 
 static const char usage[] =
-    "usage: bootclock [-p PORT | -b] [-o FILE] [-l LOG] [-t SECONDS] [-k] -- COMMAND [ARG ...]\n"
+    "usage: bootclock [-p PORT | -b] [-o FILE] [-l LOG] [-t SECONDS] [-k [-w MS]]\n"
+    "                 -- COMMAND [ARG ...]\n"
     "  -p PORT     time until GET /health on 127.0.0.1:PORT answers 200\n"
     "  -b          time until COMMAND prints its first byte\n"
     "  -o FILE     write the milliseconds there (default: standard error)\n"
-    "  -l LOG      COMMAND's output goes to this file (default: thrown away; with -b needed for nothing)\n"
+    "  -l LOG      COMMAND's output goes to this file (default: thrown away; with -b needed for "
+    "nothing)\n"
     "  -t SECONDS  give up after this long (default 30) and exit with 124\n"
-    "  -k          end COMMAND once the time is known (default: stay until it ends)\n";
+    "  -k          end COMMAND once the time is known (default: stay until it ends)\n"
+    "  -w MS       with -k: let it go on this long before, so that it can say more\n";
 
 static volatile sig_atomic_t stopped;
 static pid_t child = -1;
@@ -82,11 +86,11 @@ static bool healthy(int port, int wait_ms)
 
 int main(int argc, char **argv)
 {
-    int port = 0, limit = 30, option, log_fd = -1, pipe_fd[2] = {-1, -1};
+    int port = 0, limit = 30, linger_ms = 0, option, log_fd = -1, pipe_fd[2] = {-1, -1};
     bool first_byte = false, end_after = false;
     const char *out = NULL, *log = NULL;
 
-    while ((option = getopt(argc, argv, "+p:bo:l:t:kh")) != -1) {
+    while ((option = getopt(argc, argv, "+p:bo:l:t:kw:h")) != -1) {
         switch (option) {
         case 'p':
             port = atoi(optarg);
@@ -105,6 +109,9 @@ int main(int argc, char **argv)
             break;
         case 'k':
             end_after = true;
+            break;
+        case 'w':
+            linger_ms = atoi(optarg);
             break;
         default:
             fputs(usage, option == 'h' ? stdout : stderr);
@@ -172,6 +179,9 @@ int main(int argc, char **argv)
             }
         }
     }
+    if (taken >= 0 && end_after && linger_ms > 0 && !stopped) {
+        usleep((useconds_t)linger_ms * 1000); // a signal ends it early
+    }
     if (!ended && (taken < 0 || end_after)) {
         kill(child, SIGTERM);
         for (int i = 0; i < 200 && !ended; i++) {
@@ -189,5 +199,7 @@ int main(int argc, char **argv)
     if (taken < 0 && !stopped) {
         return WIFEXITED(status) && WEXITSTATUS(status) != 0 && ended ? WEXITSTATUS(status) : 124;
     }
-    return end_after || stopped ? 0 : WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    return end_after || stopped ? 0
+           : WIFEXITED(status)  ? WEXITSTATUS(status)
+                                : 128 + WTERMSIG(status);
 }

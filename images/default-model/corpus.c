@@ -178,27 +178,46 @@ static void put_held_out(FILE *file, const struct question *question)
     fprintf(file, "%s\t%s\t%s\n", question->kind->category, question->text, question->answer);
 }
 
+static bool is_among(const char *text, char (*texts)[TEXT], unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        if (!strcmp(text, texts[i]))
+            return true;
+    }
+    return false;
+}
+
 /*
- * Held-out questions of one kind. Kinds about two numbers use pairs that training never sees, in
- * half of the questions in wordings that it never sees either; the others use unseen wordings.
+ * Held-out questions of one kind, each once. Kinds about two numbers use pairs that training never
+ * sees, in half of the questions in wordings that it never sees either; the others use unseen
+ * wordings.
  */
-static void put_kind(FILE *file, const struct kind *kind, unsigned wanted, uint64_t *state)
+static int put_kind(FILE *file, const struct kind *kind, unsigned wanted, uint64_t *state)
 {
     unsigned held_out = count_words(kind->held_out), trained = count_words(kind->trained);
     struct question question;
     struct drawn drawn;
 
     if (kind->draw) {
-        for (unsigned i = 0; i < wanted; i++) {
-            bool new_words = !kind->pairs || i % 2;
+        char(*asked)[TEXT] = calloc(wanted, sizeof *asked);
+        unsigned count = 0;
+
+        if (!asked)
+            return -ENOMEM;
+        for (unsigned tries = 0; count < wanted && tries < 20 * wanted; tries++) {
+            bool new_words = !kind->pairs || count % 2;
 
             kind->draw(&drawn, true, state);
             ask(&question, kind, &drawn,
                 new_words ? kind->held_out[world_below(state, held_out)]
                           : kind->trained[world_below(state, trained)]);
+            if (is_among(question.text, asked, count))
+                continue;
+            memcpy(asked[count++], question.text, TEXT);
             put_held_out(file, &question);
         }
-        return;
+        free(asked);
+        return 0;
     }
     for (const struct fact *fact = kind->facts; fact->text[0]; fact++) {
         copy_fact(&drawn, fact);
@@ -207,6 +226,7 @@ static void put_kind(FILE *file, const struct kind *kind, unsigned wanted, uint6
             put_held_out(file, &question);
         }
     }
+    return 0;
 }
 
 int corpus_write(const char *folder, unsigned conversations, uint64_t seed)
@@ -229,8 +249,13 @@ int corpus_write(const char *folder, unsigned conversations, uint64_t seed)
     if (!file)
         goto failed;
     state = ~seed;
-    for (unsigned i = 0; i < world_kind_count; i++)
-        put_kind(file, &world_kinds[i], world_kinds[i].weight * 2, &state);
+    for (unsigned i = 0; i < world_kind_count; i++) {
+        if (put_kind(file, &world_kinds[i], world_kinds[i].weight * 2, &state)) {
+            errno = ENOMEM;
+            fclose(file);
+            goto failed;
+        }
+    }
     if (fclose(file))
         goto failed;
     return 0;

@@ -29,6 +29,7 @@ void manifest_init(void) __attribute__((weak));
 const struct manifest *manifest(void) __attribute__((weak));
 void boot_files_init(void) __attribute__((weak));
 void virtio_init(void) __attribute__((weak));
+void virtio_init_network(void) __attribute__((weak));
 int net_start(const struct net_config *config) __attribute__((weak));
 void shell_start(void) __attribute__((weak));
 
@@ -51,11 +52,36 @@ static const struct manifest *configure(void)
     return m;
 }
 
+static void load_strand(void *arg)
+{
+    (void)arg;
+    app_load();
+}
+
+// Once, as soon as another CPU has come up; at the latest when `now`.
+static void start_load(bool now)
+{
+    static bool started;
+    if (!app_load || started || (!now && sched_cpu_count() == 1)) {
+        return;
+    }
+    started = true;
+    // Low: where it shares a CPU with the application, what that asks of others comes first.
+    if (strand_create("load", load_strand, NULL, STRAND_LOW, STRAND_ANY_CPU, APP_STACK_BYTES,
+                      NULL) != 0) {
+        pf_panic("not enough memory for the application's stack");
+    }
+}
+
 static void start_devices(const struct manifest *m)
 {
     if (virtio_init) {
         virtio_init();
-        stage_mark("virtio");
+        stage_mark("storage");
+        start_load(false);
+        virtio_init_network();
+        stage_mark("network device");
+        start_load(false);
     } else {
         log_warn("boot", "this image has no virtio drivers");
     }
@@ -64,10 +90,11 @@ static void start_devices(const struct manifest *m)
         if (e != 0) {
             log_warn("boot", "no network: %s", strerror(-e));
         }
-        stage_mark("network");
     } else {
         log_info("boot", "this image has no network");
     }
+    sched_relax(); // the network strand goes first: its question for an address takes a while
+    stage_mark("network");
     if (shell_start && m && m->shell) {
         shell_start();
     }
@@ -79,6 +106,9 @@ static void app_strand(void *arg)
     char *argv[] = {name, NULL};
     (void)arg;
     strncpy(name, app_name, sizeof name - 1);
+    if (!app_load) {
+        sched_wait_cpus();
+    }
     stage_mark("application");
     int status = app_main(1, argv);
     log_error("boot", "the application has ended (%d)", status);
@@ -93,19 +123,19 @@ static int start(int argc, char **argv, char **envp)
     stage_mark("libc");
     sched_init();
     const struct manifest *m = configure();
+    sched_start_cpus(m ? m->cpus : 0);
+    stage_mark("cpus started");
     struct mem_stats stats;
     mem_get_stats(&stats);
     log_info("boot", "%s %s, %lu MB of memory, clock: %s", app_name, app_version,
              (unsigned long)(stats.ram_bytes >> 20), pf_clock_name());
     pf_power_button(core_button_pressed, NULL);
     start_devices(m);
-    // The network strand goes first: its question for an address is answered while the CPUs start.
-    sched_relax();
-    sched_start_cpus(m ? m->cpus : 0);
-    stage_mark("cpus");
     if (strand_create("app", app_strand, NULL, STRAND_NORMAL, 0, APP_STACK_BYTES, NULL) != 0) {
         pf_panic("not enough memory for the application's stack");
     }
+    start_load(true);
+    sched_wait_cpus();
     core_wait_for_end();
 }
 

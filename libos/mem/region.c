@@ -71,7 +71,9 @@ size_t region_drop(uint64_t va, size_t pages)
                 run[runs++].pages = 1;
             }
         }
-        pf_unmap(va + from * MEM_PAGE, (at - from) * MEM_PAGE);
+        if (pf_unmap(va + from * MEM_PAGE, (at - from) * MEM_PAGE) != 0) {
+            continue; // no frame to split a large page with: what may still be mapped is kept
+        }
         for (size_t i = 0; i < runs; i++) {
             mem_pages_free(&mem_pool, run[i].phys, run[i].pages);
             dropped += run[i].pages;

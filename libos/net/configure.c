@@ -90,7 +90,9 @@ void net_configure(struct netif *n, const struct net_config *config)
     }
     // Up before DHCP starts, so that its first message leaves now; lwIP announces a static address.
     netif_set_up(n);
-    if (!fixed && dhcp_start(n) != ERR_OK)
+    if (!fixed && !config->dhcp)
+        log_info("net", "net.dhcp=off and no net.address: no IPv4 address");
+    else if (!fixed && dhcp_start(n) != ERR_OK)
         log_error("net", "DHCP cannot start: out of memory");
     sys_timeout(IP6_DELAY_MS, start_ip6, n);
 }

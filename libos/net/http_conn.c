@@ -292,8 +292,9 @@ static bool advance(struct http_conn *c, unsigned *budget)
         }
         if (*budget == 0)
             return false;
-        http_parse(c);
-        if (c->state == HTTP_C_READING && c->message_done) {
+        if (http_parse(c)) {
+            --*budget;
+        } else if (c->state == HTTP_C_READING && c->message_done) {
             --*budget;
             http_dispatch(c);
         }

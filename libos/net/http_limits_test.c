@@ -417,6 +417,33 @@ static void a_pipelining_client_does_not_starve_or_swamp(void **state)
     test_app_stop(&app);
 }
 
+// Those refused from the header alone never reach a handler; they must wait like the others.
+static void pipelined_requests_for_unknown_paths_do_not_swamp(void **state)
+{
+    (void)state;
+    static const char nope[] = "GET /nope HTTP/1.1\r\nHost: x\r\n\r\n";
+    static char all[2000 * sizeof nope];
+    struct test_app app;
+    struct fake_client greedy;
+    size_t bytes = 0;
+    for (int i = 0; i < 2000; i++, bytes += sizeof nope - 1)
+        memcpy(all + bytes, nope, sizeof nope);
+    test_app_start(&app, NULL);
+    fake_connect(app.server, &greedy);
+    greedy.room = 0;
+    fake_send(app.server, &greedy, all, bytes);
+    assert_true(http_buffer_bytes(&greedy.conn->out) < 2 * HTTP_NEXT_REQUEST_ROOM);
+    // Once the client reads, it gets them all.
+    fake_take(app.server, &greedy, SIZE_MAX / 4);
+    for (int i = 0; i < 2000 && http_buffer_bytes(&greedy.conn->in); i++)
+        fake_take(app.server, &greedy, SIZE_MAX / 4);
+    assert_int_equal(stats_of(&app).responses_4xx, 2000);
+    fake_reset(app.server, &greedy);
+    fake_done(&greedy);
+    assert_int_equal(app.server->memory, 0);
+    test_app_stop(&app);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -433,6 +460,7 @@ int main(void)
         cmocka_unit_test(streams_that_share_memory_neither_spin_nor_stall),
         cmocka_unit_test(two_hundred_dropped_connections_leave_nothing),
         cmocka_unit_test(a_pipelining_client_does_not_starve_or_swamp),
+        cmocka_unit_test(pipelined_requests_for_unknown_paths_do_not_swamp),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

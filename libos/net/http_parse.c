@@ -251,10 +251,11 @@ static size_t parse_body(struct http_conn *c, const char *data, size_t bytes)
     return n;
 }
 
-void http_parse(struct http_conn *c)
+bool http_parse(struct http_conn *c)
 {
     size_t taken = 0;
-    while (c->state == HTTP_C_READING && !c->message_done && c->refuse_status == 0) {
+    bool answered = false;
+    while (c->state == HTTP_C_READING && !answered && !c->message_done && c->refuse_status == 0) {
         const char *data = c->in.data + c->in.start;
         size_t bytes = http_buffer_bytes(&c->in), n;
         if (bytes == 0)
@@ -268,6 +269,7 @@ void http_parse(struct http_conn *c)
                 break;
         } else if (!c->header_done) {
             n = parse_header(c, data, bytes);
+            answered = !c->begun;
         } else {
             n = parse_body(c, data, bytes);
         }
@@ -280,6 +282,7 @@ void http_parse(struct http_conn *c)
         http_buffer_free(c->server, &c->in);
     if (c->refuse_status && c->state == HTTP_C_READING)
         http_refuse(c, c->refuse_status, c->refuse_type, c->refuse_message);
+    return answered;
 }
 
 static bool all_digits(const char *text)

@@ -139,8 +139,10 @@ static inline size_t http_buffer_bytes(const struct http_buffer *b)
 
 // http_parse.c
 void http_parse_init(llhttp_settings_t *settings);
-// Parses what is in c->in as far as the current request goes.
-void http_parse(struct http_conn *c);
+// Parses what is in c->in as far as the current request goes. True when that one was answered from
+// its header alone (http_admit) and the connection reads on: the answer's bytes count before the
+// next request is looked at.
+bool http_parse(struct http_conn *c);
 // Looks over a complete header: framing, Host, Expect. Returns 0 or the status to refuse with (and
 // sets refuse_*).
 int http_check_header(struct http_conn *c);

@@ -125,6 +125,7 @@ static void send_again(void)
 // One turn. Returns when the next one is due, in ms; 0: at once.
 static uint64_t turn(void)
 {
+    bool was_stalled = net.interface.stalled;
     bool busy = post_run(&net.posts);
     busy |= net_interface_poll(&net.netif);
     if (net.interface.early_count)
@@ -146,6 +147,8 @@ static uint64_t turn(void)
     if (sleep != SYS_TIMEOUTS_SLEEPTIME_INFINITE && net_now_ms() + sleep < next)
         next = net_now_ms() + sleep;
     net_info_update(&net.netif);
+    // The ring filled up since the device was polled: polling again arms its interrupt for room.
+    busy |= net.interface.stalled && !was_stalled;
     return busy ? 0 : next;
 }
 
@@ -178,6 +181,8 @@ int net_start(const struct net_config *config)
     net.interface.config = &net.config;
     if (config)
         net.config = *config;
+    else
+        net.config.dhcp = true;
     if (net.config.hostname)
         strncpy(net.hostname, net.config.hostname, sizeof net.hostname - 1);
     net.config.hostname = net.hostname[0] ? net.hostname : "tessera";

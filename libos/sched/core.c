@@ -15,16 +15,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MSR_FS_BASE  0xc0000100u
-#define CR4_FSGSBASE (1ul << 16)
-#define CANARY       0x7ab3e55e12c0de00ul // of idle strands, which run before libc has a random one
-#define IDLE_STACK   16384ul
+#define MSR_FS_BASE     0xc0000100u
+#define CR4_FSGSBASE    (1ul << 16)
+#define CANARY          0x7ab3e55e12c0de00ul // of idle strands, which run before libc has a random one
+#define IDLE_STACK      16384ul
+#define LOOK_NS         2000000u   // between looks for CPUs that are still starting
+#define START_WITHIN_NS 200000000u // for one CPU after another, on a busy emulator
 
 struct core *sched_core[PF_MAX_CPUS];
 uint32_t sched_online = 1;
 static struct core boot_core;
 static struct strand main_strand;
 static bool have_wrfsbase;
+static uint32_t most = 1;     // CPUs to take strands at most; set before any other CPU starts
+static uint32_t expected = 1; // CPUs that take strands once all have come up
 
 void sched_set_fs(uint64_t base)
 {
@@ -128,8 +132,7 @@ static _Noreturn void idle_loop(void)
         __atomic_thread_fence(__ATOMIC_SEQ_CST); // pairs with sched_ready
         if (!__atomic_load_n(&c->ready_mask, __ATOMIC_RELAXED) &&
             !__atomic_load_n(&c->timer_due, __ATOMIC_RELAXED)) {
-            pf_wait_for_interrupt();
-            pf_irq_disable();
+            pf_cpu_sleep();
         }
         __atomic_store_n(&c->halting, 0, __ATOMIC_RELAXED);
     }
@@ -162,9 +165,27 @@ void sched_boot_core(void)
     sched_enlist(s);
 }
 
+// Strands are numbered through: a CPU takes them once all before it do.
+static void join(uint32_t index)
+{
+    static uint32_t lock; // protects the rest, and writing sched_online
+    static bool up[PF_MAX_CPUS];
+    spin_lock(&lock);
+    up[index] = true;
+    uint32_t n = sched_online;
+    while (n < most && up[n]) {
+        n++;
+    }
+    __atomic_store_n(&sched_online, n, __ATOMIC_RELEASE);
+    spin_unlock(&lock);
+}
+
 static _Noreturn void core_entry(uint32_t index)
 {
     struct core *c = sched_core[index];
+    while (!c) { // there was no memory for it
+        pf_cpu_sleep();
+    }
     pf_this_cpu()->libos = c;
     pf_this_cpu()->current = &c->idle;
     if (have_wrfsbase) {
@@ -173,6 +194,7 @@ static _Noreturn void core_entry(uint32_t index)
     c->running = &c->idle;
     c->switch_tsc = c->look_tsc = pf_rdtsc();
     sched_set_fs(c->idle.fs);
+    join(index);
     idle_loop();
 }
 
@@ -214,7 +236,7 @@ void sched_start_cpus(uint32_t limit)
         struct core *c = aligned_alloc(64, (sizeof *c + 63) & ~63ul);
         if (!c) {
             log_warn("sched", "not enough memory for CPU %u and beyond", i);
-            limit = i;
+            limit = limit && limit < i ? limit : i;
             break;
         }
         memset(c, 0, sizeof *c);
@@ -224,8 +246,35 @@ void sched_start_cpus(uint32_t limit)
     if (present == 1 || limit == 1) {
         return;
     }
-    uint32_t up = pf_smp_start(core_entry);
-    __atomic_store_n(&sched_online, limit && up > limit ? limit : up, __ATOMIC_RELEASE);
+    most = limit ? limit : present;
+    uint32_t coming = pf_smp_begin(core_entry);
+    __atomic_store_n(&expected, coming < most ? coming : most, __ATOMIC_RELEASE);
+}
+
+uint32_t sched_cpu_expected(void)
+{
+    return __atomic_load_n(&expected, __ATOMIC_ACQUIRE);
+}
+
+void sched_wait_cpus(void)
+{
+    static uint32_t settled;
+    uint32_t seen = sched_cpu_count();
+    uint64_t deadline = pf_now_ns() + START_WITHIN_NS;
+    while (seen < sched_cpu_expected() && pf_now_ns() < deadline) {
+        strand_sleep_ns(LOOK_NS);
+        if (sched_cpu_count() != seen) {
+            seen = sched_cpu_count();
+            deadline = pf_now_ns() + START_WITHIN_NS;
+        }
+    }
+    if (seen < sched_cpu_expected() && !__atomic_exchange_n(&settled, 1, __ATOMIC_ACQ_REL)) {
+        uint32_t online = pf_smp_settle(0), up = sched_cpu_count();
+        if (up < online && up < most) { // one that is missing ends the row
+            log_warn("sched", "CPU %u did not start: %u others idle", up, online - up);
+        }
+        __atomic_store_n(&expected, up, __ATOMIC_RELEASE);
+    }
 }
 
 uint32_t sched_cpu_count(void)

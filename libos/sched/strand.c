@@ -142,6 +142,10 @@ void sched_move(uint32_t cpu)
 void sched_bury(struct strand *s)
 {
     __atomic_sub_fetch(&sched_core[s->cpu]->strand_count, 1, __ATOMIC_RELAXED);
+    // Whoever joins may unmap the stack from here on: sched_snapshot must be done looking at it.
+    spin_lock(&sched_all_lock);
+    s->stack_low = s->stack_high = 0;
+    spin_unlock(&sched_all_lock);
     if (s->clear_tid) {
         __atomic_store_n(s->clear_tid, 0, __ATOMIC_SEQ_CST);
         futex_wake_address(s->clear_tid, 1);
@@ -279,7 +283,7 @@ static void describe(const struct strand *s, struct strand_info *o)
     o->stack_bytes = s->stack_high - s->stack_low;
     // Stacks start out cleared: the first byte that is not zero is the high-water mark.
     const uint64_t *at = (const uint64_t *)s->stack_low;
-    while (s->state != STRAND_DEAD && s->stack_low && (uint64_t)at < s->stack_high && *at == 0) {
+    while (s->stack_low && (uint64_t)at < s->stack_high && *at == 0) {
         at++;
     }
     o->stack_used = s->stack_low ? s->stack_high - (uint64_t)at : 0;

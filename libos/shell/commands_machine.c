@@ -120,10 +120,10 @@ static int run_sysinfo(int argc, char **argv)
     features(text, sizeof(text));
     shell_print("features    %s\n", text);
     shell_print("CPUs        %u online of %u\n", pf_cpu_online(), pf_cpu_present());
-    for (uint32_t i = 0; i < pf_cpu_online(); i++) {
+    for (uint32_t i = 0; i < pf_cpu_present(); i++) {
         const struct pf_cpu *cpu = pf_cpu(i);
-        if (cpu && shell_print("  CPU %-2u    APIC id %u, %llu interrupts\n", i, cpu->apic_id,
-                               (unsigned long long)cpu->irq_count)) {
+        if (pf_cpu_is_online(i) && shell_print("  CPU %-2u    APIC id %u, %llu interrupts\n", i,
+                                               cpu->apic_id, (unsigned long long)cpu->irq_count)) {
             return -EINTR;
         }
     }

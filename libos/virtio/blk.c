@@ -8,11 +8,11 @@
 #include "libos/blkdev.h"
 #include "libos/virtio/blk_segments.h"
 #include "libos/virtio/device.h"
-#include "libos/virtio/lock.h"
 
 #include "libos/log.h"
 #include "libos/mem.h"
 #include "libos/sched.h"
+#include "libos/spin.h"
 #include "platform/paging.h"
 #include "platform/time.h"
 
@@ -73,7 +73,7 @@ struct blk_slot {
 struct blk {
     struct blkdev dev; // first
     struct virtio_device *device;
-    struct spin lock; // queue, slots, counters
+    uint32_t lock; // queue, slots, counters
     struct vq queue;
     struct blk_wire *wire; // [SLOTS]
     uint64_t wire_phys;

@@ -160,7 +160,10 @@ int virtio_pmem_probe(struct virtio_device *d);
 void pmem_probe_ivshmem(void); // not virtio, the same purpose; after the others
 
 // Transports: call found() for every device whose type a driver here wants.
-void virtio_pci_probe(void (*found)(const struct virtio_device *model));
-void virtio_mmio_probe(void (*found)(const struct virtio_device *model));
+// Every device of a wanted type; others are not touched.
+void virtio_pci_probe(bool (*wanted)(uint32_t type),
+                      void (*found)(const struct virtio_device *model));
+void virtio_mmio_probe(bool (*wanted)(uint32_t type),
+                       void (*found)(const struct virtio_device *model));
 
 #endif

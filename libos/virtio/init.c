@@ -6,7 +6,6 @@
 
 #include "libos/log.h"
 #include "libos/sched.h"
-#include "platform/time.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -53,7 +52,6 @@ static void found(const struct virtio_device *model)
         }
         return;
     }
-    log_debug("virtio", "%s: device type %u has no driver here", model->location, model->type);
 }
 
 // Stands in for interrupts that a device does not have. blk and rng look for themselves.
@@ -71,12 +69,33 @@ static void poll_strand(void *arg)
     }
 }
 
+// What can hold the application's data comes first, the network after it.
+static bool is_network(uint32_t type)
+{
+    return type == VIRTIO_NET;
+}
+
+static bool is_other(uint32_t type)
+{
+    for (size_t i = 0; i < sizeof(drivers) / sizeof(drivers[0]); i++) {
+        if (drivers[i].type == type) {
+            return type != VIRTIO_NET;
+        }
+    }
+    return false;
+}
+
 void virtio_init(void)
 {
-    uint64_t start = pf_now_ns();
-    virtio_pci_probe(found);
-    virtio_mmio_probe(found);
+    virtio_pci_probe(is_other, found);
+    virtio_mmio_probe(is_other, found);
     pmem_probe_ivshmem();
+}
+
+void virtio_init_network(void)
+{
+    virtio_pci_probe(is_network, found);
+    virtio_mmio_probe(is_network, found);
     for (unsigned i = 0; i < device_count; i++) {
         if (devices[i]->polled && devices[i]->type == VIRTIO_NET) {
             if (strand_create("virtio-poll", poll_strand, NULL, STRAND_HIGH, 0, 0, NULL) != 0) {
@@ -86,8 +105,6 @@ void virtio_init(void)
             break;
         }
     }
-    log_debug("virtio", "%u devices in %llu us", device_count,
-              (unsigned long long)(pf_now_ns() - start) / 1000);
 }
 
 size_t virtio_count(void)

@@ -175,21 +175,22 @@ static const struct virtio_ops mmio_ops = {
     .interrupts = mmio_interrupts,
 };
 
-static void try_transport(volatile uint8_t *regs, uint64_t base, unsigned gsi, bool has_gsi,
+static void try_transport(volatile uint8_t *regs, uint64_t base, unsigned gsi,
+                          bool (*wanted)(uint32_t type),
                           void (*found)(const struct virtio_device *model))
 {
     struct virtio_device d = {.ops = &mmio_ops};
     d.mmio.regs = regs;
     d.mmio.gsi = gsi;
-    d.mmio.has_gsi = has_gsi;
-    snprintf(d.location, sizeof(d.location), "mmio 0x%llx", (unsigned long long)base);
+    d.mmio.has_gsi = true;
     if (get(&d, REG_MAGIC) != MAGIC) {
         return;
     }
     d.type = get(&d, REG_DEVICE);
-    if (d.type == 0) {
-        return; // an empty slot
+    if (d.type == 0 || !wanted(d.type)) {
+        return; // an empty slot, or not now
     }
+    snprintf(d.location, sizeof(d.location), "mmio 0x%llx", (unsigned long long)base);
     uint32_t version = get(&d, REG_VERSION);
     if (version != 2) {
         log_error("virtio",
@@ -203,7 +204,8 @@ static void try_transport(volatile uint8_t *regs, uint64_t base, unsigned gsi, b
 
 // microvm puts its transports at a fixed place; the GSI depends on what ACPI says. PCI machines
 // with a host bridge have other things there and are left alone (microvm,pcie=on has both).
-static void microvm_window(void (*found)(const struct virtio_device *model))
+static void microvm_window(bool (*wanted)(uint32_t type),
+                           void (*found)(const struct virtio_device *model))
 {
     const struct pf_acpi_info *acpi = pf_acpi();
     bool microvm = acpi->present ? acpi->hardware_reduced : pf_pci_count() == 0;
@@ -221,11 +223,12 @@ static void microvm_window(void (*found)(const struct virtio_device *model))
     // QEMU fills the bus from the top; the order given on its command line is top down.
     for (unsigned i = count; i-- > 0;) {
         try_transport(regs + (size_t)i * MICROVM_STEP, MICROVM_BASE + (uint64_t)i * MICROVM_STEP,
-                      gsi + i, true, found);
+                      gsi + i, wanted, found);
     }
 }
 
-void virtio_mmio_probe(void (*found)(const struct virtio_device *model))
+void virtio_mmio_probe(bool (*wanted)(uint32_t type),
+                       void (*found)(const struct virtio_device *model))
 {
     const char *cursor = pf_boot_info()->cmdline;
     struct mmio_entry e;
@@ -243,9 +246,9 @@ void virtio_mmio_probe(void (*found)(const struct virtio_device *model))
             log_error("virtio", "no memory to map mmio 0x%llx", (unsigned long long)e.base);
             continue;
         }
-        try_transport(regs, e.base, e.gsi, true, found);
+        try_transport(regs, e.base, e.gsi, wanted, found);
     }
     if (seen == 0) {
-        microvm_window(found);
+        microvm_window(wanted, found);
     }
 }

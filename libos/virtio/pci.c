@@ -275,7 +275,8 @@ static const char *find_windows(struct virtio_device *d, struct pf_pci_device *p
                             : NULL;
 }
 
-void virtio_pci_probe(void (*found)(const struct virtio_device *model))
+void virtio_pci_probe(bool (*wanted)(uint32_t type),
+                      void (*found)(const struct virtio_device *model))
 {
     for (size_t i = 0; i < pf_pci_count(); i++) {
         struct pf_pci_device *p = pf_pci_at(i);
@@ -284,13 +285,11 @@ void virtio_pci_probe(void (*found)(const struct virtio_device *model))
         }
         struct virtio_device d = {.ops = &pci_ops};
         d.type = p->product <= TRANSITIONAL_END ? p->subsystem : p->product - (uint32_t)MODERN_BASE;
-        snprintf(d.location, sizeof(d.location), "pci %02x:%02x.%x", p->bus, p->device,
-                 p->function);
-        if (d.type != VIRTIO_NET && d.type != VIRTIO_BLK && d.type != VIRTIO_RNG &&
-            d.type != VIRTIO_PMEM) {
-            log_debug("virtio", "%s: device type %u has no driver here", d.location, d.type);
+        if (!wanted(d.type)) {
             continue;
         }
+        snprintf(d.location, sizeof(d.location), "pci %02x:%02x.%x", p->bus, p->device,
+                 p->function);
         pf_pci_enable(p);
         d.pci.pci = p;
         d.pci.config_vector = NO_VECTOR;

@@ -14,6 +14,11 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+static bool has_driver(uint32_t type)
+{
+    return type == VIRTIO_NET || type == VIRTIO_BLK || type == VIRTIO_RNG || type == VIRTIO_PMEM;
+}
+
 static void found(const struct virtio_device *model)
 {
     struct virtio_device d = *model;
@@ -50,6 +55,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     data += n;
     size -= n;
     memcpy(pci_host_bar(), data, size < bytes ? size : bytes);
-    virtio_pci_probe(found);
+    virtio_pci_probe(has_driver, found);
     return 0;
 }

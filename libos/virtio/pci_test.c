@@ -17,6 +17,11 @@
 
 static struct virtio_device found_device;
 static unsigned found_count;
+static bool has_driver(uint32_t type)
+{
+    return type == VIRTIO_NET || type == VIRTIO_BLK || type == VIRTIO_RNG || type == VIRTIO_PMEM;
+}
+
 static void found(const struct virtio_device *model)
 {
     found_device = *model;
@@ -25,7 +30,7 @@ static void found(const struct virtio_device *model)
 static unsigned probe(void)
 {
     found_count = 0;
-    virtio_pci_probe(found);
+    virtio_pci_probe(has_driver, found);
     return found_count;
 }
 

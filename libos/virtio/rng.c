@@ -6,11 +6,11 @@
 // Source: virtio 1.2, 5.4.
 #include "libos/virtio/device.h"
 #include "libos/virtio/drbg.h"
-#include "libos/virtio/lock.h"
 
 #include "libos/log.h"
 #include "libos/mem.h"
 #include "libos/sched.h"
+#include "libos/spin.h"
 #include "platform/boot.h"
 #include "platform/cpu.h"
 #include "platform/time.h"
@@ -27,7 +27,7 @@
 #define JITTER_SAMPLES 64u
 
 static struct {
-    struct spin lock; // everything below
+    uint32_t lock; // protects everything below
     struct drbg generator;
     bool started, seeded, warned;
     bool gave_up; // the device was waited for in vain: not again

@@ -16,13 +16,14 @@ static struct {
     const char *name;
     uint64_t ns; // since entry
 } stages[STAGES];
-static unsigned count; // written while booting, by one strand at a time
+static unsigned count; // atomic: strands on several CPUs mark their stages
 
 void stage_mark(const char *name)
 {
-    if (count < STAGES) {
-        stages[count].name = name;
-        stages[count++].ns = pf_now_ns();
+    unsigned at = __atomic_fetch_add(&count, 1, __ATOMIC_RELAXED);
+    if (at < STAGES) {
+        stages[at].ns = pf_now_ns();
+        __atomic_store_n(&stages[at].name, name, __ATOMIC_RELEASE);
     }
 }
 
@@ -31,7 +32,7 @@ static uint64_t line(char *out, size_t size, size_t *at, const char *name, uint6
 {
     if (*at < size) {
         int n = snprintf(out + *at, size - *at, "  %-20s %8.2f ms  +%.2f\n", name, (double)ns / 1e6,
-                         (double)(ns - before) / 1e6);
+                         (double)(int64_t)(ns - before) / 1e6);
         *at += n > 0 ? (size_t)n : 0;
     }
     return ns;
@@ -50,7 +51,12 @@ void stage_print(void)
         uint64_t ns = (uint64_t)((__uint128_t)ticks * 1000000000u / pf_tsc_hz());
         before = line(text, sizeof text, &at, machine[i].name, ns, before);
     }
-    for (unsigned i = 0; i < count; i++) {
+    // In the order of marking; what runs beside each other is told apart by its name only.
+    unsigned marked = __atomic_load_n(&count, __ATOMIC_RELAXED);
+    for (unsigned i = 0; i < marked && i < STAGES; i++) {
+        if (!__atomic_load_n(&stages[i].name, __ATOMIC_ACQUIRE)) {
+            continue; // being marked right now
+        }
         before = line(text, sizeof text, &at, stages[i].name, stages[i].ns, before);
     }
     pf_serial_write(text, at < sizeof text ? at : sizeof text - 1);

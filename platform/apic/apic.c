@@ -235,18 +235,22 @@ void pf_lapic_send_nmi_all(void)
     }
 }
 
-// MP Specification B.4: INIT, 10 ms, SIPI, 200 us, SIPI. Hypervisors need no pause after INIT.
+// MP Specification B.4: INIT, 10 ms, SIPI, 200 us, SIPI. Hypervisors latch the messages and need no
+// pauses.
 int pf_lapic_send_init_sipi(uint32_t apic_id, uint8_t page)
 {
     if (!command(apic_id, LAPIC_ICR_INIT | LAPIC_ICR_ASSERT)) {
         return -ETIMEDOUT;
     }
-    pf_delay_us(pf_cpu_features()->hypervisor ? 20 : 10000);
+    bool virtual = pf_cpu_features()->hypervisor;
+    pf_delay_us(virtual ? 20 : 10000);
     for (int i = 0; i < 2; i++) {
         if (!command(apic_id, LAPIC_ICR_STARTUP | LAPIC_ICR_ASSERT | page)) {
             return -ETIMEDOUT;
         }
-        pf_delay_us(i == 0 ? 20 : 0);
+        if (i == 0) {
+            pf_delay_us(virtual ? 20 : 200);
+        }
     }
     return 0;
 }

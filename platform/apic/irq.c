@@ -9,6 +9,7 @@
 #include "platform/apic/apic.h"
 #include "platform/clock/reference.h"
 #include "platform/cpu.h"
+#include "platform/paging/paging.h"
 #include "platform/power.h"
 #include "platform/priv/init.h"
 #include "platform/priv/spin.h"
@@ -41,6 +42,7 @@ void pf_irq_dispatch(unsigned vector)
 {
     struct pf_cpu *cpu = pf_this_cpu();
     cpu->irq_count++;
+    pf_tlb_wake(); // before anything that may have been mapped anew while this CPU slept
     vector &= 0xff;
     if (vector == PF_VECTOR_SPURIOUS) {
         return; // not in service: an EOI would end another interrupt

@@ -68,17 +68,24 @@ static struct clock_scale get_scale(void)
     return scale;
 }
 
+// Not before what was read earlier: a time stamp must not be older than the wake-up that led to it.
+static uint64_t tsc_in_order(void)
+{
+    __asm__ volatile("lfence" ::: "memory");
+    return pf_rdtsc();
+}
+
 uint64_t pf_now_ns(void)
 {
     if (use_pvclock) {
         struct pvclock_page p;
         if (pvclock_read(&pv_page, &p)) {
-            uint64_t now = pvclock_ns(&p, pf_rdtsc());
+            uint64_t now = pvclock_ns(&p, tsc_in_order());
             return now > entry_pv_ns ? now - entry_pv_ns : 0;
         }
     }
     struct clock_scale scale = get_scale();
-    return clock_scale_ns(&scale, pf_rdtsc());
+    return clock_scale_ns(&scale, tsc_in_order());
 }
 
 uint64_t pf_wall_ns(void)

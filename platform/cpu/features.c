@@ -19,6 +19,7 @@
 #define CR0_NE      (1ull << 5)
 #define CR0_WP      (1ull << 16)
 #define CR0_NW_CD   (3ull << 29)
+#define CR4_MCE     (1ull << 6)
 #define CR4_OSFXSR  (3ull << 9) // and OSXMMEXCPT
 #define CR4_UMIP    (1ull << 11)
 #define CR4_FSGS    (1ull << 16)
@@ -32,7 +33,7 @@
 #define PAT_VALUE 0x0007040600070106ull
 
 static struct pf_cpu_features features;
-static bool has_fsgsbase, has_xsave;
+static bool has_fsgsbase, has_xsave, has_mce;
 static uint64_t xcr0;
 
 void pf_syscall_entry(void);
@@ -92,6 +93,7 @@ void pf_features_read(void)
         pf_cpuid(0x80000007, 0, power);
     }
     has_xsave = bit(one[2], 26);
+    has_mce = bit(one[3], 7);
     has_fsgsbase = bit(seven[1], 0);
     uint64_t allowed = 0;
     if (has_xsave && basic[0] >= 0xd) {
@@ -151,7 +153,8 @@ void pf_control_init(void)
     __asm__ volatile("mov %0, %%cr0" ::"r"(cr0) : "memory");
     uint64_t cr4 = read_cr4() | CR4_OSFXSR | (f->umip ? CR4_UMIP : 0) | (f->smep ? CR4_SMEP : 0) |
                    (f->smap ? CR4_SMAP : 0) | (has_fsgsbase ? CR4_FSGS : 0) |
-                   (has_xsave ? CR4_OSXSAVE : 0);
+                   (has_xsave ? CR4_OSXSAVE : 0) |
+                   (has_mce ? CR4_MCE : 0); // without it a machine check shuts the CPU down, mute
     __asm__ volatile("mov %0, %%cr4" ::"r"(cr4) : "memory");
     if (has_xsave) {
         __asm__ volatile("xsetbv" ::"c"(0), "a"((uint32_t)xcr0), "d"((uint32_t)(xcr0 >> 32)));

@@ -48,9 +48,23 @@ uint32_t pf_cpu_present(void)
     return count == 0 ? 1 : count > PF_MAX_CPUS ? PF_MAX_CPUS : count;
 }
 
+bool pf_cpu_is_online(uint32_t index)
+{
+    return index == 0 ||
+           (index < PF_MAX_CPUS && __atomic_load_n(&state[index], __ATOMIC_ACQUIRE) == AP_ONLINE);
+}
+
 struct pf_cpu *pf_cpu(uint32_t index)
 {
     return index < PF_MAX_CPUS ? &pf_cpus[index] : NULL;
+}
+
+void pf_cpu_sleep(void)
+{
+    pf_tlb_sleep();
+    pf_wait_for_interrupt();
+    pf_irq_disable();
+    pf_tlb_wake(); // for a wake-up that no handler of ours has seen
 }
 
 void pf_ap_main(uint32_t index)
@@ -136,7 +150,7 @@ static uint32_t prepare(void)
     return count;
 }
 
-uint32_t pf_smp_start(void (*start)(uint32_t index))
+uint32_t pf_smp_begin(void (*start)(uint32_t index))
 {
     if (pf_ap_count != 0 || pf_cpu_present() == 1) {
         return pf_cpu_online();
@@ -154,24 +168,34 @@ uint32_t pf_smp_start(void (*start)(uint32_t index))
             pf_printk("smp: the interrupt controller does not take the start of CPU %u\n", i);
         }
     }
+    return count;
+}
+
+uint32_t pf_smp_settle(uint64_t within_ns)
+{
     // An emulator on a busy host may start them one after the other: wait from the last arrival.
-    uint32_t seen = 1;
-    uint64_t deadline = pf_now_ns() + START_WITHIN_NS;
+    uint32_t seen = pf_cpu_online(), count = pf_ap_count;
+    uint64_t deadline = pf_now_ns() + within_ns;
     while (seen < count && pf_now_ns() < deadline) {
         pf_pause();
         if (pf_cpu_online() != seen) {
             seen = pf_cpu_online();
-            deadline = pf_now_ns() + START_WITHIN_NS;
+            deadline = pf_now_ns() + within_ns;
         }
     }
     for (uint32_t i = 1; i < count; i++) {
         uint32_t expected = AP_WAITED;
         if (__atomic_compare_exchange_n(&state[i], &expected, AP_GIVEN_UP, false, __ATOMIC_ACQ_REL,
                                         __ATOMIC_ACQUIRE)) {
-            pf_printk("smp: CPU %u (APIC id %u) did not start within 100 ms of the one before; "
-                      "left out\n",
-                      i, pf_ap_ids[i]);
+            pf_printk("smp: CPU %u (APIC id %u) did not start in time; left out\n", i,
+                      pf_ap_ids[i]);
         }
     }
     return pf_cpu_online();
+}
+
+uint32_t pf_smp_start(void (*start)(uint32_t index))
+{
+    (void)pf_smp_begin(start);
+    return pf_smp_settle(START_WITHIN_NS);
 }

@@ -86,7 +86,6 @@ interrupt:
 %endrep
     cld
     movzx edi, byte [rbp + 8]
-    inc qword [gs:32]           ; pf_cpu.irq_count
     call pf_irq_dispatch
 %assign i 0
 %rep 16

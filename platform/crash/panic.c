@@ -47,14 +47,16 @@ bool pf_crash_stop_asked(const struct pf_trap_frame *frame)
     return true;
 }
 
-// Returns on the one CPU that reports, for the first fault only.
-static void begin(void)
+// Returns on the one CPU that reports, for the first fault only. Another that faults at the same
+// time (an NMI from the host goes to all) leaves the place where it was, `rip`.
+static void begin(uint64_t rip)
 {
     __asm__ volatile("cli");
     uint32_t me = pf_cpu_index() + 1, none = 0;
     if (!__atomic_compare_exchange_n(&reporter, &none, me, false, __ATOMIC_ACQ_REL,
                                      __ATOMIC_ACQUIRE)) {
         if (none != me) {
+            __atomic_store_n(&stopped_rip[me - 1], rip, __ATOMIC_RELEASE);
             stop_here();
         }
         depth++;
@@ -123,7 +125,7 @@ _Noreturn void pf_crash_trap(const struct pf_trap_frame *frame)
 {
     uint64_t cr2;
     __asm__ volatile("mov %%cr2, %0" : "=r"(cr2));
-    begin();
+    begin(frame->rip);
     pf_printk("\n--- CRASH on CPU %u: ", pf_cpu_index());
     pf_print_reason(frame, cr2);
     print_registers(frame, cr2);
@@ -139,7 +141,7 @@ _Noreturn void pf_panic(const char *format, ...)
 {
     char text[512];
     va_list args;
-    begin();
+    begin((uint64_t)__builtin_return_address(0) - 1);
     va_start(args, format);
     (void)pf_format(text, sizeof text, format, args);
     va_end(args);

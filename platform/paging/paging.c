@@ -176,7 +176,7 @@ void *pf_map_device(uint64_t phys, size_t bytes, unsigned prot, enum pf_cache ca
                                                                          : PF_PAGE;
     virt += (first - virt) & (align - 1);
     int error = -ENOMEM;
-    if (span <= PF_IOMAP_END - virt) {
+    if (virt < PF_IOMAP_END && span <= PF_IOMAP_END - virt) {
         error = pf_table_map(&pf_kernel_table, virt, first, span, leaf | cache_flags(cache));
     }
     if (error == 0) {

@@ -23,6 +23,10 @@ void pf_tlb_flush(uint64_t virt, uint64_t bytes);
 // Does what another CPU asked of this one. Called by the interrupt and wherever a CPU spins with
 // interrupts off for something that a flushing CPU may hold.
 void pf_tlb_poll(void);
+// Around a halt, interrupts off: between the two this CPU takes no part in flushes. pf_tlb_wake
+// comes before anything that uses a mapping which may change; it costs one load when awake.
+void pf_tlb_sleep(void);
+void pf_tlb_wake(void);
 // A stack of whole pages with an unmapped page below it; the address of its top, 0: no memory.
 uint64_t pf_stack_map(uint64_t bytes);
 // Whether a read of these eight bytes would not fault. Takes no lock: for the crash report.

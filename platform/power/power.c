@@ -93,12 +93,29 @@ void pf_reboot(void)
     triple_fault();
 }
 
+// isa-debug-exit: where the command line says, else where QEMU puts it by default or where many put
+// it by hand. It reads as zero; a port with nothing behind it reads as all ones.
+static uint16_t find_debug_exit(void)
+{
+    static const uint16_t usual[] = {0x501, 0xf4};
+    if (debug_exit_port) {
+        return debug_exit_port;
+    }
+    for (unsigned i = 0; i < sizeof(usual) / sizeof(usual[0]); i++) {
+        if (pf_in8(usual[i]) == 0) {
+            return usual[i];
+        }
+    }
+    return 0;
+}
+
 void pf_exit(int code)
 {
     pf_irq_disable();
     pf_serial_flush();
-    if (debug_exit_port) {
-        pf_out32(debug_exit_port, (uint32_t)code);
+    uint16_t port = find_debug_exit();
+    if (port) {
+        pf_out32(port, (uint32_t)code);
         settle();
     }
     pf_power_off();

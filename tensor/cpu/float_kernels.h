@@ -222,11 +222,27 @@ static void quantise(const float *x, size_t k, int8_t *values, float *scales, in
 DEFINE_ATTENTION(f32, 4, v_load, v_load_some)
 DEFINE_ATTENTION(f16, 2, v_load_f16, v_load_f16_some)
 
+// One lane of v_exp: the same operations in the same order, so the same bits.
 static float exp_one(float x)
 {
-    float y[16];
-    v_store(y, v_exp(v_set1(x)));
-    return y[0];
+    const float shift = 12582912.0f;
+    x = x > -87.0f ? x : -87.0f;
+    x = x < 88.0f ? x : 88.0f;
+    float t = x * 1.44269504f + shift, n = t - shift;
+    float r = (x - n * 0.693359375f) - n * -2.12194440e-4f;
+    float p = 1.0f / 5040;
+    p = p * r + 1.0f / 720;
+    p = p * r + 1.0f / 120;
+    p = p * r + 1.0f / 24;
+    p = p * r + 1.0f / 6;
+    p = p * r + 0.5f;
+    p = p * r + 1.0f;
+    p = p * r + 1.0f;
+    uint32_t bits;
+    memcpy(&bits, &t, sizeof bits);
+    bits = (bits << 23) + 0x3f800000u;
+    memcpy(&t, &bits, sizeof t);
+    return p * t;
 }
 
 static void attention(const struct tn_attention *a)
@@ -254,9 +270,11 @@ static void attention(const struct tn_attention *a)
             }
             float here = v_greatest(v_max(v_load(s), v_load(s + 16)));
             float next = greatest > here ? greatest : here;
-            float old = exp_one(greatest - next);
+            float old = next > greatest ? exp_one(greatest - next) : 1.0f; // exp(0) is 1 exactly
             v_store(s, v_exp(v_sub(v_load(s), v_set1(next))));
-            v_store(s + 16, v_exp(v_sub(v_load(s + 16), v_set1(next))));
+            if (count > 16) {
+                v_store(s + 16, v_exp(v_sub(v_load(s + 16), v_set1(next))));
+            }
             memset(s + count, 0, (TN_KV_PAGE_TOKENS - count) * sizeof *s);
             total = total * old + v_sum(v_add(v_load(s), v_load(s + 16)));
             greatest = next;

@@ -9,8 +9,8 @@
 #include "tensor/half.h"
 
 enum {
-    MOST_CANDIDATES = 1024, // a sorted list of up to this many; wider filters work by threshold
-    MOST_RECENT = 1024,     // tokens the penalties look back at most
+    MOST_CANDIDATES = 256, // a sorted list of up to this many; wider filters work by threshold
+    MOST_RECENT = 1024,    // tokens the penalties look back at most
 };
 
 struct tn_sampling tn_sampling_default(void)

@@ -11,6 +11,11 @@
 
 // Implemented by the application. Returning is an error exit.
 int app_main(int argc, char **argv);
+// Optional: what takes no network, done beside the start of the network, on another CPU where there
+// is one. Runs on a strand of its own from when storage is there (boot files, pmem, disks);
+// app_main is called when the network has been started, and does not wait for it, nor for CPUs that
+// are still coming up.
+void app_load(void) __attribute__((weak));
 // "0.1.0"
 extern const char app_version[];
 extern const char app_name[];

@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 struct net_config {      // from the manifest; strings may be NULL
-    bool dhcp;           // default true when address is NULL
+    bool dhcp;           // IPv4 by DHCP; a static address goes before
     const char *address; // "10.0.2.15/24"
     const char *gateway;
     const char *dns;
@@ -25,11 +25,13 @@ struct net_info {
     uint64_t rx_frames, rx_bytes, tx_frames, tx_bytes, rx_dropped, tx_dropped, tcp_active;
 };
 
-// Starts the net strand and the interface. 0 or -ENODEV (no network device).
+// Starts the net strand and the interface; config is copied, its strings are not, NULL means DHCP.
+// Once, at start. 0, -ENODEV (no network device), -EALREADY, -ENOMEM.
 int net_start(const struct net_config *config);
 // Runs fn(arg) on the net strand, in order. Any strand; not from interrupts. -ENOMEM if the queue
 // is full, -ENODEV if net_start was not called or found no device.
 int net_post(void (*fn)(void *arg), void *arg);
+// What holds now, 50 ms old at most. Any strand.
 void net_get_info(struct net_info *out);
 
 #endif

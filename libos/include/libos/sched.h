@@ -90,10 +90,13 @@ uint64_t sched_strand_ns(void);
 uint64_t sched_busy_ns(void);
 
 // Called by pf_main: the boot CPU's scheduler, then the other CPUs (at most `limit` in all, 0 =
-// every one).
+// every one). They come up while the caller goes on; each joins when it is ready.
 void sched_init(void);
 void sched_start_cpus(uint32_t limit);
-uint32_t sched_cpu_count(void); // CPUs that run strands: 0 … count - 1
+uint32_t sched_cpu_count(void);    // CPUs that run strands now: 0 … count - 1
+uint32_t sched_cpu_expected(void); // how many that will be when all have come up
+// Waits until they have, or have been given up and logged. app_main is called after that.
+void sched_wait_cpus(void);
 // Gang: runs fn(ctx, i, worker) for i in [0, count) on up to `width` cores (the caller's among
 // them), returns when all are done. Used by the tensor runtime's pool (tensor/pool.h). Spins
 // briefly, then sleeps. Work is split statically by core index, so results never depend on timing.

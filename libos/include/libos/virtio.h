@@ -9,10 +9,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// Finds and starts all virtio devices (net, blk, rng, pmem). Devices that misbehave are logged and
-// left out. Called once, after sched_init. Command line: `net.buffers=N` receive buffers of a
-// network device (8…1024), `net.queues=N` queue pairs (1…4).
+// Find and start the virtio devices: all but the network (blk, rng, pmem), then the network.
+// Devices that misbehave are logged and left out. Each called once, after sched_init. Command line:
+// `net.buffers=N` receive buffers of a network device (8…1024), `net.queues=N` queue pairs (1…4).
 void virtio_init(void);
+void virtio_init_network(void);
 
 // What was found, for `lspci`, `net`, /metrics. Strings live as long as the machine.
 struct virtio_info {

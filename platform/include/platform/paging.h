@@ -29,16 +29,20 @@ static inline void *pf_phys_to_virt(uint64_t phys)
 {
     return (void *)(phys + PF_DIRECT_BASE);
 }
-// Physical address behind any mapped address, or UINT64_MAX.
+// Physical address behind any mapped address, PF_PROT_NONE pages too, or UINT64_MAX. Takes no lock:
+// irq-safe, but the caller owns the mapping.
 uint64_t pf_virt_to_phys(const void *virt);
 
+// The four below: any CPU, not from interrupts, under no lock that others spin on with interrupts
+// off (unmapping and protecting wait for the other CPUs to flush).
 // Maps [virt, virt+bytes) to [phys, phys+bytes); all multiples of 4096; uses 2 MB and 1 GB pages
 // where both addresses allow. WRITE together with EXEC is refused. 0, -EINVAL, -EEXIST, -ENOMEM.
 int pf_map(uint64_t virt, uint64_t phys, size_t bytes, unsigned prot, enum pf_cache cache);
-// Removes mappings and flushes every CPU's TLB. Pages not mapped are skipped.
+// Removes mappings and flushes every CPU's TLB. Pages not mapped are skipped. 0, -EINVAL, -ENOMEM
+// (a large page could not be split: it and what follows are still mapped).
 int pf_unmap(uint64_t virt, size_t bytes);
 // Changes protection of mapped pages (splitting large ones). PF_PROT_NONE keeps the frame but
-// makes any access fault.
+// makes any access fault. Errors as pf_unmap.
 int pf_protect(uint64_t virt, size_t bytes, unsigned prot);
 
 // Maps a device's physical range (any alignment) and returns a pointer to its first byte, NULL

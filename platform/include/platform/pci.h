@@ -28,7 +28,9 @@ struct pf_pci_device {
     volatile uint32_t *msix_table;
 };
 
-// Devices found at boot, in bus order. Stable.
+// Devices found at boot, in bus order. Stable. A device belongs to the driver that took it: the
+// calls below are for one CPU at a time each; pf_pci_enable, _map_bar and _msix_set not from
+// interrupts.
 size_t pf_pci_count(void);
 struct pf_pci_device *pf_pci_at(size_t i);
 struct pf_pci_device *pf_pci_find(uint16_t vendor, uint16_t product, size_t nth);

@@ -26,6 +26,7 @@ enum infer_finish { INFER_STOP, INFER_LENGTH, INFER_CANCELLED, INFER_ERROR };
 struct infer_engine;
 struct infer_sequence;
 
+// The callbacks may submit and cancel requests, their own included; they must not step the engine.
 struct infer_request {
     const int32_t *tokens; // copied
     size_t token_count;
@@ -59,7 +60,8 @@ void infer_close(struct infer_engine *e);
 // prompt).
 int infer_submit(struct infer_engine *e, const struct infer_request *r,
                  struct infer_sequence **out);
-// on_finish(INFER_CANCELLED) follows at once; its pages are free after it.
+// on_finish(INFER_CANCELLED) follows at once; its pages are free after it. A handle is good until
+// its on_finish.
 void infer_cancel(struct infer_engine *e, struct infer_sequence *s);
 // One step over everything that is ready, fair between sequences. Returns sequences still running
 // or waiting.

@@ -10,7 +10,8 @@
 struct tn_pool {
     unsigned width; // workers, at least 1
     void *ctx;
-    // Calls tile(arg, i, worker) for all i in [0, count), worker in [0, width); returns when all
+    // Calls tile(arg, i, worker) for all i in [0, count), worker in [0, width), in any order and by
+    // any worker (a worker runs one tile at a time): results do not depend on it. Returns when all
     // are done.
     void (*run)(struct tn_pool *p, void (*tile)(void *arg, size_t i, unsigned worker), void *arg,
                 size_t count);
