@@ -6,6 +6,7 @@
 # scripts. Prints what is wrong and where; exits with 1 if anything is.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
+mkdir -p build
 bad=0
 complain() {
     echo "lint: $*"

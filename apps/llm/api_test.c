@@ -4,7 +4,7 @@
 // The whole workload over sockets with a small random model: what clients see.
 // Links: apps/llm/text.c apps/llm/stop.c apps/llm/body.c apps/llm/request.c apps/llm/metrics.c
 // Links: apps/llm/engine.c apps/llm/engine_open.c apps/llm/frames.c apps/llm/exchange.c
-// Links: apps/llm/server.c apps/llm/completions.c apps/llm/tokenize.c apps/llm/info.c
+// Links: apps/llm/server.c apps/llm/reader.c apps/llm/tokenize.c apps/llm/info.c
 // Links: apps/llm/port_native_host.c tensor/core/pool_host.c @tensor
 // Links: libos/net/http_server.c libos/net/http_conn.c libos/net/http_parse.c
 // Links: libos/net/http_request.c libos/net/http_reply.c libos/net/http_route.c
@@ -18,6 +18,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -387,6 +388,26 @@ static void text_becomes_ids_and_text_again(void **state)
     json_decref(j);
 }
 
+static void a_large_body_does_not_hold_the_server_up(void **state)
+{
+    (void)state;
+    size_t n = 3000000;
+    char *body = malloc(n + 64);
+    strcpy(body, "{\"content\":\"");
+    memset(body + 12, 'a', n);
+    strcpy(body + 12 + n, "\"}");
+    int fd = ask("POST", "/tokenize", body, 12 + n + 2);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(get("/health")->status, 200);
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    assert_int_equal(poll(&p, 1, 0), 0); // still at work
+    struct linger reset = {.l_onoff = 1};
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+    close(fd); // gone in the middle: the next one has its turn after it
+    free(body);
+    assert_int_equal(post("/tokenize", "{\"content\":\"a\"}")->status, 200);
+}
+
 static void logits_are_a_row_of_floats(void **state)
 {
     (void)state;
@@ -491,6 +512,7 @@ int main(void)
         cmocka_unit_test(wrong_requests_name_the_field),
         cmocka_unit_test(too_long_a_prompt_is_refused_whatever_its_size),
         cmocka_unit_test(text_becomes_ids_and_text_again),
+        cmocka_unit_test(a_large_body_does_not_hold_the_server_up),
         cmocka_unit_test(logits_are_a_row_of_floats),
         cmocka_unit_test(many_at_once_get_what_each_gets_alone),
         cmocka_unit_test(more_than_the_queue_holds_get_a_503_or_an_answer),

@@ -9,18 +9,28 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define MAX_DEPTH  32
 #define MAX_VALUES 140000
 
 int fault_set(struct fault *f, int status, const char *type, const char *format, ...)
 {
+    char raw[sizeof f->message], whole[3 * (sizeof raw + 4)];
+    struct utf8_stream u = {0};
     va_list args;
     va_start(args, format);
     f->status = status;
     f->type = type;
-    vsnprintf(f->message, sizeof f->message, format, args);
+    vsnprintf(raw, sizeof raw, format, args);
     va_end(args);
+    // What was quoted may have been cut inside a character: the answer is JSON, so UTF-8.
+    size_t n = utf8_stream_push(&u, raw, strlen(raw), true, whole);
+    if (n >= sizeof f->message)
+        for (n = sizeof f->message - 1; n && ((unsigned char)whole[n] & 0xc0) == 0x80; n--) {
+        }
+    memcpy(f->message, whole, n);
+    f->message[n] = 0;
     return -EINVAL;
 }
 
@@ -54,6 +64,31 @@ static int check_shape(const char *body, size_t bytes, struct fault *f)
     return 0;
 }
 
+static void (*on_pause)(void);
+
+void body_set_pause(void (*fn)(void))
+{
+    on_pause = fn;
+}
+
+struct source {
+    const char *at;
+    size_t left;
+};
+
+// jansson asks for about a kilobyte at a time: places to let others run.
+static size_t take(void *to, size_t room, void *ctx)
+{
+    struct source *s = ctx;
+    size_t n = s->left < room ? s->left : room;
+    if (on_pause)
+        on_pause();
+    memcpy(to, s->at, n);
+    s->at += n;
+    s->left -= n;
+    return n;
+}
+
 json_t *body_parse(const char *body, size_t bytes, struct fault *f)
 {
     json_error_t e;
@@ -63,7 +98,8 @@ json_t *body_parse(const char *body, size_t bytes, struct fault *f)
     }
     if (check_shape(body, bytes, f))
         return NULL;
-    json_t *root = json_loadb(body, bytes, JSON_ALLOW_NUL, &e);
+    struct source source = {body, bytes};
+    json_t *root = json_load_callback(take, &source, JSON_ALLOW_NUL, &e);
     if (!root) {
         if (json_error_code(&e) == json_error_out_of_memory)
             fault_set(f, UNAVAILABLE, "not enough memory for a body of %zu bytes", bytes);

@@ -64,13 +64,13 @@ void engine_submit(struct engine *e, struct job *j)
         j->next = top;
     } while (!atomic_compare_exchange_weak_explicit(&e->inbox, &top, j, memory_order_release,
                                                     memory_order_relaxed));
-    port_engine_wake();
+    port_wake(PORT_ENGINE);
 }
 
 void job_cancel(struct job *j)
 {
     atomic_store_explicit(&j->cancelled, true, memory_order_relaxed);
-    port_engine_wake();
+    port_wake(PORT_ENGINE);
 }
 
 static void tell(struct engine *e)
@@ -291,8 +291,8 @@ void engine_run(void *arg)
             tell(e);
         // Anything new wakes the strand; what could not be told is tried again soon.
         if (left)
-            port_engine_yield();
+            port_yield();
         else if (!atomic_load_explicit(&e->inbox, memory_order_relaxed) && !e->jobs)
-            port_engine_wait(e->untold ? 5 : 0);
+            port_wait(PORT_ENGINE, e->untold ? 5 : 0);
     }
 }

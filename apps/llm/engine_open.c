@@ -180,7 +180,7 @@ int engine_open(const struct tn_model *m, const struct engine_options *o, struct
     int rc = open_infer(e, o, error, error_bytes);
     if (!rc)
         rc = open_buffers(e, error, error_bytes);
-    if (!rc && (rc = port_engine_start(engine_run, e)))
+    if (!rc && (rc = port_start(PORT_ENGINE, engine_run, e)))
         snprintf(error, error_bytes, "the engine's strand did not start (%d)", rc);
     if (rc) {
         infer_close(e->infer);

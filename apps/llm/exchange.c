@@ -21,6 +21,7 @@ static void release(struct exchange *x)
     x->llm->live--;
     completion_free(&x->request);
     text_free(&x->text);
+    free(x->body);
     free(x->job.tokens);
     free(x->job.logits);
     free(x);
@@ -97,6 +98,8 @@ static void answer_whole(struct exchange *x)
     } else if (x->kind == EXCHANGE_LOGITS) {
         http_reply(r, 200, "application/octet-stream", x->job.logits,
                    (size_t)x->llm->info.vocabulary * sizeof(float));
+    } else if (x->kind == EXCHANGE_TOKENIZE || x->kind == EXCHANGE_DETOKENIZE) {
+        llm_reply(r, &x->text, NULL);
     } else {
         frame_whole(x, &t);
         llm_reply(r, &t, NULL);
@@ -171,12 +174,6 @@ static void on_drain(void *ctx)
         advance(x);
 }
 
-void llm_cancel_all(struct llm *l)
-{
-    for (struct exchange *x = l->exchanges; x; x = x->next)
-        job_cancel(&x->job);
-}
-
 // ---- starting ----------------------------------------------------------------------------------
 static void make_id(struct llm *l, const char *prefix, char *out, size_t size)
 {
@@ -187,23 +184,7 @@ static void make_id(struct llm *l, const char *prefix, char *out, size_t size)
              (unsigned long long)l->id_next);
 }
 
-static int check_ids(const struct llm *l, const int32_t *ids, size_t count, struct fault *f)
-{
-    const struct engine_facts *facts = engine_facts(l->engine);
-    if (!count)
-        return fault_set(f, BAD_REQUEST, "prompt is empty");
-    for (size_t i = 0; i < count; i++)
-        if (ids[i] < 0 || (uint32_t)ids[i] >= l->info.vocabulary)
-            return fault_set(f, BAD_REQUEST,
-                             "prompt[%zu]: token %d is not in the vocabulary of %u tokens", i,
-                             ids[i], l->info.vocabulary);
-    if (l->live >= facts->slots + facts->queue)
-        return fault_set(f, UNAVAILABLE,
-                         "too many requests: %u run or wait already; try again later", l->live);
-    return 0;
-}
-
-static struct exchange *make(struct llm *l, enum exchange_kind kind)
+static struct exchange *make(struct llm *l, enum exchange_kind kind, const char *body, size_t bytes)
 {
     struct exchange *x = calloc(1, sizeof *x);
     if (!x)
@@ -213,41 +194,33 @@ static struct exchange *make(struct llm *l, enum exchange_kind kind)
     x->created = (long)time(NULL);
     x->job.arrived_ns = port_now_ns();
     make_id(l, kind == EXCHANGE_CHAT ? "chatcmpl" : "cmpl", x->id, sizeof x->id);
-    if (kind == EXCHANGE_LOGITS) {
-        x->job.logits_only = true;
-        x->job.logits = malloc((size_t)l->info.vocabulary * sizeof(float));
-        if (!x->job.logits) {
-            free(x);
-            return NULL;
-        }
+    x->body_bytes = bytes;
+    x->body = malloc(bytes + 1);
+    if (!x->body) {
+        free(x);
+        return NULL;
     }
+    memcpy(x->body, body, bytes);
+    x->body[bytes] = 0;
     return x;
 }
 
-void exchange_start(struct llm *l, struct http_request *r, enum exchange_kind kind,
-                    struct completion *c, int32_t *ids, size_t count)
+void exchange_start(struct llm *l, struct http_request *r, enum exchange_kind kind)
 {
-    struct fault f;
-    int rc = check_ids(l, ids, count, &f);
-    struct exchange *x = rc ? NULL : make(l, kind);
+    const struct engine_facts *facts = engine_facts(l->engine);
+    size_t bytes;
+    const char *body = http_body(r, &bytes);
+    struct exchange *x = NULL;
+    if (l->live >= facts->slots + facts->queue)
+        http_reply_error(r, UNAVAILABLE,
+                         "too many requests: %u run or wait already; try again later", l->live);
+    else if (!(x = make(l, kind, body, bytes)))
+        http_reply_error(r, UNAVAILABLE, "not enough memory for the request; try again later");
     if (!x) {
-        if (!rc)
-            fault_set(&f, UNAVAILABLE, "not enough memory for the request; try again later");
-        completion_free(c);
-        free(ids);
-        llm_refuse(r, &f);
+        count(&l->refused, 1);
         return;
     }
     x->http = r;
-    x->request = *c;
-    x->job.tokens = ids;
-    x->job.token_count = count;
-    x->job.max_tokens = c->max_tokens;
-    x->job.ignore_end = c->ignore_end;
-    x->job.sampling = c->sampling;
-    x->job.stop = c->stop;
-    if (!c->seed_given)
-        port_random(&x->job.sampling.seed, sizeof x->job.sampling.seed);
     struct exchange **end = &l->exchanges;
     while (*end)
         end = &(*end)->next;
@@ -255,5 +228,5 @@ void exchange_start(struct llm *l, struct http_request *r, enum exchange_kind ki
     l->live++;
     http_on_gone(r, on_gone, x);
     http_on_drain(r, on_drain, x);
-    engine_submit(l->engine, &x->job);
+    reader_submit(l, x);
 }

@@ -1,34 +1,49 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Tessera authors
 //
-// One completion between an HTTP request and its job. The server's strand only.
+// One request with a body, between HTTP and its job. The server's strand makes it, the reader's
+// makes a job of the body and hands that to the engine, the server's passes on what comes out.
 #ifndef APPS_LLM_EXCHANGE_H
 #define APPS_LLM_EXCHANGE_H
 
 #include "apps/llm/llm.h"
 
-enum exchange_kind { EXCHANGE_COMPLETION, EXCHANGE_CHAT, EXCHANGE_LOGITS };
+enum exchange_kind {
+    EXCHANGE_COMPLETION,
+    EXCHANGE_CHAT,
+    EXCHANGE_LOGITS,
+    EXCHANGE_TOKENIZE, // these two never reach the engine: the reader answers
+    EXCHANGE_DETOKENIZE,
+};
 
 struct exchange {
     struct llm *llm;
     struct exchange *next;
     struct http_request *http; // NULL once the client has gone or has its answer
     enum exchange_kind kind;
-    struct completion request;
     char id[48];
     long created;
     bool begun;   // the stream's header is out
     bool blocked; // http_write said -EAGAIN; drain will call
     bool said;    // some text has gone out
-    struct text text;
+    // The reader's until the job is with the engine or finished, then the server's.
+    struct exchange *next_unread;
+    char *body; // a copy: the client may go at any time
+    size_t body_bytes;
+    struct completion request;
+    struct text text;     // the whole answer
+    struct fault refusal; // status 0: none
     struct job job;
 };
 
-// Takes over the completion and the ids; answers at once with an error if it cannot start.
-void exchange_start(struct llm *l, struct http_request *r, enum exchange_kind kind,
-                    struct completion *c, int32_t *ids, size_t count);
+// Hands the request's body to the reader; answers at once with an error if it cannot start.
+void exchange_start(struct llm *l, struct http_request *r, enum exchange_kind kind);
 // Moves every exchange on as far as it goes.
 void exchange_pump(struct llm *l);
+
+// reader.c: the reader's strand.
+void reader_run(void *llm);
+void reader_submit(struct llm *l, struct exchange *x);
 
 // Bodies and events (frames.c).
 void frame_whole(const struct exchange *x, struct text *out);

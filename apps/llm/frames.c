@@ -98,6 +98,10 @@ void frame_error(int status, const char *type, const char *message, struct text 
 bool exchange_fault(const struct exchange *x, struct fault *f)
 {
     const struct job *j = &x->job;
+    if (x->refusal.status) {
+        *f = x->refusal;
+        return true;
+    }
     switch (j->end) {
     case JOB_STOPPED:
     case JOB_LENGTH:

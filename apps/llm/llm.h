@@ -33,7 +33,9 @@ struct llm {
     uint64_t id_seed, id_next;
     _Atomic uint64_t refused; // requests answered with an error before they became jobs
 
-    atomic_bool posted; // a pump is on its way to the server's strand
+    atomic_bool posted;                // a pump is on its way to the server's strand
+    bool reading;                      // the reader strand runs; llm_open's
+    _Atomic(struct exchange *) unread; // a stack: pushed by the server, emptied by the reader
 };
 
 // ---- any strand ----------------------------------------------------------------------------
@@ -41,33 +43,34 @@ struct llm {
 // (the file's own) and needs not last; data must. 0 or a negative errno.
 int llm_open(struct llm *l, const void *data, size_t bytes, const char *name, const char *source,
              const struct engine_options *options);
+// A job has text or is finished: a pump goes to the server's strand. Nonzero: could not be passed
+// on, tell again.
+int llm_news(void *llm);
 void llm_fail(struct llm *l, const char *format, ...) __attribute__((format(printf, 2, 3)));
 enum llm_state llm_state(const struct llm *l);
 
 // ---- the server's strand ---------------------------------------------------------------------
 // Registers all routes on l->http.
 void llm_routes(struct llm *l);
-// Cancels what still runs (after a drain that took too long).
-void llm_cancel_all(struct llm *l);
 
 // Routes, by file.
-void llm_completions_post(struct http_request *r, void *llm);
-void llm_chat_post(struct http_request *r, void *llm);
-void llm_logits_post(struct http_request *r, void *llm);
-void llm_tokenize_post(struct http_request *r, void *llm);
-void llm_detokenize_post(struct http_request *r, void *llm);
 void llm_models_get(struct http_request *r, void *llm);
 void llm_props_get(struct http_request *r, void *llm);
 void llm_metrics_get(struct http_request *r, void *llm);
 void llm_page_get(struct http_request *r, void *llm);
+void llm_refuse(struct http_request *r, const struct fault *f);
+// Sends t as JSON (503 if it could not be built) and frees it.
+void llm_reply(struct http_request *r, struct text *t, const char *type);
 
-// Prompt of a parsed request as token ids (malloc'ed). 0, or -EINVAL with f set.
+// ---- the reader's strand, or any other that may take its time ---------------------------------
+// Prompt of a parsed request as token ids (malloc'ed), all of them in the vocabulary, at least one.
+// 0, or -EINVAL with f set.
 int llm_prompt_ids(const struct llm *l, const struct completion *c, int32_t **ids, size_t *count,
                    struct fault *f);
 int llm_text_ids(const struct llm *l, const char *text, size_t bytes, unsigned flags, int32_t **ids,
                  size_t *count, struct fault *f);
-void llm_refuse(struct http_request *r, const struct fault *f);
-// Sends t as JSON (503 if it could not be built) and frees it.
-void llm_reply(struct http_request *r, struct text *t, const char *type);
+// {"content":…} to {"tokens":[…]} and back.
+int llm_tokenize(const struct llm *l, const json_t *root, struct text *out, struct fault *f);
+int llm_detokenize(const struct llm *l, const json_t *root, struct text *out, struct fault *f);
 
 #endif

@@ -16,10 +16,11 @@
 const char app_name[] = "llm";
 const char app_version[] = "0.1.0";
 
-#define DRAIN_MS    8000
-#define LISTEN_WAIT 5000000000ull
-#define MOST_BODY   (4u << 20)
-#define MOST_HTTP   (8u << 20)
+#define DRAIN_MS        8000
+#define LISTEN_WAIT     5000000000ull
+#define REPORT_AFTER_NS 20000000u // clients that have waited for us go first
+#define MOST_BODY       (4u << 20)
+#define MOST_HTTP       (8u << 20)
 
 static struct llm llm;
 static struct wake loaded = WAKE_INIT, listening = WAKE_INIT, drained = WAKE_INIT;
@@ -41,6 +42,7 @@ static void start_server(void *arg)
         llm_routes(&llm);
     }
     listen_error = rc;
+    stage_mark("port open");
     wake_set(&listening);
 }
 
@@ -90,6 +92,7 @@ static void wait_for_server(const struct manifest *m)
     }
     app_on_shutdown(drain, NULL);
     stage_mark("listening");
+    strand_sleep_ns(REPORT_AFTER_NS);
     log_info("llm", "listening on port %u%s", m->http_port,
              m->http_key[0] ? ", API key required" : "");
 }

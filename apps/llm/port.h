@@ -15,14 +15,17 @@ uint64_t port_now_ns(void); // monotonic
 void port_random(void *out, size_t bytes);
 // Runs fn(arg) on the HTTP server's strand, in order. Any strand. -ENOMEM: its queue is full.
 int port_post(void (*fn)(void *arg), void *arg);
-// Starts the one engine strand. 0 or a negative errno.
-int port_engine_start(void (*run)(void *arg), void *arg);
-void port_engine_wake(void);
-// On the engine strand: until woken (a wake before the wait counts) or the time is over (0: no
-// limit).
-void port_engine_wait(uint32_t timeout_ms);
-// Between steps: lets other strands of the same urgency run.
-void port_engine_yield(void);
+// The workload's own strands, each started once. 0 or a negative errno.
+enum port_strand { PORT_ENGINE, PORT_READER, PORT_STRAND_COUNT };
+int port_start(enum port_strand which, void (*run)(void *arg), void *arg);
+void port_wake(enum port_strand which);
+// On that strand: until woken (a wake before the wait counts) or the time is over (0: no limit).
+void port_wait(enum port_strand which, uint32_t timeout_ms);
+// Between pieces of long work, on any strand: lets others of the same or more urgency run.
+void port_yield(void);
+// Between small pieces: lets the more urgent run now, and those of the same urgency after a turn of
+// several milliseconds.
+void port_pause(void);
 // Where tensor work runs; lasts for ever.
 struct tn_pool *port_pool(void);
 // Memory for KV and scratch, and how much of it may be taken now.

@@ -15,11 +15,20 @@
 #include <time.h>
 
 #define ENGINE_STACK (128u << 10)
+#define TURN_NS      20000000u
+#define READER_STACK (64u << 10) // PCRE2 takes 20 KB of it
 // Left for the network's buffers, requests and everything else that comes and goes.
 #define RESERVE_LEAST (3ull << 20)
 #define RESERVE_MOST  (64ull << 20)
 
-static struct wake engine_wake = WAKE_INIT;
+static struct {
+    const char *name, *waits;
+    size_t stack_bytes;
+    struct wake wake;
+} strands[PORT_STRAND_COUNT] = {
+    [PORT_ENGINE] = {"engine", "waiting for requests", ENGINE_STACK, WAKE_INIT},
+    [PORT_READER] = {"reader", "waiting for bodies", READER_STACK, WAKE_INIT},
+};
 
 uint64_t port_now_ns(void)
 {
@@ -38,26 +47,38 @@ int port_post(void (*fn)(void *arg), void *arg)
     return net_post(fn, arg);
 }
 
-int port_engine_start(void (*run)(void *arg), void *arg)
+int port_start(enum port_strand which, void (*run)(void *arg), void *arg)
 {
-    return strand_create("engine", run, arg, STRAND_NORMAL, STRAND_ANY_CPU, ENGINE_STACK, NULL);
+    return strand_create(strands[which].name, run, arg, STRAND_NORMAL, STRAND_ANY_CPU,
+                         strands[which].stack_bytes, NULL);
 }
 
-void port_engine_wake(void)
+void port_wake(enum port_strand which)
 {
-    wake_set(&engine_wake);
+    wake_set(&strands[which].wake);
 }
 
-void port_engine_wait(uint32_t timeout_ms)
+void port_wait(enum port_strand which, uint32_t timeout_ms)
 {
-    strand_doing("waiting for requests");
-    wake_wait(&engine_wake, timeout_ms ? port_now_ns() + timeout_ms * 1000000ull : 0);
+    strand_doing(strands[which].waits);
+    wake_wait(&strands[which].wake, timeout_ms ? port_now_ns() + timeout_ms * 1000000ull : 0);
     strand_doing("computing");
 }
 
-void port_engine_yield(void)
+void port_yield(void)
 {
     strand_yield();
+}
+
+void port_pause(void)
+{
+    static _Thread_local uint64_t turn_began;
+    sched_relax();
+    uint64_t now = port_now_ns();
+    if (now - turn_began > TURN_NS) {
+        strand_yield();
+        turn_began = port_now_ns();
+    }
 }
 
 static void run_tiles(struct tn_pool *p, void (*tile)(void *arg, size_t i, unsigned worker),

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Tessera authors
 //
-// The surroundings of port.h on the host: a thread for the engine, sockets for the server.
+// The surroundings of port.h on the host: threads for strands, sockets for the server.
 #include "apps/llm/port_native.h"
 #include "libos/http_host.h"
 
@@ -16,15 +16,18 @@
 #include <unistd.h>
 
 static struct tn_pool *pool;
-static pthread_t engine_thread;
-static pthread_mutex_t wake_lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t wake_changed = PTHREAD_COND_INITIALIZER;
-static bool woken; // under wake_lock
 
-static struct {
+static struct strand {
+    pthread_t thread;
     void (*run)(void *arg);
     void *arg;
-} engine;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool woken; // under lock
+} strands[PORT_STRAND_COUNT] = {
+    {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER},
+    {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER},
+};
 
 int port_native_init(unsigned threads)
 {
@@ -52,43 +55,50 @@ int port_post(void (*fn)(void *arg), void *arg)
     return http_host_post(fn, arg);
 }
 
-static void *engine_main(void *arg)
+static void *strand_main(void *arg)
 {
-    (void)arg;
-    engine.run(engine.arg);
+    struct strand *s = arg;
+    s->run(s->arg);
     return NULL;
 }
 
-int port_engine_start(void (*run)(void *arg), void *arg)
+int port_start(enum port_strand which, void (*run)(void *arg), void *arg)
 {
-    engine.run = run;
-    engine.arg = arg;
-    return -pthread_create(&engine_thread, NULL, engine_main, NULL);
+    struct strand *s = &strands[which];
+    s->run = run;
+    s->arg = arg;
+    return -pthread_create(&s->thread, NULL, strand_main, s);
 }
 
-void port_engine_wake(void)
+void port_wake(enum port_strand which)
 {
-    pthread_mutex_lock(&wake_lock);
-    woken = true;
-    pthread_cond_signal(&wake_changed);
-    pthread_mutex_unlock(&wake_lock);
+    struct strand *s = &strands[which];
+    pthread_mutex_lock(&s->lock);
+    s->woken = true;
+    pthread_cond_signal(&s->changed);
+    pthread_mutex_unlock(&s->lock);
 }
 
-void port_engine_wait(uint32_t timeout_ms)
+void port_wait(enum port_strand which, uint32_t timeout_ms)
 {
+    struct strand *s = &strands[which];
     struct timespec until;
     clock_gettime(CLOCK_REALTIME, &until);
     uint64_t ns = (uint64_t)until.tv_nsec + (timeout_ms ? timeout_ms : 1000) * 1000000u;
     until.tv_sec += (time_t)(ns / 1000000000u);
     until.tv_nsec = (long)(ns % 1000000000u);
-    pthread_mutex_lock(&wake_lock);
-    while (!woken && pthread_cond_timedwait(&wake_changed, &wake_lock, &until) == 0) {
+    pthread_mutex_lock(&s->lock);
+    while (!s->woken && pthread_cond_timedwait(&s->changed, &s->lock, &until) == 0) {
     }
-    woken = false;
-    pthread_mutex_unlock(&wake_lock);
+    s->woken = false;
+    pthread_mutex_unlock(&s->lock);
 }
 
-void port_engine_yield(void)
+void port_yield(void)
+{
+}
+
+void port_pause(void)
 {
 }
 

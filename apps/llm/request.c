@@ -16,25 +16,26 @@ struct field {
     enum shape shape;
     size_t offset; // in struct completion
     double low, high;
+    uint32_t unlimited; // A_COUNT: what -1 becomes
 };
 #define AT(member)       offsetof(struct completion, member)
 #define SAMPLING(member) offsetof(struct completion, sampling.member)
 
 static const struct field fields[] = {
-    {"stream", A_BOOL, AT(stream), 0, 0},
-    {"ignore_eos", A_BOOL, AT(ignore_end), 0, 0},
-    {"temperature", A_FLOAT, SAMPLING(temperature), 0, 10},
-    {"top_p", A_FLOAT, SAMPLING(top_p), 0, 1},
-    {"min_p", A_FLOAT, SAMPLING(min_p), 0, 1},
-    {"top_k", A_COUNT, SAMPLING(top_k), 0, 1e9},
-    {"repeat_penalty", A_FLOAT, SAMPLING(repeat_penalty), 0.01, 10},
-    {"repeat_last_n", A_COUNT, SAMPLING(repeat_last), 0, 1e9},
-    {"presence_penalty", A_FLOAT, SAMPLING(presence_penalty), -2, 2},
-    {"frequency_penalty", A_FLOAT, SAMPLING(frequency_penalty), -2, 2},
-    {"n_predict", A_COUNT, AT(max_tokens), 1, 1e9},
-    {"max_tokens", A_COUNT, AT(max_tokens), 1, 1e9},
-    {"max_completion_tokens", A_COUNT, AT(max_tokens), 1, 1e9},
-    {"seed", A_SEED, SAMPLING(seed), 0, 0},
+    {"stream", A_BOOL, AT(stream), 0, 0, 0},
+    {"ignore_eos", A_BOOL, AT(ignore_end), 0, 0, 0},
+    {"temperature", A_FLOAT, SAMPLING(temperature), 0, 10, 0},
+    {"top_p", A_FLOAT, SAMPLING(top_p), 0, 1, 0},
+    {"min_p", A_FLOAT, SAMPLING(min_p), 0, 1, 0},
+    {"top_k", A_COUNT, SAMPLING(top_k), 0, 1e9, 0},
+    {"repeat_penalty", A_FLOAT, SAMPLING(repeat_penalty), 0.01, 10, 0},
+    {"repeat_last_n", A_COUNT, SAMPLING(repeat_last), 0, 1e9, UINT32_MAX},
+    {"presence_penalty", A_FLOAT, SAMPLING(presence_penalty), -2, 2, 0},
+    {"frequency_penalty", A_FLOAT, SAMPLING(frequency_penalty), -2, 2, 0},
+    {"n_predict", A_COUNT, AT(max_tokens), 1, 1e9, 0},
+    {"max_tokens", A_COUNT, AT(max_tokens), 1, 1e9, 0},
+    {"max_completion_tokens", A_COUNT, AT(max_tokens), 1, 1e9, 0},
+    {"seed", A_SEED, SAMPLING(seed), 0, 0, 0},
 };
 
 // A field that is null counts as absent, as the OpenAI API has it.
@@ -73,7 +74,7 @@ static int take_field(struct completion *c, const struct field *d, struct fault 
             return fault_set(f, BAD_REQUEST,
                              "%s must be a whole number of at least %g (or -1: no limit)", d->name,
                              d->low);
-        uint32_t value = x < 0 ? 0 : (uint32_t)x;
+        uint32_t value = x >= 0 ? (uint32_t)x : d->unlimited;
         memcpy(where, &value, sizeof value);
         return 0;
     }

@@ -26,6 +26,8 @@ int fault_set(struct fault *f, int status, const char *type, const char *format,
 
 // JSON object of a body: size, depth (32) and number of values are checked before it is parsed.
 // NULL: refused. Free with json_decref.
+// Called about once a kilobyte while a body is parsed; NULL: nothing.
+void body_set_pause(void (*fn)(void));
 json_t *body_parse(const char *body, size_t bytes, struct fault *f);
 
 struct completion {

@@ -98,6 +98,24 @@ static void wrong_messages_are_named(void **state)
         refused(true, chat[i].body, strlen(chat[i].body), 400, chat[i].what);
 }
 
+static void a_quoted_text_is_cut_at_a_whole_character(void **state)
+{
+    (void)state;
+    struct fault f;
+    // 31 bytes and the first of an é, which %.32s would cut in two.
+    fault_set(&f, BAD_REQUEST, "'%.32s'", "0123456789012345678901234567890\xc3\xa9");
+    assert_string_equal(f.message, "'0123456789012345678901234567890\xef\xbf\xbd'");
+    char longer[1000];
+    for (size_t i = 0; i + 3 <= sizeof longer; i += 2)
+        memcpy(longer + i, "\xc3\xa9", 3);
+    fault_set(&f, BAD_REQUEST, "x%.999s", longer);
+    struct utf8_stream u = {0};
+    char out[3 * (sizeof f.message + 4)];
+    size_t n = utf8_stream_push(&u, f.message, strlen(f.message), true, out);
+    assert_true(n > 300 && n < sizeof f.message + 2);
+    assert_int_equal(u.count, 0);
+}
+
 static void what_is_not_there_is_refused_not_ignored(void **state)
 {
     (void)state;
@@ -171,12 +189,15 @@ static void absent_fields_have_their_defaults(void **state)
     struct fault f;
     struct tn_sampling d = tn_sampling_default();
     static const char body[] =
-        "{\"prompt\":[5,6],\"temperature\":null,\"max_tokens\":-1,\"seed\":-1}";
+        "{\"prompt\":[5,6],\"temperature\":null,\"max_tokens\":-1,\"seed\":-1,\"top_k\":-1,"
+        "\"repeat_last_n\":-1}";
     assert_int_equal(completion_parse(body, sizeof body - 1, false, &c, &f), 0);
     assert_int_equal(c.id_count, 2);
     assert_int_equal(c.ids[1], 6);
-    assert_true(c.sampling.temperature == d.temperature && c.sampling.top_k == d.top_k);
+    assert_true(c.sampling.temperature == d.temperature && c.sampling.top_p == d.top_p);
     assert_int_equal(c.max_tokens, 0);
+    assert_int_equal(c.sampling.top_k, 0);
+    assert_int_equal(c.sampling.repeat_last, UINT32_MAX); // all there is, not nothing
     assert_false(c.seed_given || c.stream);
     completion_free(&c);
 }
@@ -202,6 +223,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(wrong_fields_are_named),
         cmocka_unit_test(wrong_messages_are_named),
+        cmocka_unit_test(a_quoted_text_is_cut_at_a_whole_character),
         cmocka_unit_test(what_is_not_there_is_refused_not_ignored),
         cmocka_unit_test(hostile_shapes_are_refused_before_parsing),
         cmocka_unit_test(fields_are_read),

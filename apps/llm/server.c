@@ -35,7 +35,7 @@ static void pump(void *ctx)
     exchange_pump(l);
 }
 
-static int news(void *ctx)
+int llm_news(void *ctx)
 {
     struct llm *l = ctx;
     if (atomic_exchange_explicit(&l->posted, true, memory_order_seq_cst))
@@ -66,7 +66,7 @@ int llm_open(struct llm *l, const void *data, size_t bytes, const char *name, co
 {
     char error[300] = "";
     struct engine_options o = *options;
-    o.news = news;
+    o.news = llm_news;
     o.news_ctx = l;
     int rc = tn_model_open(data, bytes, &l->model, error, sizeof error);
     if (rc) {
@@ -75,6 +75,13 @@ int llm_open(struct llm *l, const void *data, size_t bytes, const char *name, co
     }
     tn_model_info(l->model, &l->info);
     l->tokenizer = tn_model_tokenizer(l->model);
+    tokenizer_set_pause(port_pause);
+    body_set_pause(port_pause);
+    if (!l->reading && (rc = port_start(PORT_READER, reader_run, l))) {
+        llm_fail(l, "the reader's strand did not start (%d)", rc);
+        return rc;
+    }
+    l->reading = true;
     rc = engine_open(l->model, &o, &l->engine, error, sizeof error);
     if (rc) {
         llm_fail(l, "the engine does not start: %s", error[0] ? error : strerror(-rc));
@@ -87,11 +94,11 @@ int llm_open(struct llm *l, const void *data, size_t bytes, const char *name, co
     l->source = source;
     l->created = (long)time(NULL);
     port_random(&l->id_seed, sizeof l->id_seed);
+    atomic_store_explicit(&l->state, LLM_READY, memory_order_release); // who waits goes first
     port_log(PORT_INFO, "%s: %s, %llu K parameters, context %u, %u slots, %s, KV %llu KB, %s",
              l->name, l->info.architecture, (unsigned long long)l->info.parameters / 1000,
              f->context, f->slots, tn_isa_name(f->isa), (unsigned long long)(f->memory_bytes >> 10),
              source);
-    atomic_store_explicit(&l->state, LLM_READY, memory_order_release);
     return 0;
 }
 
@@ -161,10 +168,23 @@ static int chat_ids(const struct llm *l, const struct completion *c, int32_t **i
     return rc;
 }
 
+static int check_ids(const struct llm *l, const int32_t *ids, size_t count, struct fault *f)
+{
+    if (!count)
+        return fault_set(f, BAD_REQUEST, "prompt is empty");
+    for (size_t i = 0; i < count; i++)
+        if (ids[i] < 0 || (uint32_t)ids[i] >= l->info.vocabulary)
+            return fault_set(f, BAD_REQUEST,
+                             "prompt[%zu]: token %d is not in the vocabulary of %u tokens", i,
+                             ids[i], l->info.vocabulary);
+    return 0;
+}
+
 int llm_prompt_ids(const struct llm *l, const struct completion *c, int32_t **ids, size_t *count,
                    struct fault *f)
 {
     int rc = 0;
+    *ids = NULL;
     if (c->messages) {
         rc = chat_ids(l, c, ids, count, f);
     } else if (c->prompt) {
@@ -180,9 +200,13 @@ int llm_prompt_ids(const struct llm *l, const struct completion *c, int32_t **id
         *count = c->id_count;
     }
     uint32_t context = engine_facts(l->engine)->context;
-    if (!rc && *count >= context) {
+    if (!rc && *count >= context)
+        rc = too_long(f, *count, false, context);
+    else if (!rc)
+        rc = check_ids(l, *ids, *count, f);
+    if (rc) {
         free(*ids);
-        return too_long(f, *count, false, context);
+        *ids = NULL;
     }
     return rc;
 }
@@ -214,18 +238,19 @@ static struct llm *the_llm; // for guard(): a route's context is its handler
 static const struct route {
     const char *method, *path;
     unsigned flags;
-    http_handler handler;
+    http_handler handler; // NULL: what the reader makes of the body
+    enum exchange_kind kind;
 } routes[] = {
-    {"GET", "/health", HTTP_PUBLIC, health_get},
-    {"GET", "/v1/models", HTTP_PUBLIC, llm_models_get},
-    {"GET", "/", HTTP_PUBLIC, llm_page_get},
-    {"GET", "/props", 0, llm_props_get},
-    {"GET", "/metrics", 0, llm_metrics_get},
-    {"POST", "/v1/completions", 0, llm_completions_post},
-    {"POST", "/v1/chat/completions", 0, llm_chat_post},
-    {"POST", "/tokenize", 0, llm_tokenize_post},
-    {"POST", "/detokenize", 0, llm_detokenize_post},
-    {"POST", "/logits", 0, llm_logits_post},
+    {"GET", "/health", HTTP_PUBLIC, health_get, 0},
+    {"GET", "/v1/models", HTTP_PUBLIC, llm_models_get, 0},
+    {"GET", "/", HTTP_PUBLIC, llm_page_get, 0},
+    {"GET", "/props", 0, llm_props_get, 0},
+    {"GET", "/metrics", 0, llm_metrics_get, 0},
+    {"POST", "/v1/completions", 0, NULL, EXCHANGE_COMPLETION},
+    {"POST", "/v1/chat/completions", 0, NULL, EXCHANGE_CHAT},
+    {"POST", "/tokenize", 0, NULL, EXCHANGE_TOKENIZE},
+    {"POST", "/detokenize", 0, NULL, EXCHANGE_DETOKENIZE},
+    {"POST", "/logits", 0, NULL, EXCHANGE_LOGITS},
 };
 
 // Nothing answers as if it worked before the model does.
@@ -233,8 +258,10 @@ static void guard(struct http_request *r, void *ctx)
 {
     const struct route *route = ctx;
     enum llm_state state = llm_state(the_llm);
-    if (state == LLM_READY)
+    if (state == LLM_READY && route->handler)
         route->handler(r, the_llm);
+    else if (state == LLM_READY)
+        exchange_start(the_llm, r, route->kind);
     else if (state == LLM_LOADING)
         http_reply_error(r, 503, "unavailable_error", "Loading model");
     else

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Tessera authors
 //
-// POST /tokenize and /detokenize.
+// What /tokenize and /detokenize answer.
 #include "apps/llm/llm.h"
+#include "apps/llm/port.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -44,7 +45,7 @@ static void put_piece(const struct llm *l, int32_t id, struct text *out)
     text_puts(out, "}");
 }
 
-static int tokenize(const struct llm *l, const json_t *root, struct text *out, struct fault *f)
+int llm_tokenize(const struct llm *l, const json_t *root, struct text *out, struct fault *f)
 {
     bool special = false, parse = true, pieces = false;
     const json_t *content = json_object_get(root, "content");
@@ -66,6 +67,8 @@ static int tokenize(const struct llm *l, const json_t *root, struct text *out, s
         return rc;
     text_puts(out, "{\"tokens\":[");
     for (size_t i = 0; i < n; i++) {
+        if (i % 256 == 255)
+            port_pause();
         text_puts(out, i ? "," : "");
         if (pieces)
             put_piece(l, ids[i], out);
@@ -77,9 +80,10 @@ static int tokenize(const struct llm *l, const json_t *root, struct text *out, s
     return 0;
 }
 
-static int detokenize(const struct llm *l, const json_t *root, struct text *out, struct fault *f)
+int llm_detokenize(const struct llm *l, const json_t *root, struct text *out, struct fault *f)
 {
     const json_t *tokens = json_object_get(root, "tokens");
+    uint32_t size = tokenizer_size(l->tokenizer); // the model may have rows beyond it
     int32_t *ids;
     size_t n;
     if (!json_is_array(tokens))
@@ -88,10 +92,10 @@ static int detokenize(const struct llm *l, const json_t *root, struct text *out,
     if (rc)
         return rc;
     for (size_t i = 0; i < n && !rc; i++)
-        if ((uint32_t)ids[i] >= l->info.vocabulary)
+        if ((uint32_t)ids[i] >= size)
             rc = fault_set(f, BAD_REQUEST,
                            "tokens[%zu]: token %d is not in the vocabulary of %u tokens", i, ids[i],
-                           l->info.vocabulary);
+                           size);
     long bytes = rc ? 0 : tokenizer_decode(l->tokenizer, ids, n, true, NULL, 0);
     char *raw = rc || bytes < 0 ? NULL : malloc((size_t)bytes + 1);
     char *whole = rc || bytes < 0 ? NULL : malloc(3 * ((size_t)bytes + 4));
@@ -109,33 +113,4 @@ static int detokenize(const struct llm *l, const json_t *root, struct text *out,
     free(whole);
     free(ids);
     return rc;
-}
-
-static void answer(struct http_request *r, struct llm *l,
-                   int (*make)(const struct llm *l, const json_t *root, struct text *out,
-                               struct fault *f))
-{
-    struct fault f;
-    struct text out = {0};
-    size_t bytes;
-    const char *body = http_body(r, &bytes);
-    json_t *root = body_parse(body, bytes, &f);
-    int rc = root ? make(l, root, &out, &f) : -EINVAL;
-    json_decref(root);
-    if (rc) {
-        text_free(&out);
-        llm_refuse(r, &f);
-    } else {
-        llm_reply(r, &out, NULL);
-    }
-}
-
-void llm_tokenize_post(struct http_request *r, void *llm)
-{
-    answer(r, llm, tokenize);
-}
-
-void llm_detokenize_post(struct http_request *r, void *llm)
-{
-    answer(r, llm, detokenize);
 }

@@ -14,8 +14,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 
 #define BLOCKS 256
+#define ROUNDS 50
 
 struct block {
     uint8_t *p;
@@ -173,10 +175,65 @@ static const char *test_mmap(void)
     return NULL;
 }
 
+// A CPU that sleeps while a page is unmapped and another frame takes its place must not go on with
+// the old one when it wakes: it is not interrupted for the change.
+static struct {
+    volatile uint32_t *page;
+    volatile uint32_t seen;
+    struct wake go, done;
+} sleeper = {.go = WAKE_INIT, .done = WAKE_INIT};
+
+static void read_page(void *arg)
+{
+    (void)arg;
+    for (int i = 0; i < ROUNDS; i++) {
+        wake_wait(&sleeper.go, 0);
+        sleeper.seen = *sleeper.page;
+        wake_set(&sleeper.done);
+    }
+}
+
+static uint64_t now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static void *fixed(void *at, int prot)
+{
+    return mmap(at, 4096, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+}
+
+static const char *test_sleeper(void)
+{
+    if (sched_cpu_count() == 1) {
+        return NULL;
+    }
+    size_t bytes = (ROUNDS + 1) * 4096;
+    uint8_t *room = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(room != MAP_FAILED);
+    sleeper.page = (uint32_t *)room;
+    uint32_t cpu = sched_cpu_count() - 1;
+    CHECK(strand_create("sleeper", read_page, NULL, STRAND_HIGH, cpu, 0, NULL) == 0);
+    for (uint32_t i = 1; i <= ROUNDS; i++) {
+        // Another page takes the frame that this one had (as a rule: the lowest goes first).
+        uint8_t *other = room + i * 4096;
+        CHECK(fixed(room, PROT_NONE) == room);
+        CHECK(fixed(other, PROT_READ | PROT_WRITE) == other);
+        *(uint32_t *)other = 0xdead;
+        CHECK(fixed(room, PROT_READ | PROT_WRITE) == room);
+        *(uint32_t *)room = i;
+        wake_set(&sleeper.go);
+        CHECK(wake_wait(&sleeper.done, now_ns() + 5000000000u));
+        CHECK(sleeper.seen == i);
+        strand_sleep_ns(200000); // until it sleeps again
+    }
+    CHECK(munmap(room, bytes) == 0);
+    return NULL;
+}
+
 const struct selftest memory_tests[] = {
-    {"malloc", test_malloc},
-    {"malloc-smp", test_malloc_smp},
-    {"zones", test_zones},
-    {"mmap", test_mmap},
-    {NULL, NULL},
+    {"malloc", test_malloc}, {"malloc-smp", test_malloc_smp}, {"zones", test_zones},
+    {"mmap", test_mmap},     {"sleeper", test_sleeper},       {NULL, NULL},
 };

@@ -9,7 +9,7 @@ set -u
 cd "$(dirname "$0")/../.." || exit 2
 image=${1:-build/images/selftest.elf}
 limit=${LIMIT:-60}
-short=threads,keys,relax,gang,float,affinity,clock,sleep,timers,futex,malloc-smp,files
+short=threads,keys,relax,gang,float,affinity,clock,sleep,timers,futex,malloc-smp,sleeper,files
 some=${FULL:+all}
 some=${some:-$short}
 passed=0

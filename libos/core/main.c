@@ -52,13 +52,32 @@ static const struct manifest *configure(void)
     return m;
 }
 
+static void start_storage(void)
+{
+    if (virtio_init) {
+        virtio_init();
+        stage_mark("storage");
+    }
+}
+
+static void announce(void)
+{
+    struct mem_stats stats;
+    mem_get_stats(&stats);
+    log_info("boot", "%s %s, %lu MB of memory, clock: %s", app_name, app_version,
+             (unsigned long)(stats.ram_bytes >> 20), pf_clock_name());
+}
+
 static void load_strand(void *arg)
 {
     (void)arg;
+    announce();
+    start_storage();
     app_load();
 }
 
-// Once, as soon as another CPU has come up; at the latest when `now`.
+// For applications that load something beside the start of the network. Once, as soon as another
+// CPU has come up; at the latest when `now`.
 static void start_load(bool now)
 {
     static bool started;
@@ -73,12 +92,9 @@ static void start_load(bool now)
     }
 }
 
-static void start_devices(const struct manifest *m)
+static void start_network(const struct manifest *m)
 {
-    if (virtio_init) {
-        virtio_init();
-        stage_mark("storage");
-        start_load(false);
+    if (virtio_init_network) {
         virtio_init_network();
         stage_mark("network device");
         start_load(false);
@@ -95,9 +111,6 @@ static void start_devices(const struct manifest *m)
     }
     sched_relax(); // the network strand goes first: its question for an address takes a while
     stage_mark("network");
-    if (shell_start && m && m->shell) {
-        shell_start();
-    }
 }
 
 static void app_strand(void *arg)
@@ -122,19 +135,24 @@ static int start(int argc, char **argv, char **envp)
     (void)envp;
     stage_mark("libc");
     sched_init();
+    sched_start_cpus();
+    stage_mark("cpus");
     const struct manifest *m = configure();
-    sched_start_cpus(m ? m->cpus : 0);
-    stage_mark("cpus started");
-    struct mem_stats stats;
-    mem_get_stats(&stats);
-    log_info("boot", "%s %s, %lu MB of memory, clock: %s", app_name, app_version,
-             (unsigned long)(stats.ram_bytes >> 20), pf_clock_name());
+    sched_use_cpus(m ? m->cpus : 0);
     pf_power_button(core_button_pressed, NULL);
-    start_devices(m);
+    start_load(false);
+    if (!app_load) {
+        announce();
+        start_storage();
+    }
+    start_network(m);
     if (strand_create("app", app_strand, NULL, STRAND_NORMAL, 0, APP_STACK_BYTES, NULL) != 0) {
         pf_panic("not enough memory for the application's stack");
     }
     start_load(true);
+    if (shell_start && m && m->shell) {
+        shell_start();
+    }
     sched_wait_cpus();
     core_wait_for_end();
 }

@@ -27,7 +27,9 @@ uint32_t sched_online = 1;
 static struct core boot_core;
 static struct strand main_strand;
 static bool have_wrfsbase;
-static uint32_t most = 1;     // CPUs to take strands at most; set before any other CPU starts
+static uint32_t join_lock;    // protects the next two, and writing sched_online
+static bool up[PF_MAX_CPUS];  // ready to take strands
+static uint32_t most = 1;     // CPUs that take strands at most
 static uint32_t expected = 1; // CPUs that take strands once all have come up
 
 void sched_set_fs(uint64_t base)
@@ -166,18 +168,21 @@ void sched_boot_core(void)
 }
 
 // Strands are numbered through: a CPU takes them once all before it do.
-static void join(uint32_t index)
+static void count_up(void)
 {
-    static uint32_t lock; // protects the rest, and writing sched_online
-    static bool up[PF_MAX_CPUS];
-    spin_lock(&lock);
-    up[index] = true;
     uint32_t n = sched_online;
     while (n < most && up[n]) {
         n++;
     }
     __atomic_store_n(&sched_online, n, __ATOMIC_RELEASE);
-    spin_unlock(&lock);
+}
+
+static void join(uint32_t index)
+{
+    spin_lock(&join_lock);
+    up[index] = true;
+    count_up();
+    spin_unlock(&join_lock);
 }
 
 static _Noreturn void core_entry(uint32_t index)
@@ -228,27 +233,34 @@ void sched_init(void)
     prepare_idle_stack(&boot_core);
 }
 
-void sched_start_cpus(uint32_t limit)
+void sched_start_cpus(void)
 {
-    uint32_t present = pf_cpu_present();
+    uint32_t present = pf_cpu_present(), limit = present;
     present = present > PF_MAX_CPUS ? PF_MAX_CPUS : present;
     for (uint32_t i = 1; i < present; i++) {
         struct core *c = aligned_alloc(64, (sizeof *c + 63) & ~63ul);
         if (!c) {
             log_warn("sched", "not enough memory for CPU %u and beyond", i);
-            limit = limit && limit < i ? limit : i;
+            limit = i;
             break;
         }
         memset(c, 0, sizeof *c);
         core_init(c, i);
         sched_core[i] = c;
     }
-    if (present == 1 || limit == 1) {
-        return;
+    uint32_t coming = present == 1 ? 1 : pf_smp_begin(core_entry);
+    expected = coming < limit ? coming : limit;
+}
+
+void sched_use_cpus(uint32_t limit)
+{
+    if (limit && limit < expected) {
+        expected = limit;
     }
-    most = limit ? limit : present;
-    uint32_t coming = pf_smp_begin(core_entry);
-    __atomic_store_n(&expected, coming < most ? coming : most, __ATOMIC_RELEASE);
+    spin_lock(&join_lock);
+    most = expected;
+    count_up();
+    spin_unlock(&join_lock);
 }
 
 uint32_t sched_cpu_expected(void)
@@ -269,11 +281,11 @@ void sched_wait_cpus(void)
         }
     }
     if (seen < sched_cpu_expected() && !__atomic_exchange_n(&settled, 1, __ATOMIC_ACQ_REL)) {
-        uint32_t online = pf_smp_settle(0), up = sched_cpu_count();
-        if (up < online && up < most) { // one that is missing ends the row
-            log_warn("sched", "CPU %u did not start: %u others idle", up, online - up);
+        uint32_t online = pf_smp_settle(0), count = sched_cpu_count();
+        if (count < online && count < most) { // one that is missing ends the row
+            log_warn("sched", "CPU %u did not start: %u others idle", count, online - count);
         }
-        __atomic_store_n(&expected, up, __ATOMIC_RELEASE);
+        __atomic_store_n(&expected, count, __ATOMIC_RELEASE);
     }
 }
 

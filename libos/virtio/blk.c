@@ -299,8 +299,9 @@ static int request(struct blk *b, uint32_t type, uint64_t sector, const struct v
     submit(b, i, type, sector, data, count);
     deadline = pf_now_ns() + TIMEOUT_NS; // waiting for a slot does not count
     for (;;) {
-        reap(b);
+        // The time first: a machine that was paused looks once more before it calls anything late.
         uint64_t now = pf_now_ns();
+        reap(b);
         if (!slot->finished && now >= deadline) {
             recover(b, i);
         }

@@ -25,6 +25,7 @@
 #define F_BLK_SIZE VIRTIO_F(6)
 #define F_FLUSH    VIRTIO_F(9)
 #define DISK       (4u << 20)
+#define TIMEOUT_NS 20000000u // of the driver, built for tests
 
 static struct virtio_device devices[8];
 static struct sim_device sims[8];
@@ -173,6 +174,32 @@ static void silence_is_a_time_out_and_the_disk_lives_on(void **state)
     made++;
 }
 
+static struct blkdev *second_disk;
+static int second_result;
+static void ask_a_second_time(void)
+{
+    uint8_t data[512];
+    fake_idle = NULL;
+    second_result = blkdev_read(second_disk, 0, data, 512);
+}
+
+static void a_reset_ends_the_requests_of_others_at_once(void **state)
+{
+    (void)state;
+    struct blkdev *b = second_disk = start(VIRTIO_F_INDIRECT_DESC);
+    uint8_t data[512];
+    silent = true;
+    fake_idle = ask_a_second_time; // while the first one waits
+    uint64_t start_ns = fake_now_ns;
+    assert_int_equal(blkdev_read(b, 0, data, 512), -EIO);
+    assert_int_equal(second_result, -ETIMEDOUT);
+    assert_true(fake_now_ns - start_ns < 2 * TIMEOUT_NS);
+    fake_idle = serve;
+    silent = false;
+    assert_int_equal(blkdev_read(b, 0, data, 512), 0);
+    made++;
+}
+
 static void a_lying_disk_is_taken_out_of_service(void **state)
 {
     (void)state;
@@ -216,6 +243,7 @@ int main(void)
         cmocka_unit_test(bounds_are_kept),
         cmocka_unit_test(read_only_disks_are_not_written),
         cmocka_unit_test(silence_is_a_time_out_and_the_disk_lives_on),
+        cmocka_unit_test(a_reset_ends_the_requests_of_others_at_once),
         cmocka_unit_test(a_lying_disk_is_taken_out_of_service),
         cmocka_unit_test(segments_are_whole_blocks_within_limits),
     };

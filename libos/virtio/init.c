@@ -6,6 +6,7 @@
 
 #include "libos/log.h"
 #include "libos/sched.h"
+#include "libos/spin.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -13,8 +14,10 @@
 
 #define MAX_DEVICES 32u
 
-static struct virtio_device *devices[MAX_DEVICES]; // filled once by virtio_init, then constant
-static unsigned device_count;
+// Two strands may be finding devices at a time.
+static uint32_t lock;                              // protects adding
+static struct virtio_device *devices[MAX_DEVICES]; // entries below device_count stay as they are
+static unsigned device_count;                      // release, acquire
 
 static const struct {
     uint32_t type;
@@ -27,24 +30,40 @@ static const struct {
     {VIRTIO_PMEM, "pmem", virtio_pmem_probe},
 };
 
+// Names the device and makes it visible. False: there is no room.
+static bool enlist(struct virtio_device *d, const char *kind)
+{
+    spin_lock(&lock);
+    unsigned count = device_count, ordinal = 0;
+    for (unsigned k = 0; k < count; k++) {
+        ordinal += devices[k]->type == d->type;
+    }
+    if (count < MAX_DEVICES) {
+        snprintf(d->name, sizeof(d->name), "virtio-%s%u", kind, ordinal);
+        devices[count] = d;
+        __atomic_store_n(&device_count, count + 1, __ATOMIC_RELEASE);
+    }
+    spin_unlock(&lock);
+    return count < MAX_DEVICES;
+}
+
 static void found(const struct virtio_device *model)
 {
     for (size_t i = 0; i < sizeof(drivers) / sizeof(drivers[0]); i++) {
         if (drivers[i].type != model->type) {
             continue;
         }
-        unsigned ordinal = 0;
-        for (unsigned k = 0; k < device_count; k++) {
-            ordinal += devices[k]->type == model->type;
-        }
-        struct virtio_device *d = device_count < MAX_DEVICES ? malloc(sizeof(*d)) : NULL;
+        struct virtio_device *d = malloc(sizeof(*d));
         if (!d) {
-            log_error("virtio", "%s: no room for another device", model->location);
+            log_error("virtio", "%s: no memory for another device", model->location);
             return;
         }
         *d = *model;
-        snprintf(d->name, sizeof(d->name), "virtio-%s%u", drivers[i].name, ordinal);
-        devices[device_count++] = d;
+        if (!enlist(d, drivers[i].name)) {
+            log_error("virtio", "%s: more than %u devices", model->location, MAX_DEVICES);
+            free(d);
+            return;
+        }
         int rc = drivers[i].probe(d);
         if (rc && !d->broken) {
             log_error("virtio", "%s (%s): error %d", d->name, d->location, -rc);
@@ -60,7 +79,7 @@ static void poll_strand(void *arg)
     (void)arg;
     for (;;) {
         strand_sleep_ns(VIRTIO_POLL_NS);
-        for (unsigned i = 0; i < device_count; i++) {
+        for (unsigned i = 0; i < virtio_count(); i++) {
             struct virtio_device *d = devices[i];
             if (d->polled && d->type == VIRTIO_NET && !d->broken) {
                 virtio_poll_all(d);
@@ -69,26 +88,21 @@ static void poll_strand(void *arg)
     }
 }
 
-// What can hold the application's data comes first, the network after it.
+// The network and what its start needs (random numbers); and what can hold the application's data.
 static bool is_network(uint32_t type)
 {
-    return type == VIRTIO_NET;
+    return type == VIRTIO_NET || type == VIRTIO_RNG;
 }
 
-static bool is_other(uint32_t type)
+static bool is_storage(uint32_t type)
 {
-    for (size_t i = 0; i < sizeof(drivers) / sizeof(drivers[0]); i++) {
-        if (drivers[i].type == type) {
-            return type != VIRTIO_NET;
-        }
-    }
-    return false;
+    return type == VIRTIO_BLK || type == VIRTIO_PMEM;
 }
 
 void virtio_init(void)
 {
-    virtio_pci_probe(is_other, found);
-    virtio_mmio_probe(is_other, found);
+    virtio_pci_probe(is_storage, found);
+    virtio_mmio_probe(is_storage, found);
     pmem_probe_ivshmem();
 }
 
@@ -96,7 +110,7 @@ void virtio_init_network(void)
 {
     virtio_pci_probe(is_network, found);
     virtio_mmio_probe(is_network, found);
-    for (unsigned i = 0; i < device_count; i++) {
+    for (unsigned i = 0; i < virtio_count(); i++) {
         if (devices[i]->polled && devices[i]->type == VIRTIO_NET) {
             if (strand_create("virtio-poll", poll_strand, NULL, STRAND_HIGH, 0, 0, NULL) != 0) {
                 log_error("virtio", "no memory for the polling strand; %s will be deaf",
@@ -109,12 +123,12 @@ void virtio_init_network(void)
 
 size_t virtio_count(void)
 {
-    return device_count;
+    return __atomic_load_n(&device_count, __ATOMIC_ACQUIRE);
 }
 
 int virtio_at(size_t i, struct virtio_info *out)
 {
-    if (i >= device_count) {
+    if (i >= virtio_count()) {
         return -ENOENT;
     }
     const struct virtio_device *d = devices[i];

@@ -222,13 +222,16 @@ static uint64_t known_hz(void)
     return 0;
 }
 
-// Looks at a reference counter for a quarter of a millisecond (two whole ones if it is coarse).
+// Looks at a reference counter for a tenth of a millisecond if it counts nanoseconds, a quarter if
+// it is fine, two whole ones if it is coarse.
 static uint64_t measured_hz(void)
 {
     if (!clock_reference_find(&reference)) {
         return 0;
     }
-    uint64_t window = reference.hz / (reference.hz >= 10000000 ? 4000 : 500);
+    uint64_t window = reference.hz / (reference.hz >= 500000000  ? 10000
+                                      : reference.hz >= 10000000 ? 4000
+                                                                 : 500);
     struct clock_sample a = clock_reference_sample(&reference);
     for (int i = 0; i < 1000000; i++) {
         if (((reference.read() - a.count) & reference.mask) >= window) {

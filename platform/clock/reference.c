@@ -95,6 +95,8 @@ static bool lapic_start(struct clock_reference *out)
         }
     }
     *out = (struct clock_reference){"tsc (apic timer)", EMULATED_APIC_HZ, UINT32_MAX, read_lapic};
+    // It is then known, too, what deadlines take.
+    pf_lapic_timer_hz = EMULATED_APIC_HZ;
     return pf_lapic_timer_running_free();
 }
 

@@ -19,6 +19,7 @@
 #define CR0_NE      (1ull << 5)
 #define CR0_WP      (1ull << 16)
 #define CR0_NW_CD   (3ull << 29)
+#define CR4_PAE     (1ull << 5)
 #define CR4_MCE     (1ull << 6)
 #define CR4_OSFXSR  (3ull << 9) // and OSXMMEXCPT
 #define CR4_UMIP    (1ull << 11)
@@ -151,9 +152,10 @@ void pf_control_init(void)
         cr0 &= ~CR0_WP;
     }
     __asm__ volatile("mov %0, %%cr0" ::"r"(cr0) : "memory");
-    uint64_t cr4 = read_cr4() | CR4_OSFXSR | (f->umip ? CR4_UMIP : 0) | (f->smep ? CR4_SMEP : 0) |
-                   (f->smap ? CR4_SMAP : 0) | (has_fsgsbase ? CR4_FSGS : 0) |
-                   (has_xsave ? CR4_OSXSAVE : 0) |
+    // Nothing that firmware has switched on stays: no protection keys, shadow stacks, global pages.
+    uint64_t cr4 = (read_cr4() & CR4_PAE) | CR4_OSFXSR | (f->umip ? CR4_UMIP : 0) |
+                   (f->smep ? CR4_SMEP : 0) | (f->smap ? CR4_SMAP : 0) |
+                   (has_fsgsbase ? CR4_FSGS : 0) | (has_xsave ? CR4_OSXSAVE : 0) |
                    (has_mce ? CR4_MCE : 0); // without it a machine check shuts the CPU down, mute
     __asm__ volatile("mov %0, %%cr4" ::"r"(cr4) : "memory");
     if (has_xsave) {

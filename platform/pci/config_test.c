@@ -267,6 +267,23 @@ static void a_bridge_that_the_firmware_set_up_stays_as_it_is(void **state)
     assert_int_equal(bridge->words[PCI_BUSES / 4], 0x00050500);
 }
 
+static void bars_keep_clear_of_a_window_that_the_firmware_opened(void **state)
+{
+    (void)state;
+    struct function *bridge = add(3 << 3, 0x1b36, 1);
+    bridge->words[PCI_BUSES / 4] = 0x00050500;
+    bridge->words[PCI_BRIDGE_MEMORY / 4] = 0xe020e000; // 3 MB from the low window's start
+    struct function *behind = add(0x80 << 8, 0x1af4, 0);
+    bar32(behind, 1, 4096);
+    behind->words[5] = 0xe0100000;
+    struct function *beside = add(4 << 3, 0x1af4, 0);
+    bar32(beside, 1, 4096);
+    pci_enumerate(&tree);
+    pci_assign(&tree, &q35);
+    assert_int_equal(tree.unassigned, 0);
+    assert_int_equal(beside->words[5], 0xe0300000);
+}
+
 static void bridges_in_a_circle_do_not_hang_the_walk(void **state)
 {
     (void)state;
@@ -316,6 +333,7 @@ int main(void)
         cmocka_unit_test_setup(large_bars_go_high_when_they_may_and_otherwise_are_reported, setup),
         cmocka_unit_test_setup(a_bridge_left_alone_gets_numbers_and_a_window, setup),
         cmocka_unit_test_setup(a_bridge_that_the_firmware_set_up_stays_as_it_is, setup),
+        cmocka_unit_test_setup(bars_keep_clear_of_a_window_that_the_firmware_opened, setup),
         cmocka_unit_test_setup(bridges_in_a_circle_do_not_hang_the_walk, setup),
         cmocka_unit_test_setup(a_capability_list_in_a_circle_ends, setup),
         cmocka_unit_test_setup(narrow_accesses_touch_their_bytes_only, setup),

@@ -93,6 +93,9 @@ size_t uart_pump(struct uart *u)
     }
     size_t sent = 0;
     if (uart_queued(u) && (reg_in(u, UART_LSR) & UART_LSR_TX_EMPTY)) {
+        if (u->by_interrupt) { // an emulated line is empty, and says so, after every single byte
+            set_ier(u, UART_IER_RX);
+        }
         sent = feed(u);
     }
     if (u->by_interrupt) {

@@ -15,7 +15,7 @@
 
 // The device: what was sent, what waits to be received, whether the transmitter takes bytes.
 struct fake {
-    bool absent, busy;
+    bool absent, busy, mad; // mad: always claims an interrupt
     uint8_t ier, lcr, mcr, scratch;
     bool tx_pending; // transmit interrupt cause, cleared by reading IIR or by sending
     char sent[65536];
@@ -53,7 +53,9 @@ static uint8_t fake_in(void *ctx, unsigned reg)
         v = f->ier;
         break;
     case UART_IIR:
-        if ((f->ier & UART_IER_RX) && f->input && *f->input) {
+        if (f->mad) {
+            v = 0x04;
+        } else if ((f->ier & UART_IER_RX) && f->input && *f->input) {
             v = 0x04;
         } else if ((f->ier & UART_IER_TX) && f->tx_pending) {
             v = 0x02;
@@ -222,6 +224,16 @@ static void input_arrives_in_order_and_overflow_is_counted(void **state)
     assert_int_equal(u.rx_dropped, 100);
 }
 
+static void a_line_that_never_falls_does_not_keep_the_handler(void **state)
+{
+    (void)state;
+    assert_true(uart_init(&u));
+    uart_use_interrupts(&u);
+    device.mad = true;
+    assert_int_equal(uart_interrupt(&u), 0); // returns
+    assert_int_equal(device.ier, UART_IER_RX);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -232,6 +244,7 @@ int main(void)
         cmocka_unit_test_setup(a_full_ring_takes_no_more, setup),
         cmocka_unit_test_setup(interrupts_empty_the_ring_by_edges_alone, setup),
         cmocka_unit_test_setup(input_arrives_in_order_and_overflow_is_counted, setup),
+        cmocka_unit_test_setup(a_line_that_never_falls_does_not_keep_the_handler, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

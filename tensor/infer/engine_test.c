@@ -281,6 +281,32 @@ static void too_few_pages_for_the_context_shorten_it(void **unused)
     close_engine(&f);
 }
 
+static void a_prompt_is_not_begun_that_pages_cannot_hold(void **unused)
+{
+    (void)unused;
+    struct fixture f;
+    static struct answer a[3];
+    int32_t ids[130];
+    struct infer_stats s;
+    open_engine(&f, 3, 3, 6, 16, 16); // six pages; each prompt wants four
+    make_prompt(ids, 130, 3);
+    for (int i = 0; i < 3; i++) {
+        struct infer_request r = request(ids + i, 100, 4, &a[i]);
+        assert_int_equal(infer_submit(f.engine, &r, NULL), 0);
+    }
+    infer_step(f.engine);
+    infer_get_stats(f.engine, &s);
+    assert_int_equal(s.running, 1);
+    assert_int_equal(s.waiting, 2);
+    run_all(&f);
+    infer_get_stats(f.engine, &s);
+    assert_int_equal(s.prompt_tokens, 300); // none was read twice
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(a[i].count, 4);
+    }
+    close_engine(&f);
+}
+
 static void cancelling_frees_at_once_wherever_it_happens(void **unused)
 {
     (void)unused;
@@ -397,6 +423,7 @@ int main(void)
         cmocka_unit_test(requests_beyond_the_limits_are_refused),
         cmocka_unit_test(a_full_context_ends_as_length),
         cmocka_unit_test(too_few_pages_for_the_context_shorten_it),
+        cmocka_unit_test(a_prompt_is_not_begun_that_pages_cannot_hold),
         cmocka_unit_test(cancelling_frees_at_once_wherever_it_happens),
         cmocka_unit_test(a_callback_can_stop_its_sequence),
         cmocka_unit_test(end_tokens_stop_and_are_not_delivered),

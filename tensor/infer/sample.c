@@ -147,6 +147,9 @@ static int32_t draw_from_list(const float *logits, uint32_t vocabulary, const st
     if (count == 0) {
         return 0;
     }
+    if (c[0].logit > 3.4e38f) { // infinite: no probabilities; the caller refuses it
+        return (int32_t)c[0].id;
+    }
     if (s->top_p < 1) {
         count = keep_top_p(c, count, s->top_p);
     }

@@ -181,6 +181,22 @@ static void what_is_not_a_number_is_never_taken(void **unused)
     }
 }
 
+static void an_infinite_logit_is_taken_so_that_it_is_seen(void **unused)
+{
+    (void)unused;
+    struct tn_rng rng;
+    tn_rng_seed(&rng, 1);
+    for (uint32_t k = 0; k <= 3; k += 3) {
+        struct tn_sampling s = plain(1);
+        s.top_k = k;
+        s.top_p = 0.9f;
+        for (int i = 0; i < 20; i++) {
+            float l[4] = {1, __builtin_inff(), 2, 3};
+            assert_int_equal(tn_sample(l, 4, &s, &rng, NULL, 0), 1);
+        }
+    }
+}
+
 static void penalties_change_the_logits_of_recent_tokens(void **unused)
 {
     (void)unused;
@@ -229,6 +245,7 @@ int main(void)
         cmocka_unit_test(min_p_drops_what_is_far_below_the_best),
         cmocka_unit_test(temperature_zero_takes_the_first_of_the_best),
         cmocka_unit_test(what_is_not_a_number_is_never_taken),
+        cmocka_unit_test(an_infinite_logit_is_taken_so_that_it_is_seen),
         cmocka_unit_test(penalties_change_the_logits_of_recent_tokens),
         cmocka_unit_test(a_seed_gives_the_same_draws_again),
     };

@@ -60,12 +60,23 @@ bool infer_reserve(struct infer_engine *e, struct infer_sequence *s, uint32_t to
     return true;
 }
 
+// Free pages that no running sequence will want for what it knows already.
+static uint32_t unpromised_pages(const struct infer_engine *e)
+{
+    uint32_t promised = 0;
+    for (uint32_t i = 0; i < e->running_count; i++) {
+        uint32_t wanted = pages_for(e->running[i]->count);
+        promised += wanted > e->running[i]->page_count ? wanted - e->running[i]->page_count : 0;
+    }
+    return promised < e->free_page_count ? e->free_page_count - promised : 0;
+}
+
 void infer_admit(struct infer_engine *e)
 {
     while (e->waiting && e->running_count < e->options.slots) {
         struct infer_sequence *s = e->waiting;
         // Room for all it knows so far, or it would soon be put back; alone it always fits.
-        if (e->running_count && pages_for(s->count) > e->free_page_count) {
+        if (e->running_count && pages_for(s->count) > unpromised_pages(e)) {
             return;
         }
         e->waiting = s->next;

@@ -71,12 +71,13 @@ struct word_encoder {
     struct merge_work *work;
     struct id_sink *out;
     char *text;
-    size_t max;
+    size_t max, words;
 };
 
 static int encode_word(void *ctx, const char *word, size_t bytes)
 {
     struct word_encoder *e = ctx;
+    maybe_pause(e->words++);
     if (2 * bytes > e->max) {
         size_t max = 2 * bytes + 256;
         char *text = realloc(e->text, max);

@@ -127,6 +127,7 @@ long tokenizer_decode(const struct tokenizer *t, const int32_t *ids, size_t coun
     for (size_t i = 0; i < count; i++) {
         if (ids[i] < 0 || (uint32_t)ids[i] >= t->tokens.count)
             return -EINVAL;
+        maybe_pause(i);
         if (strip && t->token_kind[ids[i]] != TOKEN_CONTROL) {
             char first = 0;
             struct text_sink peek = {&first, 1, 0};

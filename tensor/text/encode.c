@@ -9,6 +9,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+void (*tokenizer_pause)(void);
+
+void tokenizer_set_pause(void (*pause)(void))
+{
+    tokenizer_pause = pause;
+}
+
 static int encode_text(const struct tokenizer *t, struct merge_work *w, const char *text,
                        size_t bytes, bool after_special, struct id_sink *out)
 {

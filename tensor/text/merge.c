@@ -102,9 +102,12 @@ int merge_run(struct merge_work *w, const struct tokenizer *t, const char *text,
         return -E2BIG;
     int rc = cut_characters(w, text, bytes);
     w->heap_count = 0;
-    for (size_t i = 1; !rc && i < w->symbol_count; i++)
+    for (size_t i = 1; !rc && i < w->symbol_count; i++) {
+        maybe_pause(i);
         rc = consider(w, t, text, (int32_t)i - 1, (int32_t)i, rank_of);
-    while (!rc && w->heap_count) {
+    }
+    for (size_t step = 0; !rc && w->heap_count; step++) {
+        maybe_pause(step);
         struct merge_pair pair = pop(w);
         int32_t left_index = (int32_t)(uint32_t)pair.order;
         struct merge_symbol *left = &w->symbol[left_index], *right = &w->symbol[pair.right];

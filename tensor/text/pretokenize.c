@@ -16,9 +16,11 @@
 #define SPACE                                                                                      \
     "\\x09-\\x0d\\x20\\x85\\xa0\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}"   \
     "\\x{3000}"
-#define S         "[" SPACE "]"
-#define NOT_S     "[^" SPACE "]"
-#define TAIL      S "+(?!" NOT_S ")"
+#define S     "[" SPACE "]"
+#define NOT_S "[^" SPACE "]"
+#define TAIL  S "+(?!" NOT_S ")"
+// A run of spaces is tried at its beginning only: at each of them it would be quadratic.
+#define ONE_TRY   "(?<!" S ")"
 #define GPT2      "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^" SPACE "\\p{L}\\p{N}]+|" TAIL
 #define SHORTENED "(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])"
 #define LLAMA3_LIKE(letters, numbers)                                                              \
@@ -83,7 +85,7 @@ static const struct recipe recipes[] = {
      false,
      {"[\\r\\n]", S "?(?:(?![\\x{560}-\\x{588}])[\\p{Lu}\\p{Ll}\\p{Lt}])+",
       S "?[!-/:-~\\x{ff01}-\\x{ff0f}\\x{ff1a}-\\x{ff5e}\\x{2018}-\\x{201f}\\x{3001}-\\x{3002}]+",
-      S "+$", "[\\x{4e00}-\\x{9fa5}\\x{0800}-\\x{4e00}\\x{ac00}-\\x{d7ff}]+", "\\p{N}+"}},
+      ONE_TRY S "+$", "[\\x{4e00}-\\x{9fa5}\\x{0800}-\\x{4e00}\\x{ac00}-\\x{d7ff}]+", "\\p{N}+"}},
 };
 
 struct pretokenizer {

@@ -50,6 +50,20 @@ static bool vouched(const struct search *s, size_t from, size_t bytes)
     return true;
 }
 
+// Files mark the chat format's own tokens as user-defined, too. Those found anywhere would let a
+// message's content end its turn and begin another's.
+static bool is_mark(struct gguf_string s)
+{
+    static const char *const marks[] = {"<s>",     "<start_of_turn>", "[INST]",
+                                        "[/INST]", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]"};
+    if (s.bytes > 4 && !memcmp(s.data, "<|", 2) && !memcmp(s.data + s.bytes - 2, "|>", 2))
+        return true;
+    for (size_t i = 0; i < sizeof marks / sizeof *marks; i++)
+        if (s.bytes == strlen(marks[i]) && !memcmp(s.data, marks[i], s.bytes))
+            return true;
+    return false;
+}
+
 static int claim(struct search *s, size_t from, size_t bytes, int32_t id)
 {
     if (s->count == s->max) {
@@ -81,6 +95,7 @@ static int find_length(struct search *s, uint32_t first, uint32_t last, const ui
     size_t length = string_at(tokens, (uint32_t)s->t->special[first]).bytes;
     for (size_t p = 0; p < places; p++) {
         size_t at = place[p];
+        maybe_pause(p);
         if (length > s->bytes - at)
             break;
         uint32_t low = first, high = last;
@@ -89,7 +104,8 @@ static int find_length(struct search *s, uint32_t first, uint32_t last, const ui
             int32_t id = s->t->special[middle];
             int order = memcmp(s->text + at, string_at(tokens, (uint32_t)id).data, length);
             if (!order) {
-                bool anywhere = s->t->token_kind[id] == TOKEN_USER_DEFINED;
+                bool anywhere = s->t->token_kind[id] == TOKEN_USER_DEFINED &&
+                                !(s->parts && is_mark(string_at(tokens, (uint32_t)id)));
                 if ((anywhere || vouched(s, at, length)) && !is_claimed(s, at, length)) {
                     int rc = claim(s, at, length, id);
                     if (rc)

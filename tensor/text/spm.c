@@ -75,6 +75,7 @@ int spm_encode(const struct tokenizer *t, struct merge_work *w, const char *text
     }
     int rc = merge_run(w, t, marked, n, pair_rank);
     for (int32_t i = rc || !n ? -1 : 0; i >= 0; i = w->symbol[i].next) {
+        maybe_pause(out->count);
         const struct merge_symbol *s = &w->symbol[i];
         int64_t id = token_lookup(t, marked + s->start, s->bytes);
         if (id == -2) {

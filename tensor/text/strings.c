@@ -57,6 +57,7 @@ static uint32_t *make_slots(const struct string_table *t, bool merges)
     for (uint32_t i = 0; slot && i < t->count; i++) {
         struct gguf_string s = string_at(t, i);
         uint64_t hash;
+        maybe_pause(i);
         if (merges) {
             size_t left = space_in(s);
             if (!left)

@@ -52,6 +52,14 @@ struct tokenizer {
     struct pretokenizer *split;
 };
 
+// Long loops call this with their counter.
+extern void (*tokenizer_pause)(void);
+static inline void maybe_pause(size_t i)
+{
+    if (i % 256 == 255 && tokenizer_pause)
+        tokenizer_pause();
+}
+
 struct gguf_string string_at(const struct string_table *t, uint32_t i);
 // Index of a string with hash `hash_of(pieces)`; -1: none; -2: no memory for the index. Of several
 // equal strings the tokens' index gives the last, the merges' index the first.

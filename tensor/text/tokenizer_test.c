@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <time.h>
 #include <cmocka.h>
 
 static char error[300];
@@ -352,10 +353,71 @@ static void splitters_cut_as_their_models_do(void **state)
     cuts("default", "x=1", "[x][=][1]");
     cuts("tekken", "HelloWorld 42", "[Hello][World][ ][4][2]");
     cuts("gpt-4o", "it's 1234", "[it's][ ][123][4]");
+    cuts("deepseek-llm", "ab  c  ", "[ab][ ][ c][  ]");
     cuts("deepseek-v3", "ab12 \xe4\xbd\xa0", "[ab][12][ ][\xe4\xbd\xa0]");
     cuts("qwen35", "e\xcc\x81x", "[e\xcc\x81x]");
     cuts("qwen2", "e\xcc\x81x", "[e][\xcc\x81x]");
     cuts("gpt-2", "a\xc2\xa0 b", "[a][\xc2\xa0][ b]"); // a no-break space is a space
+}
+
+static int count_word(void *ctx, const char *text, size_t bytes)
+{
+    (void)text;
+    *(size_t *)ctx += bytes;
+    return 0;
+}
+
+static void a_long_run_of_one_character_is_no_trap(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"gpt-2",        "llama-bpe",      "qwen2",
+                                        "falcon",       "tekken",         "gpt-4o",
+                                        "deepseek-llm", "deepseek-coder", "deepseek-v3"};
+    size_t n = 100000;
+    char *text = malloc(n + 2);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        struct pretokenizer *p;
+        bool a, b;
+        struct gguf_string name = {names[i], strlen(names[i])};
+        assert_int_equal(pretokenizer_open(name, &p, &a, &b), 0);
+        for (const char *c = " aA1\n\r<'"; *c; c++) {
+            size_t bytes = 0;
+            memset(text, *c, n);
+            memcpy(text + n, "1", 2);
+            struct timespec from, to;
+            clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &from);
+            assert_int_equal(pretokenizer_run(p, text, n + 1, count_word, &bytes), 0);
+            clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &to);
+            assert_int_equal(bytes, n + 1);
+            double s =
+                (double)(to.tv_sec - from.tv_sec) + 1e-9 * (double)(to.tv_nsec - from.tv_nsec);
+            if (s > 2)
+                fail_msg("%s: a run of 0x%02x takes %.1f s", names[i], *c, s);
+        }
+        pretokenizer_close(p);
+    }
+    free(text);
+}
+
+static unsigned pauses;
+static void note_pause(void)
+{
+    pauses++;
+}
+
+static void long_work_pauses(void **state)
+{
+    (void)state;
+    spm(false);
+    size_t n = 10000;
+    char *text = malloc(n);
+    memset(text, 'a', n);
+    pauses = 0;
+    tokenizer_set_pause(note_pause);
+    assert_int_equal(tokenizer_encode(t, text, n, TOKENIZE_PARSE_SPECIAL, NULL, 0), n);
+    assert_true(pauses >= n / 256);
+    tokenizer_set_pause(NULL);
+    free(text);
 }
 
 static void every_splitter_compiles(void **state)
@@ -447,6 +509,8 @@ int main(void)
         TEST(llama_bpe_takes_whole_pieces_and_adds_bos),
         TEST(splitters_cut_as_their_models_do),
         TEST(every_splitter_compiles),
+        TEST(a_long_run_of_one_character_is_no_trap),
+        TEST(long_work_pauses),
         TEST(only_whole_characters_come_out),
         TEST(agrees_with_the_reference_on_a_real_file),
     };

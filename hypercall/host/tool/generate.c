@@ -16,14 +16,18 @@ struct output {
     size_t count, space;
     bool finished;
     enum infer_finish why;
+    char *piece; // of one token: room for the longest
+    size_t piece_bytes;
     uint64_t first_ns; // when the first token came
 };
 
+enum { PIECE = 512 };
+
 static void print_text(struct output *o, const char *bytes, size_t count, bool flush)
 {
-    char text[512 + 4];
+    char text[3 * (PIECE + 4)]; // each broken byte becomes three
     do {
-        size_t n = count < 512 ? count : 512;
+        size_t n = count < PIECE ? count : PIECE;
         size_t length = utf8_stream_push(&o->utf8, bytes, n, flush && n == count, text);
         fwrite(text, 1, length, stdout);
         bytes += n;
@@ -45,9 +49,8 @@ static int on_token(void *ctx, int32_t id)
         printf("%s%d", o->count > 1 ? "," : "", id);
         fflush(stdout);
     } else if (!o->json) {
-        char piece[512];
-        long n = tokenizer_piece(o->model->tokenizer, id, false, piece, sizeof piece);
-        print_text(o, piece, n > 0 ? (size_t)n : 0, false);
+        long n = tokenizer_piece(o->model->tokenizer, id, false, o->piece, o->piece_bytes);
+        print_text(o, o->piece, n > 0 ? (size_t)n : 0, false);
     }
     return 0;
 }
@@ -79,7 +82,8 @@ static int32_t *prompt_tokens(const struct tool_model *m, const char *text, size
 static void print_json(const struct output *o, size_t prompt_count, const struct infer_stats *s)
 {
     static const char *const words[] = {"stop", "length", "cancelled", "error"};
-    size_t most = o->count * 64 + 64;
+    long needed = tokenizer_decode(o->model->tokenizer, o->tokens, o->count, false, NULL, 0);
+    size_t most = needed > 0 ? (size_t)needed : 1;
     char *text = malloc(most);
     long n =
         text ? tokenizer_decode(o->model->tokenizer, o->tokens, o->count, false, text, most) : 0;
@@ -101,7 +105,9 @@ static int generate(struct tool_model *m, struct tool_setup *setup, const int32_
 {
     struct tool_engine engine;
     struct infer_engine *infer = NULL;
-    setup->context = (uint32_t)(count + most + 1 < m->info.context ? count + most + 1 : 0);
+    if (most && count + most + 1 < m->info.context) { // else the model's whole context
+        setup->context = (uint32_t)(count + most + 1);
+    }
     int status = tool_start(m, setup, &engine);
     if (status) {
         return status;
@@ -117,7 +123,9 @@ static int generate(struct tool_model *m, struct tool_setup *setup, const int32_
                               .ctx = o};
     o->space = engine.context;
     o->tokens = malloc(o->space * sizeof *o->tokens);
-    int e = !o->tokens ? -1 : infer_open(m->model, engine.executor, &options, &infer);
+    o->piece_bytes = tokenizer_longest(m->tokenizer);
+    o->piece = malloc(o->piece_bytes);
+    int e = !o->tokens || !o->piece ? -1 : infer_open(m->model, engine.executor, &options, &infer);
     if (e) {
         status = tool_fail("no memory");
         goto out;
@@ -151,6 +159,7 @@ static int generate(struct tool_model *m, struct tool_setup *setup, const int32_
 out:
     infer_close(infer);
     free(o->tokens);
+    free(o->piece);
     tool_stop(&engine);
     return status;
 }

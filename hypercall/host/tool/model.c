@@ -227,9 +227,8 @@ char *tool_read_all(const char *path, size_t *bytes)
     return text;
 }
 
-void tool_print_json_text(const char *text, size_t bytes)
+static void print_escaped(const char *text, size_t bytes)
 {
-    putchar('"');
     for (size_t i = 0; i < bytes; i++) {
         unsigned char c = (unsigned char)text[i];
         if (c == '"' || c == '\\') {
@@ -241,6 +240,18 @@ void tool_print_json_text(const char *text, size_t bytes)
         } else {
             putchar(c);
         }
+    }
+}
+
+// JSON is UTF-8; a text that ends inside a character, as one of tokens may, is not.
+void tool_print_json_text(const char *text, size_t bytes)
+{
+    struct utf8_stream u = {0};
+    char whole[3 * (64 + 4)];
+    putchar('"');
+    for (size_t at = 0, n; at < bytes; at += n) {
+        n = bytes - at < 64 ? bytes - at : 64;
+        print_escaped(whole, utf8_stream_push(&u, text + at, n, at + n == bytes, whole));
     }
     putchar('"');
 }

@@ -89,10 +89,12 @@ uint64_t sched_strand_ns(void);
 // CPU time of all strands that exist.
 uint64_t sched_busy_ns(void);
 
-// Called by pf_main: the boot CPU's scheduler, then the other CPUs (at most `limit` in all, 0 =
-// every one). They come up while the caller goes on; each joins when it is ready.
+// Called by pf_main: the boot CPU's scheduler; the start of the other CPUs, which come up while the
+// caller goes on; and, when the manifest has been read, how many are to take strands (at most
+// `limit` in all, 0 = every one): each joins when it is ready.
 void sched_init(void);
-void sched_start_cpus(uint32_t limit);
+void sched_start_cpus(void);
+void sched_use_cpus(uint32_t limit);
 uint32_t sched_cpu_count(void);    // CPUs that run strands now: 0 … count - 1
 uint32_t sched_cpu_expected(void); // how many that will be when all have come up
 // Waits until they have, or have been given up and logged. app_main is called after that.

@@ -9,9 +9,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// Find and start the virtio devices: all but the network (blk, rng, pmem), then the network.
-// Devices that misbehave are logged and left out. Each called once, after sched_init. Command line:
-// `net.buffers=N` receive buffers of a network device (8…1024), `net.queues=N` queue pairs (1…4).
+// Find and start the virtio devices: blk and pmem; net and rng. Devices that misbehave are logged
+// and left out. Each called once, after sched_init; the two may run beside each other. Command
+// line: `net.buffers=N` receive buffers of a network device (8…1024), `net.queues=N` queue pairs
+// (1…4).
 void virtio_init(void);
 void virtio_init_network(void);
 

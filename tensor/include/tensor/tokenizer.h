@@ -23,6 +23,9 @@ enum {
 // Text is UTF-8; broken bytes go through byte fallback.
 long tokenizer_encode(const struct tokenizer *t, const char *text, size_t bytes, unsigned flags,
                       int32_t *ids, size_t max);
+// Once, at start: what encoding and decoding call every few hundred steps, so that a long text does
+// not keep a cooperative core to itself. NULL: nothing.
+void tokenizer_set_pause(void (*pause)(void));
 // Bytes of one token as it appears inside text (a single id may be part of a UTF-8 character).
 // Special tokens give nothing unless `special`. Returns the length (may exceed max), -EINVAL for a
 // bad id.
