@@ -93,15 +93,17 @@ padded() {
 }
 
 # vm_start NAME [-M machine] [-c cpus] [-m MB] [-s pmem|blk|module|none] [-f MODEL] [-a APPEND] [-i IMAGE]
-#          [-u (UEFI)] [-t SECONDS] [-- MORE QEMU ARGUMENTS]
-# Boots an image in the background; sets vm_pid, vm_port, vm_console, vm_monitor. No network
-# forwarding is needed by hand: guest port 80 is on 127.0.0.1:$vm_port.
+#          [-u (UEFI)] [-t SECONDS] [-p GUEST-PORT] [-n NETDEV] [-S SERIAL] [-- MORE QEMU ARGUMENTS]
+# Boots an image in the background; sets vm_pid, vm_host, vm_port, vm_console, vm_monitor. No network
+# forwarding is needed by hand: guest port 80 (or GUEST-PORT) is on 127.0.0.1:$vm_port. With a network
+# of one's own (-n, its id is n0) one sets vm_host and vm_port. With -u an image APP.efi is given to the
+# firmware as the kernel; for any other name the disk beside it, APP.esp.img, is booted.
 vm_start() {
     local name=${1//[^A-Za-z0-9]/-} machine=q35 cpus=1 memory=64 source=pmem model="" append="" image=build/images/llm.elf
-    local limit=120 uefi="" option size args=()
+    local limit=120 uefi="" option size guest_port=80 netdev="" serial="" args=()
     shift
     OPTIND=1
-    while getopts M:c:m:s:f:a:i:ut: option; do
+    while getopts M:c:m:s:f:a:i:ut:p:n:S: option; do
         case $option in
         M) machine=$OPTARG ;;
         c) cpus=$OPTARG ;;
@@ -112,11 +114,15 @@ vm_start() {
         i) image=$OPTARG ;;
         u) uefi=1 ;;
         t) limit=$OPTARG ;;
+        p) guest_port=$OPTARG ;;
+        n) netdev=$OPTARG ;;
+        S) serial=$OPTARG ;;
         *) return 2 ;;
         esac
     done
     shift $((OPTIND - 1))
     [ "${1:-}" = -- ] && shift
+    vm_host=127.0.0.1
     vm_port=$(free_port)
     vm_console=$work/$name.console
     vm_monitor=$work/$name.monitor
@@ -131,8 +137,8 @@ vm_start() {
     esac
     args=(-M "$machine" -accel "tcg,thread=multi" -cpu max -smp "$cpus" -nodefaults -no-user-config
         -no-reboot -display none "${args[@]}")
-    args+=(-netdev "user,id=n0,hostfwd=tcp:127.0.0.1:$vm_port-:80" -device "$net" -device "$rng")
-    args+=(-serial "file:$vm_console" -monitor "unix:$vm_monitor,server=on,wait=off")
+    args+=(-netdev "${netdev:-user,id=n0,hostfwd=tcp:127.0.0.1:$vm_port-:$guest_port}" -device "$net" -device "$rng")
+    args+=(-serial "${serial:-file:$vm_console}" -monitor "unix:$vm_monitor,server=on,wait=off")
     if [ "$source" = pmem ] && [ -n "$model" ]; then
         model=$(padded "$model" "$machine")
         size=$(stat -c %s "$model")
@@ -153,8 +159,10 @@ vm_start() {
     if [ -n "$uefi" ]; then
         cp /usr/share/OVMF/OVMF_VARS.fd "$work/$name.vars"
         args+=(-drive "if=pflash,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE.fd"
-            -drive "if=pflash,format=raw,file=$work/$name.vars"
-            -drive "if=none,id=esp,format=raw,snapshot=on,file=${image%.elf}.esp.img" -device virtio-blk-pci,drive=esp)
+            -drive "if=pflash,format=raw,file=$work/$name.vars")
+    fi
+    if [ -n "$uefi" ] && [ "${image%.efi}" = "$image" ]; then
+        args+=(-drive "if=none,id=esp,format=raw,snapshot=on,file=${image%.elf}.esp.img" -device virtio-blk-pci,drive=esp)
     else
         args+=(-kernel "$image" -append "$append")
     fi
@@ -168,12 +176,27 @@ vm_ready() {
     local until=$((SECONDS + ${1:-30}))
     while [ $SECONDS -lt $until ]; do
         kill -0 "$vm_pid" 2>/dev/null || break
-        [ "$(curl -s -o /dev/null -w '%{http_code}' --max-time 2 "http://127.0.0.1:$vm_port/health")" = 200 ] && return 0
+        [ "$(curl -s -o /dev/null -w '%{http_code}' --max-time 2 "http://$vm_host:$vm_port/health")" = 200 ] && return 0
         sleep 0.05
     done
     echo "the guest is not ready; console:"
     tail -n 15 "$vm_console"
     return 1
+}
+
+# vm_end [SECONDS]: waits for the machine to end by itself; vm_status is then QEMU's exit status.
+vm_end() {
+    local until=$((SECONDS + ${1:-15}))
+    vm_status="still running"
+    while [ $SECONDS -lt $until ]; do
+        if ! kill -0 "$vm_pid" 2>/dev/null; then
+            wait "$vm_pid" 2>/dev/null
+            vm_status=$?
+            return
+        fi
+        sleep 0.05
+    done
+    vm_stop
 }
 
 # vm_stop: ends the machine at once and waits for it.
@@ -187,7 +210,7 @@ vm_stop() {
 ask() {
     local path=$1 body=$2
     shift 2
-    curl -sS --max-time 60 -H 'Content-Type: application/json' "$@" -d "$body" "http://127.0.0.1:$vm_port$path"
+    curl -sS --max-time 60 -H 'Content-Type: application/json' "$@" -d "$body" "http://$vm_host:$vm_port$path"
 }
 status_of() { # CURL ARGUMENTS: prints the HTTP status
     curl -s -o /dev/null --max-time 60 -w '%{http_code}' "$@"

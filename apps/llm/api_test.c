@@ -408,6 +408,18 @@ static void a_large_body_does_not_hold_the_server_up(void **state)
     assert_int_equal(post("/tokenize", "{\"content\":\"a\"}")->status, 200);
 }
 
+static void a_half_closed_client_gets_its_tokens(void **state)
+{
+    (void)state;
+    static struct answer a;
+    for (int i = 0; i < 20; i++) {
+        int fd = ask("POST", "/tokenize", "{\"content\":\"a b\"}", 17);
+        shutdown(fd, SHUT_WR);
+        hear(fd, &a);
+        assert_int_equal(a.status, 200);
+    }
+}
+
 static void logits_are_a_row_of_floats(void **state)
 {
     (void)state;
@@ -513,6 +525,7 @@ int main(void)
         cmocka_unit_test(too_long_a_prompt_is_refused_whatever_its_size),
         cmocka_unit_test(text_becomes_ids_and_text_again),
         cmocka_unit_test(a_large_body_does_not_hold_the_server_up),
+        cmocka_unit_test(a_half_closed_client_gets_its_tokens),
         cmocka_unit_test(logits_are_a_row_of_floats),
         cmocka_unit_test(many_at_once_get_what_each_gets_alone),
         cmocka_unit_test(more_than_the_queue_holds_get_a_503_or_an_answer),

@@ -226,7 +226,10 @@ void exchange_start(struct llm *l, struct http_request *r, enum exchange_kind ki
         end = &(*end)->next;
     *end = x;
     l->live++;
-    http_on_gone(r, on_gone, x);
+    // With it a client that has shut its side counts as gone, which only work of unknown length is
+    // worth: the reader's own answers come soon, whoever waits for them.
+    if (kind != EXCHANGE_TOKENIZE && kind != EXCHANGE_DETOKENIZE)
+        http_on_gone(r, on_gone, x);
     http_on_drain(r, on_drain, x);
     reader_submit(l, x);
 }

@@ -96,18 +96,31 @@ static int take_field(struct completion *c, const struct field *d, struct fault 
 static int refuse_missing(const json_t *root, struct fault *f)
 {
     static const char *const ones[] = {"n", "best_of"};
-    static const char *const lists[] = {"tools", "functions", "logit_bias"};
+    static const char *const lists[] = {"tools", "functions", "logit_bias", "json_schema"};
     static const char *const texts[] = {"suffix", "grammar"};
+    static const struct {
+        const char *name;
+        double off;
+    } filters[] = {{"typical_p", 1},       {"mirostat", 0},       {"dry_multiplier", 0},
+                   {"xtc_probability", 0}, {"dynatemp_range", 0}, {"top_n_sigma", -1},
+                   {"n_probs", 0}};
     const json_t *v;
     for (size_t i = 0; i < sizeof ones / sizeof *ones; i++)
         if ((v = get(root, ones[i])) && (!json_is_integer(v) || json_integer_value(v) != 1))
             return fault_set(f, NOT_SUPPORTED, "%s: only 1 is supported", ones[i]);
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
-        if ((v = get(root, lists[i])) && (json_array_size(v) || json_object_size(v)))
+        if ((v = get(root, lists[i])) &&
+            (json_array_size(v) || json_object_size(v) || !(json_is_array(v) || json_is_object(v))))
             return fault_set(f, NOT_SUPPORTED, "%s is not supported", lists[i]);
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
-        if ((v = get(root, texts[i])) && json_string_length(v))
+        if ((v = get(root, texts[i])) && (json_string_length(v) || !json_is_string(v)))
             return fault_set(f, NOT_SUPPORTED, "%s is not supported", texts[i]);
+    for (size_t i = 0; i < sizeof filters / sizeof *filters; i++)
+        if ((v = get(root, filters[i].name)) &&
+            (!json_is_number(v) || json_number_value(v) < filters[i].off ||
+             json_number_value(v) > filters[i].off))
+            return fault_set(f, NOT_SUPPORTED, "%s is not supported (%g: off)", filters[i].name,
+                             filters[i].off);
     if ((v = get(root, "logprobs")) && !json_is_false(v) &&
         !(json_is_integer(v) && json_integer_value(v) == 0))
         return fault_set(f, NOT_SUPPORTED, "logprobs is not supported");

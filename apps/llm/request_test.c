@@ -129,6 +129,12 @@ static void what_is_not_there_is_refused_not_ignored(void **state)
                                          "\"tools\":[{}]",
                                          "\"functions\":[1]",
                                          "\"logit_bias\":{\"1\":2}",
+                                         "\"logit_bias\":5",
+                                         "\"json_schema\":{\"type\":\"object\"}",
+                                         "\"suffix\":5",
+                                         "\"mirostat\":2",
+                                         "\"typical_p\":0.5",
+                                         "\"xtc_probability\":\"x\"",
                                          "\"grammar\":\"x\"",
                                          "\"response_format\":{\"type\":\"json_object\"}"};
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
@@ -165,7 +171,7 @@ static void fields_are_read(void **state)
         "\"frequency_penalty\":0.5,\"seed\":42,\"stream\":true,\"ignore_eos\":true,"
         "\"stream_options\":{\"include_usage\":true},\"stop\":[\"x\",\"yy\"],\"unknown\":{\"a\":[1]"
         "},"
-        "\"n\":1,\"logprobs\":null,\"tools\":[],\"user\":5}";
+        "\"n\":1,\"logprobs\":null,\"tools\":[],\"mirostat\":0,\"typical_p\":1.0,\"user\":5}";
     struct completion c;
     struct fault f;
     assert_int_equal(completion_parse(body, sizeof body - 1, false, &c, &f), 0);

@@ -74,6 +74,15 @@ head -c 9000000 /dev/zero | tr '\0' ' ' >"$work/huge"
 same "a body of 9 MB" 413 "$(status_of "${auth[@]}" --data-binary "@$work/huge" "$url/v1/completions")"
 alive "after long prompts"
 
+# A long text is tokenised beside the network, not in its place.
+jq -Rsc '{content:.}' "$work/long" >"$work/text.json"
+(curl -s --max-time 60 "${auth[@]}" --data-binary "@$work/text.json" -o "$work/tokens" "$url/tokenize"; touch "$work/tokenised") &
+long_pid=$!
+for _ in 1 2 3; do alive "while 1 MB is tokenised"; done
+same "those answers did not wait for it" absent "$([ -e "$work/tokenised" ] && echo present || echo absent)"
+wait $long_pid
+holds "1 MB is tokenised" '"tokens":\[[0-9]' "$(head -c 100 "$work/tokens")"
+
 # Load.
 timeout 120 ab -q -n 2000 -c 16 "$url/health" >"$work/ab" 2>&1
 holds "ab -n 2000 -c 16: all complete" '^Complete requests: +2000' "$(cat "$work/ab")"

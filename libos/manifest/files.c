@@ -64,7 +64,14 @@ void boot_files_init(void)
             continue;
         }
         if (boot_files_add(&files, data, m->length, BOOT_FILE_MODULE, error, sizeof(error)) != 0) {
-            log_error("boot", "module %u: %s", i, error);
+            // It may have held the manifest: going on without would open what a key was to guard.
+            pf_panic("boot module %u: %s", i, error);
+        }
+        // An archive's files are other pointers.
+        const struct boot_file *last = boot_file_at(files.count - 1);
+        if (last && last->data == data && last->kind == BOOT_FILE_OTHER) {
+            log_warn("boot", "module %u, %llu bytes, is no GGUF, device tree or newc archive", i,
+                     (unsigned long long)m->length);
         }
     }
     // Through volatile, or the compiler takes the address of an object for never NULL.

@@ -118,7 +118,7 @@ struct virtio_device {
 
 // Resets and negotiates: of what is offered takes `wanted` plus what every driver here wants
 // (VERSION_1, ACCESS_PLATFORM, ORDER_PLATFORM, RING_PACKED, EVENT_IDX). `required` must be among
-// the offered. Leaves the device in FEATURES_OK, interrupts claimed for `queues` queues.
+// the offered. Leaves the device in FEATURES_OK.
 // 0, -ENOTSUP (no VERSION_1, features refused), -ETIMEDOUT (reset), -EIO.
 int virtio_start(struct virtio_device *d, uint64_t wanted, uint64_t required);
 // Interrupt lines for queues [0, queues); after virtio_start, before the first virtio_queue_start.

@@ -223,15 +223,10 @@ void pf_lapic_send_ipi(uint32_t apic_id, uint8_t vector)
     command(apic_id, LAPIC_ICR_FIXED | LAPIC_ICR_ASSERT | vector);
 }
 
-void pf_lapic_send_ipi_others(uint8_t vector)
-{
-    command(0, LAPIC_ICR_OTHERS | LAPIC_ICR_FIXED | LAPIC_ICR_ASSERT | vector);
-}
-
-void pf_lapic_send_nmi_all(void)
+void pf_lapic_send_nmi(uint32_t apic_id)
 {
     if (lapic.read) { // a crash before the APIC is up stops nobody
-        command(0, LAPIC_ICR_OTHERS | LAPIC_ICR_NMI | LAPIC_ICR_ASSERT);
+        command(apic_id, LAPIC_ICR_NMI | LAPIC_ICR_ASSERT);
     }
 }
 

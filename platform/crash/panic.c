@@ -70,8 +70,11 @@ static void begin(uint64_t rip)
     pf_serial_flush();
     // A fault from here on must not overwrite the frame that is being reported.
     pf_tss[me - 1].ist[PF_IST_FAULT - 1] = pf_tss[me - 1].ist[PF_IST_MACHINE_CHECK - 1];
-    if (pf_cpu_online() > 1) {
-        pf_lapic_send_nmi_all();
+    // Not to those still starting: without their tables they would take the machine down.
+    for (uint32_t i = 0; i < PF_MAX_CPUS && pf_cpu_online() > 1; i++) {
+        if (i != me - 1 && pf_cpu_is_online(i)) {
+            pf_lapic_send_nmi(pf_cpu(i)->apic_id);
+        }
     }
 }
 

@@ -24,10 +24,9 @@ void pf_irq_dispatch(unsigned vector);
 // INIT, then two SIPIs that start the CPU at physical page * 4096. 0, or -ETIMEDOUT when the
 // local APIC does not take the message.
 int pf_lapic_send_init_sipi(uint32_t apic_id, uint8_t page);
-// NMI to every CPU but this one (the crash report stops the machine with it).
-void pf_lapic_send_nmi_all(void);
-// A fixed interrupt `vector` to every CPU but this one, or to one CPU. irq-safe.
-void pf_lapic_send_ipi_others(uint8_t vector);
+// NMI to one CPU (the crash report stops the machine with it).
+void pf_lapic_send_nmi(uint32_t apic_id);
+// A fixed interrupt `vector` to one CPU. irq-safe.
 void pf_lapic_send_ipi(uint32_t apic_id, uint8_t vector);
 uint32_t pf_lapic_id(void);
 

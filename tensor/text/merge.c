@@ -70,10 +70,17 @@ static int consider(struct merge_work *w, const struct tokenizer *t, const char 
         w, (struct merge_pair){(uint64_t)rank << 32 | (uint32_t)left, right, a->bytes + b->bytes});
 }
 
+// A broken byte stands alone: it must not swallow what follows, half a space mark for one.
+static size_t symbol_bytes(const char *text, size_t bytes)
+{
+    size_t n = utf8_character(text, bytes);
+    return n ? n : 1;
+}
+
 static int cut_characters(struct merge_work *w, const char *text, size_t bytes)
 {
     size_t n = 0;
-    for (size_t at = 0; at < bytes; at += utf8_lead_bytes(text[at]))
+    for (size_t at = 0; at < bytes; at += symbol_bytes(text + at, bytes - at))
         n++;
     if (n > w->symbol_max) {
         struct merge_symbol *symbol = realloc(w->symbol, n * sizeof *symbol);
@@ -85,9 +92,7 @@ static int cut_characters(struct merge_work *w, const char *text, size_t bytes)
     w->symbol_count = n;
     size_t at = 0;
     for (size_t i = 0; i < n; i++) {
-        size_t length = utf8_lead_bytes(text[at]);
-        if (length > bytes - at)
-            length = bytes - at;
+        size_t length = symbol_bytes(text + at, bytes - at);
         w->symbol[i] = (struct merge_symbol){(uint32_t)at, (uint32_t)length, (int32_t)i - 1,
                                              i + 1 == n ? -1 : (int32_t)i + 1};
         at += length;

@@ -116,6 +116,7 @@ static void what_is_no_token_falls_back_to_bytes(void **state)
     ENCODES("\xc3\xa9", 0, "209,183"); // 0xc3, 0xa9
     ENCODES("a\xff", 0, "3,269");
     ENCODES("\xe2\x82", 0, "240,144"); // cut off
+    ENCODES("\xff ab", 0, "269,6,7");  // what claims more bytes takes none of the space's
     ENCODES("a\0b", 0, "3,14,4");
 }
 

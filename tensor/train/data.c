@@ -253,6 +253,8 @@ int train_batch_draw(struct train_batch *batch, size_t capacity,
             if (rc)
                 return rc;
         }
+        if (place->next >= samples->count)
+            return -EINVAL;
         if (!append(batch, capacity, samples, order->sample[place->next]))
             return 0;
         if (++place->next == samples->count) {

@@ -50,7 +50,10 @@ struct train_order {
 int train_batch_new(struct train_batch *batch, size_t capacity);
 void train_batch_free(struct train_batch *batch);
 
-/* Fills the batch with the next samples in shuffled order, up to `capacity` tokens. */
+/*
+ * Fills the batch with the next samples in shuffled order, up to `capacity` tokens. Returns 0,
+ * -ENOMEM, or -EINVAL if there is no such place in these samples (a checkpoint of other data).
+ */
 int train_batch_draw(struct train_batch *batch, size_t capacity,
                      const struct train_samples *samples, struct train_order *order,
                      struct train_place *place);

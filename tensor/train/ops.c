@@ -77,10 +77,11 @@ static inline __attribute__((always_inline)) float maximum(size_t count, const f
 static inline __attribute__((always_inline)) float quick_exp(float x)
 {
     float clipped = x < -87.0f ? -87.0f : x > 88.0f ? 88.0f : x;
-    float whole = clipped * 1.44269504f + 12582912.0f; /* adding 1.5 * 2^23 rounds */
+    float whole = clipped > -88.0f ? clipped : 0; /* NaN, which comes back in by way of rest */
     float rest, power;
     int32_t bits;
 
+    whole = whole * 1.44269504f + 12582912.0f; /* adding 1.5 * 2^23 rounds */
     whole -= 12582912.0f;
     rest = clipped - whole * 0.693145752f - whole * 1.42860677e-6f;
     power = 1.0f + rest * (1.0f + rest * (0.5f + rest * (0.166666657f +

@@ -100,7 +100,7 @@ static int write_scores(const struct train_scores *scores, const char *path)
         fprintf(file, "| %s | %u | %.1f %% |\n", scores->category[i].category,
                 scores->category[i].asked, percent(&scores->category[i]));
     fprintf(file, "| **all** | **%u** | **%.1f %%** |\n", scores->all.asked, percent(&scores->all));
-    return fclose(file) ? -errno : 0;
+    return ferror(file) | fclose(file) ? -EIO : 0;
 }
 
 /* Trains until all steps are done or somebody interrupts. */
@@ -117,8 +117,13 @@ static int train(struct state *state, const struct train_settings *s)
         const bool last = run->step + 1 == s->options.steps;
 
         rc = train_run_step(run, &state->samples, &report);
-        if (rc)
-            break;
+        if (rc) {
+            train_progress_break(&progress);
+            return complain(rc, "cannot go on",
+                            rc == -ERANGE ? "because the loss is no finite number: lower --rate"
+                            : rc == -EDOM ? "because a batch has no assistant's words"
+                                          : "with this step");
+        }
         train_progress_step(&progress, run, &report);
         if (s->checkpoint && (run->step % 200 == 0 || last || interrupted)) {
             rc = train_run_save(run, s->checkpoint);

@@ -169,6 +169,10 @@ int train_run_step(struct train_run *run, const struct train_samples *samples,
         for (size_t t = 0; t < run->batches[i].tokens; t++)
             targets += run->batches[i].target[t] >= 0;
     }
+    if (!targets) { // no answer to learn from in a whole step
+        free(step.squares);
+        return -EDOM;
+    }
     step.scale = 1.0f / (float)targets;
     train_pool_run(run->pool, run_shard, &step, options->shards);
     train_pool_run(run->pool, add_gradients, &step, slices);
@@ -182,6 +186,8 @@ int train_run_step(struct train_run *run, const struct train_samples *samples,
     report->targets = targets;
     report->norm = sqrt(squares);
     report->rate = rate_at(options, run->step);
+    if (!isfinite(report->loss) || !isfinite(report->norm))
+        return -ERANGE; // before the update: the last checkpoint stays good
     run->step++;
     step.adam = (struct train_adam){
         .rate = report->rate,

@@ -46,7 +46,10 @@ struct train_report {
 int train_run_open(struct train_run *run, const struct train_options *options, unsigned threads);
 void train_run_close(struct train_run *run);
 
-/* One step. Returns 0 or -ENOMEM. */
+/*
+ * One step. Returns 0, -ENOMEM, -EDOM (the step has no answer to learn from) or -ERANGE (the loss
+ * or the gradient is no finite number; the parameters are as they were).
+ */
 int train_run_step(struct train_run *run, const struct train_samples *samples,
                    struct train_report *report);
 

@@ -12,6 +12,7 @@
 #include "tensor/train/evaluate.h"
 
 #include <errno.h>
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -155,6 +156,22 @@ static void a_resumed_run_ends_where_an_unbroken_one_does(void **state)
     train_run_close(&second);
 }
 
+static void what_is_no_number_ends_the_run_before_it_spreads(void **state)
+{
+    struct train_run run;
+    struct train_report report;
+
+    (void)state;
+    open_run(&run, 1);
+    run.parameters[0] = NAN;
+    const float other = run.parameters[1];
+    for (uint32_t i = 0; i < 2; i++)
+        assert_int_equal(train_run_step(&run, &samples, &report), -ERANGE);
+    assert_int_equal(run.step, 0);
+    assert_true(run.parameters[1] == other);
+    train_run_close(&run);
+}
+
 static void a_checkpoint_of_another_shape_is_refused(void **state)
 {
     struct train_run run;
@@ -178,6 +195,7 @@ int main(void)
         cmocka_unit_test(the_number_of_threads_changes_nothing),
         cmocka_unit_test(a_resumed_run_ends_where_an_unbroken_one_does),
         cmocka_unit_test(a_checkpoint_of_another_shape_is_refused),
+        cmocka_unit_test(what_is_no_number_ends_the_run_before_it_spreads),
     };
 
     return cmocka_run_group_tests(tests, prepare, dispose);

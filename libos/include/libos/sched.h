@@ -5,7 +5,8 @@
 // within one; interrupts only mark work. Long tensor work is cut into tiles; between tiles the
 // worker calls sched_relax(), which runs whatever more urgent is ready on this core (DESIGN
 // decision 8). A strand is a musl thread (pthread_create makes a strand), so TLS and errno work in
-// it.
+// it. All here is for strands, any core; interrupt handlers may call what says irq-safe. Times are
+// nanoseconds, deadlines on the pf_now_ns scale.
 #ifndef LIBOS_SCHED_H
 #define LIBOS_SCHED_H
 
@@ -26,7 +27,8 @@ enum strand_priority { // high to low
 
 struct strand;
 
-// Creates a strand with its own guarded stack. name is copied (15 bytes). 0, -ENOMEM, -EINVAL.
+// Creates a strand with its own guarded stack (stack_bytes 0: 64 KB). name is copied (15 bytes). It
+// ends when run returns; *out (out may be NULL) must not be used after that. 0, -ENOMEM, -EINVAL.
 int strand_create(const char *name, void (*run)(void *arg), void *arg,
                   enum strand_priority priority, uint32_t cpu, size_t stack_bytes,
                   struct strand **out);
