@@ -141,7 +141,11 @@ static int run_sysinfo(int argc, char **argv)
         const struct boot_file *file = boot_file_at(i);
         shell_print("%s%s (%s)", i ? ", " : "", file->name, shell_bytes(a, sizeof(a), file->bytes));
     }
-    return shell_print("%s\ncommand line \"%s\"\n", boot_file_count() ? "" : "none", boot->cmdline);
+    // The console may be logged: the API key stays out of it.
+    const char *key = strstr(boot->cmdline, "http.key=");
+    int shown = key ? (int)(key + strlen("http.key=") - boot->cmdline) : (int)sizeof(boot->cmdline);
+    return shell_print("%s\ncommand line \"%.*s%s%s\"\n", boot_file_count() ? "" : "none", shown,
+                       boot->cmdline, key ? "***" : "", key ? key + strcspn(key, " ") : "");
 }
 
 // Names of what one meets in a virtual machine. Source: pci.ids (numbers are facts), virtio 1.2
