@@ -103,9 +103,14 @@ $(BUILD)/fuzz/%: $(BUILD)/fuzzobj/%.o $$(addprefix $(BUILD)/fuzzobj/,$$(addsuffi
 	@mkdir -p $(@D)
 	$(call say,link $@)
 	$(Q)$(CLANG) -fsanitize=fuzzer,address,undefined $^ -o $@ $(call libs_of,$*.c) $(if $(findstring @tensor,$(call links_of,$*.c)),$(HOST_LIBS)) -lm -lpthread
+# A fuzzer's function with a main that runs files through it once, of the unit tests' objects.
+$(BUILD)/replay/%: $(BUILD)/asan/%.o $(BUILD)/asan/ci/tools/replay.o $$(addprefix $(BUILD)/asan/,$$(addsuffix .o,$$(basename $$(call sources_of,$$*.c))))
+	@mkdir -p $(@D)
+	$(call say,link $@)
+	$(Q)$(CC) $(SANITIZE) $^ -o $@ $(call libs_of,$*.c) $(if $(findstring @tensor,$(call links_of,$*.c)),$(HOST_LIBS)) -lm -lpthread
 %.run: %
 	timeout 300 $<
-.PRECIOUS: $(BUILD)/guest/%.o $(BUILD)/host/%.o $(BUILD)/asan/%.o $(BUILD)/fuzzobj/%.o $(BUILD)/tests/% $(BUILD)/fuzz/%
+.PRECIOUS: $(BUILD)/guest/%.o $(BUILD)/host/%.o $(BUILD)/asan/%.o $(BUILD)/fuzzobj/%.o $(BUILD)/tests/% $(BUILD)/fuzz/% $(BUILD)/replay/%
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 

@@ -27,11 +27,23 @@ count() { # NAME PASSED FAILED LOG
     fi
 }
 
+unit_program() { # SOURCE
+    local name=${1%.c}
+    case $name in
+    *_fuzz) echo "build/replay/$name" ;;
+    *) echo "build/tests/$name" ;;
+    esac
+}
+
 unit() {
-    local sources programs=() src name log status good bad
-    mapfile -t sources < <(find platform libos tensor apps hypercall images -name '*_test.c' 2>/dev/null | sort | grep -E "$pattern")
+    local sources programs=() src name program log status good bad
+    # Fuzzers that have a corpus run over it once, as tests.
+    mapfile -t sources < <(find platform libos tensor apps hypercall images \( -name '*_test.c' -o -name '*_fuzz.c' \) 2>/dev/null |
+        sort | grep -E "$pattern" | while read -r src; do
+        [[ $src = *_test.c || -d ${src%_fuzz.c}_corpus ]] && echo "$src"
+    done)
     for src in "${sources[@]}"; do
-        programs+=("build/tests/${src%.c}")
+        programs+=("$(unit_program "$src")")
     done
     [ ${#programs[@]} -gt 0 ] || return 0
     log=$logs/unit-build.log
@@ -40,14 +52,17 @@ unit() {
     for src in "${sources[@]}"; do
         name=${src%.c}
         log=$logs/$(tr / - <<<"$name").log
-        if [ ! -x "build/tests/$name" ] || ! make -q --no-print-directory "build/tests/$name" 2>/dev/null; then
-            make --no-print-directory "build/tests/$name" >"$log" 2>&1
-            [ -x "build/tests/$name" ] || {
+        program=$(unit_program "$src")
+        if [ ! -x "$program" ] || ! make -q --no-print-directory "$program" 2>/dev/null; then
+            make --no-print-directory "$program" >"$log" 2>&1
+            [ -x "$program" ] || {
                 count "$name" 0 1 "$log"
                 continue
             }
         fi
-        timeout 300 "build/tests/$name" >"$log" 2>&1
+        local inputs=()
+        [[ $src = *_fuzz.c ]] && inputs=("${name%_fuzz}_corpus"/*)
+        timeout 300 "$program" "${inputs[@]}" >"$log" 2>&1
         status=$?
         good=$(sed -n 's/^\[  PASSED  \] \([0-9]*\) test.*/\1/p' "$log" | awk '{s+=$1} END{print s+0}')
         bad=$(sed -n 's/^\[  FAILED  \] \([0-9]*\) test.*/\1/p' "$log" | awk '{s+=$1} END{print s+0}')

@@ -461,6 +461,8 @@ static void more_than_the_queue_holds_get_a_503_or_an_answer(void **state)
     static const char body[] =
         "{\"prompt\":\"x\",\"max_tokens\":100,\"temperature\":0,\"ignore_eos\":true}";
     int fd[MANY], good = 0;
+    double away = metric("requests_total{finish_reason=\"turned_away\"}"),
+           invalid = metric("requests_total{finish_reason=\"invalid\"}");
     static struct answer a;
     for (int i = 0; i < MANY; i++)
         fd[i] = ask("POST", "/v1/completions", body, strlen(body));
@@ -472,6 +474,8 @@ static void more_than_the_queue_holds_get_a_503_or_an_answer(void **state)
             is_error(&a, 503, "unavailable_error", "too many requests");
     }
     assert_true(good >= 3 + 12);
+    assert_true(metric("requests_total{finish_reason=\"turned_away\"}") == away + MANY - good);
+    assert_true(metric("requests_total{finish_reason=\"invalid\"}") == invalid);
 }
 
 static void vanished_clients_free_their_requests(void **state)
@@ -489,7 +493,7 @@ static void vanished_clients_free_their_requests(void **state)
     }
     for (int i = 0; i < 100; i++) {
         if (metric("requests_processing") == 0 && metric("requests_deferred") == 0 &&
-            metric("kv_cache_usage") == 0 && llm.live == 0) {
+            metric("kv_cache_usage") == 0 && llm.live == 0 && llm.aside == 0) {
             // Ended early, not left to run to their last token.
             assert_true(metric("requests_total{finish_reason=\"cancelled\"}") > cancelled);
             return;

@@ -12,13 +12,19 @@
 #include <string.h>
 #include <time.h>
 
+// Needs no slot of the engine's.
+static bool is_text_only(enum exchange_kind kind)
+{
+    return kind == EXCHANGE_TOKENIZE || kind == EXCHANGE_DETOKENIZE;
+}
+
 static void release(struct exchange *x)
 {
     struct exchange **at = &x->llm->exchanges;
     while (*at != x)
         at = &(*at)->next;
     *at = x->next;
-    x->llm->live--;
+    *(is_text_only(x->kind) ? &x->llm->aside : &x->llm->live) -= 1;
     completion_free(&x->request);
     text_free(&x->text);
     free(x->body);
@@ -33,11 +39,13 @@ static bool send(struct exchange *x, struct text *t)
 {
     if (t->failed) { // no memory for a frame: the request ends, the others go on
         text_free(t);
+        x->starved = true;
         job_cancel(&x->job);
         return false;
     }
     int rc = t->bytes ? http_write(x->http, t->data, t->bytes) : 0;
     text_free(t);
+    x->opened |= rc == 0;
     if (rc == -EAGAIN)
         x->blocked = true;
     return rc == 0;
@@ -49,16 +57,15 @@ static size_t leading_space(const struct exchange *x, const char *text, size_t b
     return x->kind == EXCHANGE_CHAT && !x->said && bytes && text[0] == ' ';
 }
 
-static void begin_stream(struct exchange *x)
+// The stream's beginning; its first event goes out with what follows it, so that it cannot get lost
+// where the client is slow.
+static void begin_stream(struct exchange *x, struct text *out)
 {
-    struct text t = {0};
-    http_begin(x->http, 200, "text/event-stream");
+    if (!x->begun)
+        http_begin(x->http, 200, "text/event-stream");
     x->begun = true;
-    frame_first(x, &t);
-    if (x->http)
-        send(x, &t);
-    else
-        text_free(&t);
+    if (!x->opened)
+        frame_first(x, out);
 }
 
 // Passes waiting text on. True: none is left.
@@ -66,17 +73,16 @@ static bool pass_text(struct exchange *x)
 {
     static char waiting[JOB_RING]; // the server has one strand
     size_t n;
-    while (x->http && !x->blocked && (n = job_peek(&x->job, waiting)) > 0) {
+    while (x->http && !x->blocked && !x->starved && (n = job_peek(&x->job, waiting)) > 0) {
         size_t skip = leading_space(x, waiting, n);
         if (!x->request.stream) {
             text_put(&x->text, waiting + skip, n - skip);
         } else {
-            if (!x->begun)
-                begin_stream(x);
             struct text t = {0};
+            begin_stream(x, &t);
             if (n > skip)
                 frame_piece(x, waiting + skip, n - skip, &t);
-            if (!x->http || !send(x, &t))
+            if (!send(x, &t))
                 return false;
         }
         x->said = true;
@@ -98,7 +104,7 @@ static void answer_whole(struct exchange *x)
     } else if (x->kind == EXCHANGE_LOGITS) {
         http_reply(r, 200, "application/octet-stream", x->job.logits,
                    (size_t)x->llm->info.vocabulary * sizeof(float));
-    } else if (x->kind == EXCHANGE_TOKENIZE || x->kind == EXCHANGE_DETOKENIZE) {
+    } else if (is_text_only(x->kind)) {
         llm_reply(r, &x->text, NULL);
     } else {
         frame_whole(x, &t);
@@ -114,8 +120,7 @@ static void answer_end(struct exchange *x)
         answer_whole(x); // still time for a proper status
         return;
     }
-    if (!x->begun)
-        begin_stream(x);
+    begin_stream(x, &t);
     if (exchange_fault(x, &f))
         frame_error(f.status, f.type, f.message, &t);
     else
@@ -211,13 +216,14 @@ void exchange_start(struct llm *l, struct http_request *r, enum exchange_kind ki
     size_t bytes;
     const char *body = http_body(r, &bytes);
     struct exchange *x = NULL;
-    if (l->live >= facts->slots + facts->queue)
+    uint32_t *like = is_text_only(kind) ? &l->aside : &l->live;
+    if (*like >= facts->slots + facts->queue)
         http_reply_error(r, UNAVAILABLE,
-                         "too many requests: %u run or wait already; try again later", l->live);
+                         "too many requests: %u run or wait already; try again later", *like);
     else if (!(x = make(l, kind, body, bytes)))
         http_reply_error(r, UNAVAILABLE, "not enough memory for the request; try again later");
     if (!x) {
-        count(&l->refused, 1);
+        count(&l->turned_away, 1);
         return;
     }
     x->http = r;
@@ -225,10 +231,10 @@ void exchange_start(struct llm *l, struct http_request *r, enum exchange_kind ki
     while (*end)
         end = &(*end)->next;
     *end = x;
-    l->live++;
+    ++*like;
     // With it a client that has shut its side counts as gone, which only work of unknown length is
     // worth: the reader's own answers come soon, whoever waits for them.
-    if (kind != EXCHANGE_TOKENIZE && kind != EXCHANGE_DETOKENIZE)
+    if (!is_text_only(kind))
         http_on_gone(r, on_gone, x);
     http_on_drain(r, on_drain, x);
     reader_submit(l, x);

@@ -24,6 +24,8 @@ struct exchange {
     char id[48];
     long created;
     bool begun;   // the stream's header is out
+    bool opened;  // its first event, too
+    bool starved; // a frame found no memory: the answer has a hole and ends as an error
     bool blocked; // http_write said -EAGAIN; drain will call
     bool said;    // some text has gone out
     // The reader's until the job is with the engine or finished, then the server's.

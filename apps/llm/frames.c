@@ -102,6 +102,10 @@ bool exchange_fault(const struct exchange *x, struct fault *f)
         *f = x->refusal;
         return true;
     }
+    if (x->starved) {
+        fault_set(f, UNAVAILABLE, "not enough memory for the answer");
+        return true;
+    }
     switch (j->end) {
     case JOB_STOPPED:
     case JOB_LENGTH:

@@ -122,6 +122,8 @@ void llm_metrics_get(struct http_request *r, void *llm)
                     (unsigned long long)counted(&m->ended[i]));
     text_format(&t, "tessera_requests_total{finish_reason=\"invalid\"} %llu\n",
                 (unsigned long long)counted(&l->refused));
+    text_format(&t, "tessera_requests_total{finish_reason=\"turned_away\"} %llu\n",
+                (unsigned long long)counted(&l->turned_away));
     metric_print(&t, "gauge", "requests_processing", "Requests in a slot.",
                  (double)counted(&m->running));
     metric_print(&t, "gauge", "requests_deferred", "Requests waiting for a slot.",

@@ -28,10 +28,11 @@ struct llm {
     // The server strand's.
     struct http_server *http;
     struct exchange *exchanges; // all that are not freed, oldest first
-    uint32_t live;
+    uint32_t live, aside;       // of them for the engine, for the reader alone
     bool pumping;
     uint64_t id_seed, id_next;
-    _Atomic uint64_t refused; // requests answered with an error before they became jobs
+    // Requests answered with an error before they became jobs: wrong ones, one too many.
+    _Atomic uint64_t refused, turned_away;
 
     atomic_bool posted;                // a pump is on its way to the server's strand
     bool reading;                      // the reader strand runs; llm_open's

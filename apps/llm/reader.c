@@ -72,9 +72,8 @@ static int read_body(struct exchange *x)
 static bool read_one(struct llm *l, struct exchange *x)
 {
     struct job *j = &x->job;
-    if (atomic_load_explicit(&j->cancelled, memory_order_relaxed)) {
-        j->end = JOB_CANCELLED;
-    } else if (read_body(x)) {
+    bool cancelled = atomic_load_explicit(&j->cancelled, memory_order_relaxed);
+    if (!cancelled && read_body(x)) { // the engine ends and counts what was cancelled
         count(&l->refused, 1);
         j->end = JOB_REFUSED;
     } else if (x->kind == EXCHANGE_TOKENIZE || x->kind == EXCHANGE_DETOKENIZE) {

@@ -207,6 +207,17 @@ static void a_tree_of_another_kind_or_damaged_is_refused(void **state)
     expect_error(parse(tree, NULL), "manifest", "sound");
 }
 
+static void a_tree_of_an_old_version_is_refused(void **state)
+{
+    (void)state;
+    begin();
+    fdt_set_version(tree, 3);
+    fdt_set_last_comp_version(tree, 0);
+    // A name without a slash, where versions below 16 have whole paths: libfdt 1.6 falls over it.
+    memcpy(tree + fdt_off_dt_struct(tree) + 4, "red", 4);
+    expect_error(parse(tree, NULL), "manifest", "FDT_ERR_BADVERSION");
+}
+
 static void a_tree_at_an_odd_address_is_read(void **state)
 {
     (void)state;
@@ -282,6 +293,7 @@ int main(void)
         cmocka_unit_test(wrong_values_on_the_command_line_are_refused_and_slips_remembered),
         cmocka_unit_test(foreign_words_are_left_alone),
         cmocka_unit_test(a_tree_of_another_kind_or_damaged_is_refused),
+        cmocka_unit_test(a_tree_of_an_old_version_is_refused),
         cmocka_unit_test(a_tree_at_an_odd_address_is_read),
         cmocka_unit_test(more_text_than_there_is_room_for_is_an_error),
         cmocka_unit_test(addresses_are_judged_strictly),

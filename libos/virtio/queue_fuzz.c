@@ -30,7 +30,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     bool packed = data[0] & 1, events = data[0] & 2;
     uint16_t indirect = data[0] & 4 ? 3 : 0;
-    uint16_t entries = packed ? (uint16_t)(1 + data[1] % 16) : (uint16_t)(1 << (data[1] % 5));
+    uint16_t entries = (uint16_t)(packed ? 1 + data[1] % 16 : 1 << (data[1] % 5));
     data += 2;
     size -= 2;
 

@@ -66,7 +66,10 @@ void pf_power_off(void)
         settle();
     }
     pf_out16(QEMU_PM1A_CONTROL, SLP_EN);
-    settle();
+    // The hypervisor acts from another thread, on a host that may be busy.
+    for (int i = 0; i < 50; i++) {
+        settle();
+    }
     pf_printk("power: this machine has no way off; resetting it\n");
     pf_serial_flush();
     triple_fault();
