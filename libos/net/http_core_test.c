@@ -350,6 +350,9 @@ static void an_error_message_is_valid_json(void **state)
     assert_non_null(strstr(got, "\r\n\r\n{\"error\":{\"code\":400,\"message\":\"a \\\"b\\\" \\\\ "
                                 "\\u000a\",\"type\":\"invalid_request_error\"}}"));
     free(got);
+    got = exchange("GET /error?long HTTP/1.1\r\n" HOST "\r\n", 1000);
+    assert_non_null(strstr(got, "\xc3\xa9\",\"type\""));
+    free(got);
 }
 
 int main(void)

@@ -161,6 +161,16 @@ static void escape(char *out, size_t room, const char *text)
             out[n++] = (char)*p;
         }
     }
+    // The last character may have lost its tail, here or when the message was formatted.
+    size_t lead = n;
+    while (lead > 0 && lead + 4 > n && ((unsigned char)out[lead - 1] & 0xc0) == 0x80) {
+        lead--;
+    }
+    unsigned char first = lead > 0 ? (unsigned char)out[lead - 1] : 0;
+    size_t whole = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : first >= 0xc0 ? 2 : 1;
+    if (lead > 0 && first >= 0xc0 && n - (lead - 1) < whole) {
+        n = lead - 1;
+    }
     out[n] = 0;
 }
 

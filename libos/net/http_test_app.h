@@ -39,6 +39,14 @@ static void app_header(struct http_request *r, void *ctx)
 static void app_error(struct http_request *r, void *ctx)
 {
     (void)ctx;
+    if (strcmp(http_query(r), "long") == 0) { // cut in the middle of a character
+        char text[1200] = "a";
+        for (size_t i = 1; i + 2 < sizeof text; i += 2) {
+            memcpy(text + i, "\xc3\xa9", 3);
+        }
+        http_reply_error(r, 400, "invalid_request_error", "%s%s", text, "");
+        return;
+    }
     http_reply_error(r, 400, "invalid_request_error", "a \"b\" \\ \n");
 }
 static void app_stream(struct http_request *r, void *ctx)
