@@ -40,8 +40,8 @@ static void app_error(struct http_request *r, void *ctx)
 {
     (void)ctx;
     if (strcmp(http_query(r), "long") == 0) { // cut in the middle of a character
-        char text[1200] = "a";
-        for (size_t i = 1; i + 2 < sizeof text; i += 2) {
+        char text[1200] = "";
+        for (size_t i = 0; i + 2 < sizeof text; i += 2) {
             memcpy(text + i, "\xc3\xa9", 3);
         }
         http_reply_error(r, 400, "invalid_request_error", "%s%s", text, "");
