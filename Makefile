@@ -167,7 +167,7 @@ help:
 #: make image APP=llm       builds one image; FORMAT=pvh|uefi, MODEL=x.gguf LINK=1 links a model in
 #: make default-model       trains the default model again (about an hour on two cores)
 #: make bench-boot          time from QEMU's start to the first answer, beside a Linux guest
-#: make fuzz                runs every fuzzer for a short time (SECONDS=60 each)
+#: make fuzz                runs every fuzzer for a short time (FUZZ_SECONDS=60 each)
 #: make lint                format, warnings, layer rule, shell scripts
 #: make clean               removes build/
 

@@ -101,7 +101,6 @@ same "link up again: IPv6 too" 200 "$(status_of --max-time 10 "$url6/health")"
 vm_stop
 
 # Two queue pairs on two CPUs, and a small MTU that the device tells.
-ip link set tap1 mtu 1280
 vm_start queues -c 2 -m 96 -f $model -n tap,id=n0,ifname=tap1,script=no,downscript=no,queues=2 \
     -a 'net.address=10.78.0.2/24 net.address6=fd78::2/64 net.queues=2 log=debug' -- \
     -global virtio-net-pci.mq=on -global virtio-net-pci.vectors=6 -global virtio-net-pci.host_mtu=1280
@@ -112,6 +111,11 @@ timeout 60 ab -q -k -n 1000 -c 16 http://10.78.0.2/health >"$work/abq" 2>&1
 holds "two queues: ab, none fail" '^Failed requests: +0' "$(cat "$work/abq")"
 holds "two queues: ab, all complete" '^Complete requests: +1000' "$(cat "$work/abq")"
 check "MTU 1280: a whole frame" ping -c 1 -W 2 -M 'do' -s 1252 10.78.0.2
+exec 5<>/dev/tcp/10.78.0.2/80
+segment=$(ss -tin dst 10.78.0.2 | sed -n 's/.*[^a-z]mss:\([0-9]*\).*/\1/p' | head -n 1)
+exec 5>&-
+same "MTU 1280: the guest asks for segments of at most 1240 bytes" yes \
+    "$([ "${segment:-9999}" -le 1240 ] && echo yes || echo "${segment:-unknown}")"
 same "MTU 1280: 100 KB there and back" 100000 \
     "$(ask /tokenize "@$work/body" | ask /detokenize @- | jq -j .content | tr -d ' ' | wc -c)"
 vm_stop

@@ -110,7 +110,7 @@ VIRTIO_IRQ static void blk_interrupt(void *driver)
 
 // ---- starting, also after a reset ----------------------------------------------------------
 
-static int read_config(struct blk *b)
+static int read_config(struct blk *b, unsigned *segments)
 {
     struct virtio_device *d = b->device;
     uint32_t capacity[2], block = SECTOR, size_max = MAX_REQUEST, seg_max = 1;
@@ -136,8 +136,8 @@ static int read_config(struct blk *b)
     }
     b->dev.block_bytes = block;
     b->dev.bytes = sectors * SECTOR / block * block;
-    b->max_segments = seg_max == 0 ? 1 : seg_max < MAX_SEGMENTS ? seg_max : MAX_SEGMENTS;
     b->segment_bytes = size_max < MAX_REQUEST ? size_max : MAX_REQUEST;
+    *segments = seg_max == 0 ? 1 : seg_max < MAX_SEGMENTS ? seg_max : MAX_SEGMENTS;
     return 0;
 }
 
@@ -149,7 +149,7 @@ static int blk_start(struct blk *b)
                               VIRTIO_F_INDIRECT_DESC,
                           0);
     if (!rc) {
-        rc = read_config(b);
+        rc = read_config(b, &b->max_segments);
     }
     if (rc) {
         return rc;
@@ -294,7 +294,8 @@ static int request(struct blk *b, uint32_t type, uint64_t sector, const struct v
     spin_lock(&b->lock);
     if (__atomic_exchange_n(&b->device->config_changed, 0, __ATOMIC_ACQUIRE) &&
         virtio_healthy(b->device)) {
-        read_config(b); // the capacity may have changed
+        unsigned segments;         // the ring was cut up for those of the start
+        read_config(b, &segments); // the capacity may have changed
     }
     submit(b, i, type, sector, data, count);
     deadline = pf_now_ns() + TIMEOUT_NS; // waiting for a slot does not count

@@ -33,6 +33,7 @@ static unsigned made;
 static uint8_t disk[DISK];
 static bool silent, failing, lying;
 static unsigned requests, largest_chain;
+static uint16_t ring_size = 256;
 
 // Serves every request of device `made`.
 static void serve(void)
@@ -77,6 +78,7 @@ static struct blkdev *start(uint64_t features)
     struct sim_device *s = &sims[made];
     sim_device_init(&devices[made], s, VIRTIO_BLK);
     s->features |= F_SEG_MAX | F_BLK_SIZE | F_FLUSH | features;
+    s->queue_size = ring_size;
     uint64_t sectors = DISK / 512;
     uint32_t segments = 254, block = 512, size_max = 65536;
     memcpy(s->config, &sectors, 8);
@@ -145,11 +147,29 @@ static void bounds_are_kept(void **state)
 static void read_only_disks_are_not_written(void **state)
 {
     (void)state;
-    struct blkdev *b = start(F_RO);
+    ring_size = 8;
+    struct blkdev *b = start(F_RO | F_SIZE_MAX);
+    ring_size = 256;
     uint8_t data[512];
     assert_true(b->read_only);
     assert_int_equal(blkdev_write(b, 0, data, 512), -EROFS);
     assert_int_equal(blkdev_read(b, 0, data, 512), 0);
+}
+
+// On the disk of the test before: its ring of 8 holds six segments a request.
+static void a_changed_configuration_leaves_requests_within_the_ring(void **state)
+{
+    (void)state;
+    struct blkdev *b = blkdev_at(blkdev_count() - 1);
+    uint8_t *data = malloc(1u << 20);
+    uint64_t sectors = DISK / 1024;
+    assert_int_equal(blkdev_read(b, 0, data, 1u << 20), 0);
+    memcpy(sims[made].config, &sectors, 8);
+    devices[made].config_changed = 1;
+    assert_int_equal(blkdev_read(b, 0, data, 512), 0);
+    assert_int_equal(b->bytes, DISK / 2);
+    assert_int_equal(blkdev_read(b, 0, data, 1u << 20), 0);
+    free(data);
     made++;
 }
 
@@ -242,6 +262,7 @@ int main(void)
         cmocka_unit_test(data_goes_out_and_comes_back),
         cmocka_unit_test(bounds_are_kept),
         cmocka_unit_test(read_only_disks_are_not_written),
+        cmocka_unit_test(a_changed_configuration_leaves_requests_within_the_ring),
         cmocka_unit_test(silence_is_a_time_out_and_the_disk_lives_on),
         cmocka_unit_test(a_reset_ends_the_requests_of_others_at_once),
         cmocka_unit_test(a_lying_disk_is_taken_out_of_service),

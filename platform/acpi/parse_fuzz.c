@@ -23,6 +23,28 @@ static bool read_image(void *ctx, uint64_t phys, void *buf, size_t bytes)
     return true;
 }
 
+// Makes the `bytes` at `at` add up to zero by the one at `where`.
+static void even_out(uint8_t *copy, size_t size, size_t at, size_t bytes, size_t where)
+{
+    uint8_t sum = 0;
+    if (bytes > size - at || bytes <= where) {
+        return;
+    }
+    copy[at + where] = 0;
+    for (size_t i = 0; i < bytes; i++) {
+        sum = (uint8_t)(sum + copy[at + i]);
+    }
+    copy[at + where] = (uint8_t)-sum;
+}
+
+static size_t length_at(const uint8_t *at, size_t bytes)
+{
+    uint32_t length = 0;
+    memcpy(&length, at, bytes);
+    return length;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static uint8_t copy[4096];
@@ -30,22 +52,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memcpy(copy, data, n);
     // Tables that the input holds get right sums, last first, as a table's sum covers its bytes
     // only.
-    for (size_t at = n; at-- > 0;) {
-        uint32_t length;
-        if (at % 16 == 0 && at + 36 <= n && copy[at] >= 'A' && copy[at] <= 'Z') {
-            memcpy(&length, copy + at + 4, 4);
-            if (memcmp(copy + at, "RSD PTR ", 8) == 0) {
-                length = 20;
-            }
-            if (length >= 20 && length <= n - at) {
-                size_t where = length == 20 ? 8 : 9;
-                uint8_t sum = 0;
-                copy[at + where] = 0;
-                for (size_t i = 0; i < length; i++) {
-                    sum = (uint8_t)(sum + copy[at + i]);
-                }
-                copy[at + where] = (uint8_t)-sum;
-            }
+    for (size_t at = n & ~(size_t)15; at >= 16; at -= 16) {
+        uint8_t *table = copy + at - 16;
+        size_t from = at - 16, left = n - from;
+        if (left >= 36 && memcmp(table, "RSD PTR ", 8) == 0) {
+            even_out(copy, n, from, 20, 8);
+            even_out(copy, n, from, length_at(table + 20, 4), 32);
+        } else if (memcmp(table, "_MP_", 4) == 0) {
+            even_out(copy, n, from, 16, 10);
+        } else if (memcmp(table, "PCMP", 4) == 0) {
+            even_out(copy, n, from, length_at(table + 4, 2), 7);
+        } else if (table[0] >= 'A' && table[0] <= 'Z') {
+            even_out(copy, n, from, length_at(table + 4, 4), 9);
         }
     }
     struct image image = {copy, n};

@@ -11,12 +11,30 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 
+// By the code points' values, not by the tables of utf8.c.
 static bool is_utf8(const char *text, size_t bytes)
 {
-    for (size_t at = 0, n; at < bytes; at += n) {
-        n = utf8_character(text + at, bytes - at);
-        if (n == 0)
+    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+    const uint8_t *at = (const uint8_t *)text, *end = at + bytes;
+    while (at < end) {
+        uint32_t lead = *at;
+        size_t n = lead < 0x80       ? 1
+                   : lead >> 5 == 6  ? 2
+                   : lead >> 4 == 14 ? 3
+                   : lead >> 3 == 30 ? 4
+                                     : 0;
+        uint32_t code = n == 1 ? lead : lead & (0x7fu >> n);
+        if (n == 0 || n > (size_t)(end - at))
             return false;
+        for (size_t i = 1; i < n; i++) {
+            if (at[i] >> 6 != 2)
+                return false;
+            code = code << 6 | (at[i] & 0x3f);
+        }
+        if (code < least[n] || code > 0x10ffff || (code >= 0xd800 && code < 0xe000) ||
+            utf8_character((const char *)at, (size_t)(end - at)) != n)
+            return false;
+        at += n;
     }
     return true;
 }
