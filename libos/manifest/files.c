@@ -70,7 +70,7 @@ void boot_files_init(void)
         // An archive's files are other pointers.
         const struct boot_file *last = boot_file_at(files.count - 1);
         if (last && last->data == data && last->kind == BOOT_FILE_OTHER) {
-            log_warn("boot", "module %u, %llu bytes, is no GGUF, device tree or newc archive", i,
+            pf_panic("boot module %u, %llu bytes, is no GGUF, device tree or newc archive", i,
                      (unsigned long long)m->length);
         }
     }

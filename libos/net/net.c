@@ -76,8 +76,9 @@ static void announce_ip6(struct netif *n)
         if (!ip6_addr_isvalid(netif_ip6_addr_state(n, i)) || (announced & 1u << i))
             continue;
         announced |= 1u << i;
-        log_info("net", "address %s",
-                 ip6addr_ntoa_r(netif_ip6_addr(n, i), address, sizeof address));
+        // The link-local one is always there: for the log only.
+        log_line(ip6_addr_islinklocal(netif_ip6_addr(n, i)) ? LOG_DEBUG : LOG_INFO, "net",
+                 "address %s", ip6addr_ntoa_r(netif_ip6_addr(n, i), address, sizeof address));
     }
 }
 
