@@ -8,6 +8,7 @@
 work=$(mktemp -d "${TMPDIR:-/tmp}/tessera-test.XXXXXX")
 vm_pids=()
 bad_checks=0
+vm_host=127.0.0.1 # set by vm_start, or by a test that starts its machine otherwise
 data=${TESSERA_TEST_DATA:-../shared/data}
 
 cleanup() {
