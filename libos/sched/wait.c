@@ -46,6 +46,10 @@ static bool wait_until(struct wake *w, uint64_t deadline_ns, enum strand_state s
         timeout_cancel(self);
     }
     bool granted = self->granted;
+    // The waker may be on another core and still hold the lock: once it is ours, nobody touches *w
+    // any more, which may lie on the caller's stack.
+    spin_lock(&w->lock);
+    spin_unlock(&w->lock);
     pf_irq_restore(flags);
     return granted;
 }
