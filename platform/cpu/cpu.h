@@ -31,7 +31,7 @@ struct pf_trap_frame {
     uint64_t vector, error;
     uint64_t rip, cs, rflags, rsp, ss;
 };
-_Static_assert(sizeof(struct pf_trap_frame) == 22 * 8, "exception stub in traps.asm");
+_Static_assert(sizeof(struct pf_trap_frame) == 22 * 8, "exception stub in trap_entry.asm");
 
 struct pf_tss {
     uint32_t reserved0;

@@ -33,7 +33,7 @@ struct pf_tss pf_tss[PF_MAX_CPUS];
 static uint64_t gdt[3 + 2 * PF_MAX_CPUS] __attribute__((aligned(16)));
 static struct gate idt[256] __attribute__((aligned(16)));
 
-extern const char pf_exception_stubs[], pf_interrupt_stubs[]; // traps.asm: 16 and 8 bytes each
+extern const char pf_exception_stubs[], pf_interrupt_stubs[]; // trap_entry.asm: 16 and 8 bytes each
 
 static const uint32_t stack_bytes[PF_IST_COUNT + 1] = {
     [PF_IST_NMI] = 4096,    [PF_IST_DOUBLE_FAULT] = 8192, [PF_IST_MACHINE_CHECK] = 8192,
