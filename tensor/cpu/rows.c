@@ -128,7 +128,7 @@ static void attention_tile(void *arg, size_t i, unsigned worker)
         .dim = x->graph->head_dim,
         .group = (uint32_t)group,
         .kv_type = x->options.kv_type,
-        .scale = w->op->number,
+        .scale = w->op->attention.scale,
     };
     x->kernels->attention(&a);
 }
@@ -157,7 +157,7 @@ void tn_run_rows(struct tn_executor *x, const struct ir_op *op)
 {
     static void (*const tiles[])(void *, size_t, unsigned) = {
         [IR_EMBED] = embed_row,          [IR_RMS_NORM] = norm_row,     [IR_ADD] = add_row,
-        [IR_SILU_MUL] = silu_row,        [IR_ROPE] = rope_row,         [IR_KV_STORE] = kv_row,
+        [IR_GATE] = silu_row,        [IR_ROPE] = rope_row,         [IR_KV_STORE] = kv_row,
         [IR_ATTENTION] = attention_tile, [IR_TAKE_OUTPUTS] = take_row,
     };
     const struct ir_shape *values = x->graph->values;

@@ -252,7 +252,7 @@ ir_value ir_silu_mul(struct ir_graph *g, ir_value gate, ir_value up)
 {
     struct ir_shape s = operand(g, "silu", gate, 0);
     operand(g, "silu", up, s.columns);
-    struct ir_op op = {.kind = IR_SILU_MUL, .in = {gate, up}};
+    struct ir_op op = {.kind = IR_GATE, .in = {gate, up}, .activation = IR_SILU};
     return append(g, op, s.rows, s.columns);
 }
 
@@ -274,7 +274,8 @@ void ir_kv_store(struct ir_graph *g, uint32_t layer, ir_value k, ir_value v)
 ir_value ir_attention(struct ir_graph *g, uint32_t layer, ir_value q, float scale)
 {
     struct ir_shape s = operand(g, "attention", q, g->heads * g->head_dim);
-    struct ir_op op = {.kind = IR_ATTENTION, .in = {q}, .layer = layer, .number = scale};
+    struct ir_op op = {
+        .kind = IR_ATTENTION, .in = {q}, .layer = layer, .attention = {.scale = scale}};
     return append(g, op, s.rows, s.columns);
 }
 

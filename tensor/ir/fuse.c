@@ -70,7 +70,7 @@ void ir_fuse(struct ir_graph *g)
     for (uint32_t i = 0; i < g->op_count; i++) {
         if (g->ops[i].kind == IR_ADD) {
             fuse_sum(g, &g->ops[i]);
-        } else if (g->ops[i].kind == IR_SILU_MUL) {
+        } else if (g->ops[i].kind == IR_GATE) {
             fuse_gate(g, &g->ops[i]);
         }
     }

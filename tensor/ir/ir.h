@@ -19,18 +19,33 @@ typedef uint32_t ir_value; // 0: none
 enum ir_rows { IR_TOKENS, IR_OUTPUTS };
 
 enum ir_kind {
-    IR_EMBED,        // out = rows of matrix[0] by token id
-    IR_RMS_NORM,     // out = in[0] / rms(in[0]) * vector[0]
-    IR_MATMUL,       // out = in[0] matrix[0]^T + vector[0] + residual
+    IR_EMBED,        // out = rows of matrix[0] by token id, times number
+    IR_ADD_POSITION, // out = in[0] + the rows of matrix[0] by position
+    IR_ADD_VECTOR,   // out = in[0] + vector[0]
+    IR_RMS_NORM,     // out = in[0] / rms(in[0]) * vector[0], over each of `heads` equal parts
+    IR_LAYER_NORM,   // out = (in[0] - mean) / sqrt(variance + number) * vector[0] + vector[1]
+    IR_MATMUL,       // out = activation(in[0] matrix[0]^T + vector[0]) + residual
     IR_ADD,          // out = in[0] + in[1]
-    IR_SILU_MUL,     // out = silu(in[0]) * in[1]
-    IR_GATED,        // out = silu(in[0] matrix[0]^T + vector[0]) * (in[0] matrix[1]^T + vector[1])
-    IR_ROPE,         // out = in[0], each head turned by its position
+    IR_ACTIVATE,     // out = activation(in[0])
+    IR_GATE,         // out = activation(in[0]) * in[1]
+    IR_GATED,   // out = activation(in[0] matrix[0]^T + vector[0]) * (in[0] matrix[1]^T + vector[1])
+    IR_EXPERTS, // out = mixture of experts of in[0], chosen by the router's in[1]: op->experts
+    IR_ROPE,    // out = in[0], each of `heads` heads turned by its position
     IR_KV_STORE,     // K = in[0], V = in[1] of the layer, at the tokens' positions
-    IR_ATTENTION,    // out = causal attention of the queries in[0] over the layer's KV
+    IR_ATTENTION,    // out = attention of the queries in[0] over the layer's KV: op->attention
     IR_TAKE_OUTPUTS, // out = the rows of in[0] whose logits are wanted
-    IR_LOGITS,       // in[0] matrix[0]^T + vector[0], written to the callers' rows
+    IR_LOGITS,       // softcap(in[0] matrix[0]^T + vector[0]), written to the callers' rows
+    IR_POOL,         // in[0] pooled over each sequence, written to the callers' embeddings
     IR_REMOVED,
+    IR_KIND_COUNT = IR_REMOVED
+};
+
+enum ir_activation {
+    IR_NONE,
+    IR_SILU,      // x / (1 + exp(-x))
+    IR_GELU,      // 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))
+    IR_GELU_ERF,  // 0.5 x (1 + erf(x / sqrt 2))
+    IR_SWIGLU_OAI // gates only: g = min(g, 7), u = clamp(u, -7, 7): g / (1 + exp(-1.702 g)) (u + 1)
 };
 
 // A weight matrix in the file: `rows` rows (outputs) of `columns` values (inputs).
@@ -43,7 +58,33 @@ struct ir_matrix {
 struct ir_rope {
     bool split_halves;       // NEOX: pairs (i, i + rotated/2); otherwise neighbours (2i, 2i + 1)
     uint32_t rotated;        // dimensions of each head that turn
+    double magnitude;        // of cosine and sine (YaRN, longrope); 1: none
     const double *frequency; // [rotated / 2], radians a position
+};
+
+// What a model that embeds makes of its rows. Values are GGUF's.
+enum ir_pooling { IR_POOL_NONE, IR_POOL_MEAN, IR_POOL_FIRST, IR_POOL_LAST };
+
+struct ir_attention {
+    float scale;        // of the scores
+    float softcap;      // scores become softcap * tanh(score / softcap); 0: none
+    uint32_t window;    // keys at positions > query - window only; 0: all
+    bool everywhere;    // not causal: a query sees its sequence's whole step (and what is stored)
+    const float *sinks; // [heads]: one more score of each head that takes part in the softmax's sum
+};
+
+// Chosen experts' feed-forward networks, mixed: a single operation.
+struct ir_experts {
+    // Experts one after the other: [expert][rows][columns]; `rows` is one expert's.
+    struct ir_matrix gate, up, down;
+    const float *gate_bias, *up_bias, *down_bias; // [expert][rows]; NULL: none
+    uint32_t count, used;                         // experts, and how many a token takes
+    bool sigmoid;             // router scores by sigmoid, otherwise by softmax over all
+    bool softmax_chosen;      // softmax over the chosen scores only (gpt-oss)
+    bool normalised;          // chosen weights divided by their sum
+    float weight_scale;       // on the weights; 1: none
+    const float *choice_bias; // [count], added for choosing only; NULL: none
+    enum ir_activation activation;
 };
 
 struct ir_op {
@@ -52,8 +93,12 @@ struct ir_op {
     struct ir_matrix matrix[2];
     const float *vector[2]; // norm weight or biases; NULL: none
     uint32_t layer, heads;
-    float number; // epsilon, or attention scale
+    float number; // epsilon, scale of an embedding, soft cap of logits (0: none)
+    enum ir_activation activation;
+    enum ir_pooling pooling;
     const struct ir_rope *rope;
+    struct ir_attention attention;
+    const struct ir_experts *experts; // owned by the graph
 };
 
 struct ir_shape {

@@ -32,9 +32,9 @@ static void lifetimes(struct ir_graph *g)
 static ir_value takes_over(const struct ir_graph *g, uint32_t i)
 {
     const struct ir_op *op = &g->ops[i];
-    ir_value v = op->kind == IR_ROPE || op->kind == IR_ADD || op->kind == IR_SILU_MUL ? op->in[0]
-                 : op->kind == IR_MATMUL                                              ? op->residual
-                                                                                      : 0;
+    ir_value v = op->kind == IR_ROPE || op->kind == IR_ADD || op->kind == IR_GATE ? op->in[0]
+                 : op->kind == IR_MATMUL                                          ? op->residual
+                                                                                  : 0;
     return v && g->values[v].last == i && g->values[v].columns == g->values[op->out].columns ? v
                                                                                              : 0;
 }

@@ -119,7 +119,7 @@ static void the_plan_keeps_living_values_apart(void **unused)
     const struct ir_graph *g = &m->graph;
     uint32_t sum = 0, gated = 0;
     for (uint32_t i = 0; i < g->op_count; i++) {
-        assert_true(g->ops[i].kind != IR_ADD && g->ops[i].kind != IR_SILU_MUL);
+        assert_true(g->ops[i].kind != IR_ADD && g->ops[i].kind != IR_GATE);
         gated += g->ops[i].kind == IR_GATED;
         const ir_value used[3] = {g->ops[i].in[0], g->ops[i].in[1], g->ops[i].residual};
         for (int j = 0; j < 3; j++) {

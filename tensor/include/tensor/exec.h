@@ -11,9 +11,13 @@
 #include "tensor/model.h"
 #include "tensor/pool.h"
 
-// KV layout, the same for every executor: [layer][page][kv head], and in it K [32
-// positions][head_dim], then V [32 positions][head_dim], elements of the KV type (F32 or F16) in
-// memory order.
+// KV layout, the same for every executor: [layer][page][kv head], and in it K, then V, each 32
+// positions by head_dim. K lies transposed, [head_dim][32 positions], so that one register holds
+// one dimension of several keys; V lies as [32 positions][head_dim]. F32 and F16: plain elements.
+// Q8_0 and Q4_0 (head_dim a multiple of 32; blocks of 32 dimensions of one position):
+// K: for each block of dimensions 32 f16 scales, one a position, then Q8_0 [32 dimensions][32
+// positions] signed bytes, Q4_0 [16][32 positions] bytes: dimension i in the low, i + 16 in the
+// high nibble, plus 8. V: as rows of GGUF blocks, one row a position.
 #define TN_KV_PAGE_TOKENS 32u
 
 // One sequence's part of a step.
@@ -25,6 +29,9 @@ struct tn_step_sequence {
     uint32_t kv_page_count;   // enough for position + token_count
     uint32_t logits_from; // rows wanted: tokens [logits_from, token_count); == token_count: none
     float *logits;        // (token_count - logits_from) rows of vocabulary size; caller's
+    // Models that embed (tn_model_info.embeds): `embedding` values, pooled over this step's tokens,
+    // which must be the whole sequence; with pooling "none" token_count rows. NULL: not wanted.
+    float *embedding;
 };
 
 enum tn_isa { TN_ISA_SCALAR, TN_ISA_AVX2, TN_ISA_AVX512, TN_ISA_AVX512_VNNI, TN_ISA_COUNT };
@@ -36,13 +43,27 @@ enum tn_isa tn_isa_measured(void);
 int tn_isa_parse(const char *name,
                  enum tn_isa *out); // "scalar" "avx2" "avx512" "avx512vnni"; -EINVAL
 
+// Where the time goes, by kind of operation and weight type ("matmul Q8_0", "attention").
+struct tn_trace_row {
+    const char *operation, *type; // type: of the weights, "" for none
+    uint64_t count, ns, rows;     // operations, time, rows (tokens) they worked on
+    double work;                  // multiply-adds
+};
+enum { TN_TRACE_ROWS = 64 };
+struct tn_trace {
+    uint64_t (*now_ns)(void); // the caller's clock
+    uint32_t row_count;
+    struct tn_trace_row rows[TN_TRACE_ROWS];
+};
+
 struct tn_executor_options {
     enum tn_isa isa;
     struct tn_pool *pool;
     uint32_t max_tokens; // tokens in one step over all sequences (scratch is sized by it), e.g. 128
     uint32_t max_sequences;
     uint32_t kv_page_total; // pages in the KV store
-    uint32_t kv_type;       // TN_F32 or TN_F16
+    uint32_t kv_type;       // TN_F32, TN_F16, TN_Q8_0 or TN_Q4_0
+    struct tn_trace *trace; // times by operation are added here; NULL: not measured
     // Memory for KV and scratch (2 MB pages in the guest): NULL = aligned_alloc/free.
     void *(*alloc)(size_t bytes);
     void (*free)(void *block);

@@ -54,6 +54,14 @@ struct gguf_tensor {
 // what was wrong, with the key's or tensor's name and the byte offset. Thread-safe after opening.
 int gguf_open(const void *data, size_t bytes, struct gguf **out, char *error, size_t error_bytes);
 void gguf_close(struct gguf *g);
+// A model in several files, in any order: split.no, split.count and split.tensors.count are held
+// against each other; keys are the first shard's. The blocks must stay valid.
+struct gguf_block {
+    const void *data;
+    size_t bytes;
+};
+int gguf_open_shards(const struct gguf_block *blocks, size_t count, struct gguf **out, char *error,
+                     size_t error_bytes);
 // How much of a file or disk of `total` bytes the model uses, from its first `have` bytes. 0;
 // -EAGAIN: `have` does not reach the end of the header, ask again with more; otherwise as
 // gguf_open.

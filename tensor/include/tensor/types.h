@@ -32,7 +32,10 @@ enum tn_type {
     TN_F64 = 28,
     TN_BF16 = 30,
     TN_MXFP4 = 39,
-    TN_TYPE_LIMIT = 64
+    TN_TYPE_LIMIT = 64,
+    // Added to a type in files of `tessera pack`: sixteen rows interleaved (tensor/cpu/packed.h),
+    // the number of rows rounded up to sixteen in the file's bytes.
+    TN_PACKED = 0x1000
 };
 
 struct tn_type_info {
