@@ -146,10 +146,14 @@ fuzz:
 	@ci/setup test
 	@ci/fuzz.sh
 
-bench: bench-boot
+bench: bench-boot bench-engine
 bench-boot:
 	@ci/setup test
 	@ci/bench-boot.sh
+bench-engine:
+	@ci/setup test
+	@$(MAKE) --no-print-directory $(BUILD)/bin/tessera
+	@ci/bench-engine.sh
 
 clean:
 	rm -rf $(BUILD)
@@ -167,6 +171,8 @@ help:
 #: make image APP=llm       builds one image; FORMAT=pvh|uefi, MODEL=x.gguf LINK=1 links a model in
 #: make default-model       trains the default model again (about an hour on two cores)
 #: make bench-boot          time from QEMU's start to the first answer, beside a Linux guest
+#: make bench-engine        the engine beside llama.cpp, from the same files, and the machine's limits
+#:   SIZES=110m,1b TYPES=f16,q8_0,q4_0,q4_k_m,q6_k THREADS=1,2 REPEAT=5 MODELS=dir   (~20 minutes)
 #: make fuzz                runs every fuzzer for a short time (FUZZ_SECONDS=60 each)
 #: make lint                format, warnings, layer rule, shell scripts
 #: make clean               removes build/

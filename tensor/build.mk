@@ -7,10 +7,29 @@ AVX512_FLAGS := $(AVX2_FLAGS) -mavx512f -mavx512bw -mavx512vl -mavx512dq
 # This is the level that emulators run. They pay for each lane of a vector, and QEMU's for each jump
 # from page to page, which functions of up to 2 KB then never take.
 CFLAGS_tensor/cpu/scalar.c := -O3 -fno-tree-vectorize -fno-tree-slp-vectorize -falign-functions=2048
+CFLAGS_tensor/cpu/panel_scalar.c := $(CFLAGS_tensor/cpu/scalar.c)
+CFLAGS_tensor/cpu/row_scalar.c := $(CFLAGS_tensor/cpu/scalar.c)
+CFLAGS_tensor/cpu/kv.c := -O3
+CFLAGS_tensor/cpu/row_avx2.c := $(AVX2_FLAGS)
+CFLAGS_tensor/cpu/row_avx512.c := $(AVX512_FLAGS)
 CFLAGS_tensor/cpu/weights.c := -O3
+CFLAGS_tensor/cpu/decode.c := -O3
+CFLAGS_tensor/cpu/reference_product.c := -O3
+CFLAGS_tensor/cpu/reference_product_fma.c := -O3 -mfma
+CFLAGS_tensor/cpu/panel_avx2.c := $(AVX2_FLAGS)
+CFLAGS_tensor/cpu/panel_avx512.c := $(AVX512_FLAGS)
+CFLAGS_tensor/cpu/panel_avx512vnni.c := $(AVX512_FLAGS) -mavx512vnni
+CFLAGS_tensor/cpu/gemv_scalar.c := $(CFLAGS_tensor/cpu/scalar.c)
+CFLAGS_tensor/cpu/gemv_avx2.c := $(AVX2_FLAGS)
+CFLAGS_tensor/cpu/gemv_avx512.c := $(AVX512_FLAGS)
+CFLAGS_tensor/cpu/gemv_avx512vnni.c := $(AVX512_FLAGS) -mavx512vnni
+CFLAGS_tensor/cpu/float_product_scalar.c := -O3
+CFLAGS_tensor/cpu/float_product_avx2.c := $(AVX2_FLAGS)
+CFLAGS_tensor/cpu/float_product_avx512.c := $(AVX512_FLAGS)
 CFLAGS_tensor/cpu/avx2.c := $(AVX2_FLAGS)
 CFLAGS_tensor/cpu/avx512.c := $(AVX512_FLAGS)
 CFLAGS_tensor/cpu/avx512vnni.c := $(AVX512_FLAGS) -mavx512vnni
 
 # The runtime as the host links it: everything but training, with the host's own files.
-TENSOR_HOST_OBJECTS := $(patsubst %.c,$(BUILD)/host/%.o,$(tensor_c) tensor/core/pool_host.c)
+TENSOR_HOST_OBJECTS := $(patsubst %.c,$(BUILD)/host/%.o,$(tensor_c) tensor/core/pool_host.c \
+	tensor/format/gguf_write_host.c tensor/format/files_host.c)

@@ -28,6 +28,10 @@ struct tn_columns {
     const int8_t *values; // [column][k]
     const float *scales;  // [column][k / 32] or [column][k / 256]
     const int32_t *sums;  // sums of values: kind 32 [column][k / 32], kind 256 [column][k / 16]
+    // The values once more as a level's own row products want them, `arranged_bytes` a value: the
+    // scalar level's sixteen-bit lanes. 0 and NULL: none.
+    const uint8_t *arranged;
+    size_t arranged_bytes;
 };
 
 // The columns from column `first` on.
@@ -38,6 +42,7 @@ static inline struct tn_columns tn_columns_skip(const struct tn_columns *x, size
         c.floats += first * c.k;
     } else {
         c.values += first * c.k;
+        c.arranged += first * c.k * c.arranged_bytes;
         c.scales += first * (c.k / (c.kind == TN_COLUMNS_32 ? 32 : 256));
         c.sums += first * (c.k / (c.kind == TN_COLUMNS_32 ? 32 : 16));
     }

@@ -12,14 +12,11 @@
 
 enum { MOST_TOKENS = 2048, MOST_WORKERS = 256 };
 
-static size_t kv_element(uint32_t kv_type)
-{
-    return kv_type == TN_F16 ? 2 : 4;
-}
-
+// K and V of a page: both take what 32 rows of the type take, however they are arranged. 0: heads
+// of this size cannot be kept in the type.
 static size_t kv_head_bytes(const struct ir_graph *g, uint32_t kv_type)
 {
-    return (size_t)2 * TN_KV_PAGE_TOKENS * g->head_dim * kv_element(kv_type);
+    return (size_t)2 * TN_KV_PAGE_TOKENS * tn_row_bytes(kv_type, g->head_dim);
 }
 
 size_t tn_kv_page_bytes(const struct tn_model *m, uint32_t kv_type)
@@ -32,37 +29,32 @@ static void carve(struct tn_executor *x, struct tn_arena *a)
 {
     const struct ir_graph *g = x->graph;
     size_t tokens = x->options.max_tokens, width = x->options.pool->width;
-    size_t sixteens = (tokens + TN_PANEL_COLUMNS - 1) / TN_PANEL_COLUMNS;
-    size_t k = g->most_quantised_columns, padded = sixteens * TN_PANEL_COLUMNS;
+    size_t k = g->most_quantised_columns;
     size_t tile =
-        padded * TN_PANEL_ROWS > TILE_FLOATS_LEAST ? padded * TN_PANEL_ROWS : TILE_FLOATS_LEAST;
+        tokens * TILE_ROWS_LEAST > TILE_FLOATS_LEAST ? tokens * TILE_ROWS_LEAST : TILE_FLOATS_LEAST;
     x->values = tn_arena_take(a, tokens * g->floats_per_row * sizeof(float));
-    x->turn = tn_arena_take(a, tokens * g->rope.rotated * sizeof(float));
+    x->turn = tn_arena_take(a, tokens * g->turn_floats * sizeof(float));
     x->rows = tn_arena_take(a, tokens * sizeof *x->rows);
     x->outputs = tn_arena_take(a, tokens * sizeof *x->outputs);
     x->logits = tn_arena_take(a, tokens * sizeof *x->logits);
-    x->quantised.values = tn_arena_take(a, tokens * k * x->kernels->column_value_bytes);
-    x->quantised.scales = tn_arena_take(a, tokens * (k / TN_BLOCK) * sizeof(float));
-    x->quantised.sums = tn_arena_take(a, tokens * (k / TN_BLOCK) * sizeof(int32_t));
-    x->panels = tn_arena_take(a, sixteens * sizeof *x->panels);
-    const void *panel_values = NULL;
-    const float *panel_scales = NULL;
-    const int32_t *panel_sums = NULL;
-    if (x->kernels->panel_dot && k) {
-        panel_values = tn_arena_take(a, padded * k * x->kernels->panel_value_bytes);
-        panel_scales = tn_arena_take(a, padded * (k / TN_BLOCK) * sizeof(float));
-        panel_sums = tn_arena_take(a, padded * (k / TN_BLOCK) * sizeof(int32_t));
-    }
-    if (x->panels) {
-        x->panels[0] = (struct tn_panel){panel_values, panel_scales, panel_sums};
-    }
+    x->quantised.values = tn_arena_take(a, tokens * k);
+    x->quantised.scales = tn_arena_take(a, tokens * (k / 32) * sizeof(float));
+    x->quantised.sums = tn_arena_take(a, tokens * (k / 16) * sizeof(int32_t));
+    x->quantised.arranged_bytes = x->integers->arranged_bytes;
+    x->quantised.arranged = tn_arena_take(a, tokens * k * x->integers->arranged_bytes);
+    struct tn_attention_limits limits = {.isa = x->options.isa,
+                                         .max_tokens = x->options.max_tokens,
+                                         .context = g->context,
+                                         .heads = g->heads,
+                                         .kv_heads = g->kv_heads,
+                                         .dim = g->head_dim,
+                                         .width = x->options.pool->width};
+    tn_attention_carve(&x->attention, &limits, a);
     x->workers = tn_arena_take(a, width * sizeof *x->workers);
     for (size_t i = 0; i < width; i++) {
         struct tn_worker w = {0};
         w.tile[0] = tn_arena_take(a, tile * sizeof(float));
         w.tile[1] = tn_arena_take(a, tile * sizeof(float));
-        w.rows.values = tn_arena_take(a, TN_PANEL_ROWS * k);
-        w.rows.scales = tn_arena_take(a, TN_PANEL_ROWS * (k / TN_BLOCK) * sizeof(float));
         if (x->workers) {
             x->workers[i] = w;
         }
@@ -81,16 +73,24 @@ size_t tn_scratch_bytes(const struct tn_model *m, uint32_t max_tokens, unsigned 
     struct tn_pool pool = {.width = workers ? workers : 1};
     size_t most = 0;
     for (int isa = 0; isa < TN_ISA_COUNT; isa++) { // levels arrange columns differently
-        struct tn_executor x = {.graph = &m->graph,
-                                .kernels = tn_kernels_of((enum tn_isa)isa),
-                                .options = {.max_tokens = max_tokens, .pool = &pool}};
+        struct tn_executor x = {
+            .graph = &m->graph,
+            .kernels = tn_kernels_of((enum tn_isa)isa),
+            .integers = tn_integer_kernels_of((enum tn_isa)isa),
+            .options = {.isa = (enum tn_isa)isa, .max_tokens = max_tokens, .pool = &pool}};
         size_t bytes = scratch_bytes(&x);
         most = bytes > most ? bytes : most;
     }
     return most;
 }
 
-static int check_options(const struct tn_executor_options *o, char *error, size_t bytes)
+static bool is_kv_type(uint32_t type)
+{
+    return type == TN_F32 || type == TN_F16 || type == TN_Q8_0 || type == TN_Q4_0;
+}
+
+static int check_options(const struct tn_model *m, const struct tn_executor_options *o, char *error,
+                         size_t bytes)
 {
     if (!o->pool || o->pool->width == 0 || o->pool->width > MOST_WORKERS) {
         snprintf(error, bytes, "executor: the pool must have 1 to %d workers", MOST_WORKERS);
@@ -102,9 +102,12 @@ static int check_options(const struct tn_executor_options *o, char *error, size_
                  o->max_sequences, o->max_tokens);
     } else if (o->kv_page_total == 0) {
         snprintf(error, bytes, "executor: kv_page_total is 0");
-    } else if (o->kv_type != TN_F32 && o->kv_type != TN_F16) {
-        snprintf(error, bytes, "executor: KV type %u is not supported (F32 and F16 are)",
+    } else if (!is_kv_type(o->kv_type)) {
+        snprintf(error, bytes, "executor: KV type %u is not supported (F32, F16, Q8_0, Q4_0 are)",
                  o->kv_type);
+    } else if (kv_head_bytes(&m->graph, o->kv_type) == 0) {
+        snprintf(error, bytes, "executor: heads of %u values do not fit blocks of KV type %s",
+                 m->graph.head_dim, tn_type_info(o->kv_type)->name);
     } else if ((unsigned)o->isa > (unsigned)tn_isa_best()) {
         snprintf(error, bytes, "executor: this machine cannot run %s", tn_isa_name(o->isa));
     } else {
@@ -121,7 +124,7 @@ static void *default_alloc(size_t bytes)
 int tn_executor_open(const struct tn_model *m, const struct tn_executor_options *o,
                      struct tn_executor **out, char *error, size_t error_bytes)
 {
-    int e = check_options(o, error, error_bytes);
+    int e = check_options(m, o, error, error_bytes);
     if (e) {
         return e;
     }
@@ -133,7 +136,12 @@ int tn_executor_open(const struct tn_model *m, const struct tn_executor_options 
     x->model = m;
     x->graph = &m->graph;
     x->options = *o;
+    if (x->options.context == 0 || x->options.context > m->graph.context) {
+        x->options.context = m->graph.context;
+    }
     x->kernels = tn_kernels_of(o->isa);
+    x->integers = tn_integer_kernels_of(o->isa);
+    x->row_kernels = tn_row_kernels_of(o->isa);
     if (!x->options.alloc) {
         x->options.alloc = default_alloc;
         x->options.free = free;
@@ -173,12 +181,20 @@ void tn_executor_limits(const struct tn_executor *x, struct tn_executor_options 
 
 // ---- a step ------------------------------------------------------------------------------------
 
+static bool results_are_sound(const struct tn_executor *x, const struct tn_step_sequence *s)
+{
+    if (x->model->info.embeds) { // whole texts, no next token
+        return s->logits_from == s->token_count && s->position == 0;
+    }
+    return s->logits_from <= s->token_count && !s->embedding &&
+           (s->logits_from == s->token_count || s->logits);
+}
+
 static bool sequence_is_sound(const struct tn_executor *x, const struct tn_step_sequence *s)
 {
     uint64_t end = (uint64_t)s->position + s->token_count;
-    if (s->token_count == 0 || s->token_count > x->options.max_tokens || end > x->graph->context ||
-        s->logits_from > s->token_count || (s->logits_from < s->token_count && !s->logits) ||
-        (uint64_t)s->kv_page_count * TN_KV_PAGE_TOKENS < end) {
+    if (s->token_count == 0 || s->token_count > x->options.max_tokens || end > x->options.context ||
+        (uint64_t)s->kv_page_count * TN_KV_PAGE_TOKENS < end || !results_are_sound(x, s)) {
         return false;
     }
     for (uint32_t i = 0; i < s->token_count; i++) {
@@ -222,21 +238,38 @@ static int bind(struct tn_executor *x, const struct tn_step_sequence *sequences,
     return 0;
 }
 
+// The operation at `op` and those that run along with it; returns how many.
+static uint32_t run_operation(struct tn_executor *x, const struct ir_op *op, uint32_t left)
+{
+    switch (op->kind) {
+    case IR_MATMUL:
+    case IR_GATED:
+    case IR_EXPERTS:
+    case IR_LOGITS:
+        return (uint32_t)tn_run_products(x, op, left);
+    default:
+        tn_run_rows(x, op);
+        return 1;
+    }
+}
+
 int tn_step(struct tn_executor *x, const struct tn_step_sequence *sequences, size_t count)
 {
     int e = bind(x, sequences, count);
     if (e) {
         return e;
     }
-    tn_prepare_turns(x);
     const struct ir_graph *g = x->graph;
-    for (uint32_t i = 0; i < g->op_count;) {
-        const struct ir_op *op = &g->ops[i];
-        if (op->kind == IR_MATMUL || op->kind == IR_GATED || op->kind == IR_LOGITS) {
-            i += (uint32_t)tn_run_products(x, op, g->op_count - i);
-        } else {
-            tn_run_rows(x, op);
-            i++;
+    struct tn_trace *trace = x->options.trace;
+    uint64_t begin = trace ? trace->now_ns() : 0;
+    tn_attention_bind(x);
+    tn_prepare_turns(x);
+    for (uint32_t i = 0, ran; i < g->op_count; i += ran) {
+        ran = run_operation(x, &g->ops[i], g->op_count - i);
+        if (trace) {
+            uint64_t end = trace->now_ns();
+            tn_trace_add(x, &g->ops[i], ran, end - begin);
+            begin = end;
         }
     }
     return 0;

@@ -6,18 +6,20 @@
 #define TENSOR_CPU_EXECUTOR_H
 
 #include "tensor/core/arena.h"
+#include "tensor/cpu/attention.h"
+#include "tensor/cpu/integer.h"
 #include "tensor/cpu/kernels.h"
 #include "tensor/ir/ir.h"
 
 enum {
     TILE_FLOATS_LEAST = 8192, // results one tile may have, at least
+    TILE_ROWS_LEAST = 8,      // rows of a tile, whatever the batch
     TILE_ROWS_MOST = 64,
 };
 
 // Scratch of one worker.
 struct tn_worker {
-    float *tile[2]; // results of a tile: panels [row][column], then columns [column][row]
-    struct tn_panel_rows rows;
+    float *tile[2]; // results of a tile: [column][row]
 };
 
 // A row of the step: one token of one sequence.
@@ -30,23 +32,25 @@ struct tn_executor {
     const struct tn_model *model;
     const struct ir_graph *graph;
     const struct tn_kernels *kernels;
+    const struct tn_integer_kernels *integers;
+    const struct tn_row_kernels *row_kernels;
     struct tn_executor_options options;
     void *memory; // all that follows lies in it
-    uint8_t *kv;  // [layer][page][kv head]{K [32][dim], V [32][dim]}
+    uint8_t *kv;  // [layer][page][kv head]{K, V}: exec.h
     size_t kv_head_bytes, kv_page_bytes, kv_layer_bytes;
-    float *values; // the graph's values, as planned
-    struct tn_columns8 quantised;
-    struct tn_panel *panels; // one for sixteen columns
-    float *turn;             // [row][rotated / 2]{cosine, sine}
+    float *values;               // the graph's values, as planned
+    struct tn_columns quantised; // one set of columns at a time
+    float *turn;                 // [row][graph->turn_floats]: tn_turns
     struct tn_row *rows;
     uint32_t *outputs; // rows whose logits are wanted
     float **logits;    // where they go
     struct tn_worker *workers;
+    struct tn_attention_memory attention;
 
     // The step under way.
     const struct tn_step_sequence *sequences;
     uint32_t row_count, output_count;
-    ir_value quantised_value; // whose columns `quantised` holds
+    ir_value quantised_value; // whose columns `quantised` holds, of its kind
 };
 
 static inline float *tn_value(const struct tn_executor *x, ir_value v)
@@ -59,11 +63,19 @@ static inline uint32_t tn_rows_of(const struct tn_executor *x, enum ir_rows rows
     return rows == IR_TOKENS ? x->row_count : x->output_count;
 }
 
-// The product or gated pair at `ops` and those of the following that go along with it; returns how
-// many operations that were. `count` are left in the graph.
+// Of one row: the turns of a rope with its magnitude, as the turn_ kernels want them.
+static inline float *tn_turns(const struct tn_executor *x, const struct ir_rope *rope, size_t row)
+{
+    return x->turn + row * x->graph->turn_floats + rope->place;
+}
+
+// The product, gated pair or mixture of experts at `ops` and those of the following that go along
+// with it; returns how many operations that were. `count` are left in the graph.
 size_t tn_run_products(struct tn_executor *x, const struct ir_op *ops, size_t count);
 // Everything else.
 void tn_run_rows(struct tn_executor *x, const struct ir_op *op);
+// Adds the time of `count` operations from `ops` on to the caller's trace (trace.c).
+void tn_trace_add(struct tn_executor *x, const struct ir_op *ops, uint32_t count, uint64_t ns);
 // Fills x->turn for the rows of the step.
 void tn_prepare_turns(struct tn_executor *x);
 

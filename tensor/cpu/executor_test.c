@@ -67,6 +67,17 @@ static void close_model(struct setup *s)
     free(s->file);
 }
 
+static struct tn_step_sequence part(const int32_t *tokens, uint32_t count, uint32_t position,
+                                    const uint32_t *pages, uint32_t page_count, float *logits)
+{
+    return (struct tn_step_sequence){.tokens = tokens,
+                                     .token_count = count,
+                                     .position = position,
+                                     .kv_pages = pages,
+                                     .kv_page_count = page_count,
+                                     .logits = logits};
+}
+
 static void make_tokens(int32_t *ids, uint32_t count, uint32_t seed)
 {
     for (uint32_t i = 0; i < count; i++) {
@@ -159,8 +170,8 @@ static void bits_do_not_depend_on_batch_width(void **unused)
         size_t row = VOCABULARY, each = LENGTH * row;
         for (uint32_t i = 0; i < MOST; i++) {
             for (uint32_t p = 0; p < LENGTH; p++) {
-                struct tn_step_sequence q = {
-                    &ids[i][p], 1, p, pages[i], 2, 0, alone + i * each + p * row};
+                struct tn_step_sequence q =
+                    part(&ids[i][p], 1, p, pages[i], 2, alone + i * each + p * row);
                 assert_int_equal(tn_step(s.x, &q, 1), 0);
             }
         }
@@ -173,13 +184,8 @@ static void bits_do_not_depend_on_batch_width(void **unused)
                 uint32_t take = 1 + (step * 5 + i * 3) % (i % 3 ? 9 : 1);
                 take = take < LENGTH - at[i] ? take : LENGTH - at[i];
                 if (take && (step + i) % 4) {
-                    q[n++] = (struct tn_step_sequence){&ids[i][at[i]],
-                                                       take,
-                                                       at[i],
-                                                       pages[i],
-                                                       2,
-                                                       0,
-                                                       together + i * each + at[i] * row};
+                    q[n++] = part(&ids[i][at[i]], take, at[i], pages[i], 2,
+                                  together + i * each + at[i] * row);
                     at[i] += take;
                 }
             }
@@ -225,19 +231,14 @@ static void bits_of_every_width_to_64_are_the_same(void **unused)
                     // their own sequence alone, so only one token each can share 24 of them in
                     // turns.
                     pages[i] = i % PAGES;
-                    q[i] = (struct tn_step_sequence){&ids[from + i],
-                                                     1,
-                                                     0,
-                                                     &pages[i],
-                                                     1,
-                                                     0,
-                                                     logits + (size_t)(from + i) * VOCABULARY};
+                    q[i] = part(&ids[from + i], 1, 0, &pages[i], 1,
+                                logits + (size_t)(from + i) * VOCABULARY);
                 }
                 if (n <= PAGES) {
                     assert_int_equal(tn_step(s.x, q, n), 0);
                 } else { // one sequence of n tokens: row 0 alone is comparable
-                    struct tn_step_sequence one = {ids + from, n, 0,     (const uint32_t[]){0, 1},
-                                                   2,          0, logits};
+                    struct tn_step_sequence one =
+                        part(ids + from, n, 0, (const uint32_t[]){0, 1}, 2, logits);
                     assert_int_equal(tn_step(s.x, &one, 1), 0);
                     assert_memory_equal(logits, alone + (size_t)from * VOCABULARY,
                                         VOCABULARY * sizeof(float));
@@ -266,7 +267,7 @@ static void steps_beyond_the_limits_are_refused(void **unused)
     float logits[VOCABULARY];
     int32_t ids[200] = {1};
     uint32_t pages[8] = {0, 1, 2, 3, 4, 5, 6, 7};
-    struct tn_step_sequence good = {ids, 1, 0, pages, 8, 0, logits}, bad;
+    struct tn_step_sequence good = part(ids, 1, 0, pages, 8, logits), bad;
     assert_int_equal(tn_step(s.x, &good, 1), 0);
     assert_int_equal(tn_step(s.x, &good, 0), -EINVAL);
     assert_int_equal(tn_step(s.x, &good, 65), -EINVAL);
@@ -294,7 +295,7 @@ static void steps_beyond_the_limits_are_refused(void **unused)
     close_executor(&s);
 
     char error[256];
-    struct tn_executor_options w = options(TN_ISA_SCALAR, &tn_pool_single, TN_Q4_0);
+    struct tn_executor_options w = options(TN_ISA_SCALAR, &tn_pool_single, TN_Q4_1);
     assert_int_equal(tn_executor_open(s.model, &w, &s.x, error, sizeof error), -EINVAL);
     w = options(TN_ISA_SCALAR, &tn_pool_single, TN_F32), w.max_tokens = 0;
     assert_int_equal(tn_executor_open(s.model, &w, &s.x, error, sizeof error), -EINVAL);
@@ -435,7 +436,7 @@ static void only_wanted_rows_are_written(void **unused)
     make_tokens(ids, 6, 2);
     uint32_t page = 0;
     float all[6][VOCABULARY], last[VOCABULARY];
-    struct tn_step_sequence q = {ids, 6, 0, &page, 1, 0, all[0]};
+    struct tn_step_sequence q = part(ids, 6, 0, &page, 1, all[0]);
     assert_int_equal(tn_step(s.x, &q, 1), 0);
     q.logits_from = 5;
     q.logits = last;

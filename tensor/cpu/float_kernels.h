@@ -155,27 +155,6 @@ DEFINE_DOT(f32, 4, v_load, v_load_some)
 DEFINE_DOT(f16, 2, v_load_f16, v_load_f16_some)
 DEFINE_DOT(bf16, 2, v_load_bf16, v_load_bf16_some)
 
-// ---- quantising a column -----------------------------------------------------------------------
-
-static void quantise(const float *x, size_t k, int8_t *values, float *scales, int32_t *sums)
-{
-    const v16 shift = v_set1(12582912.0f); // as in v_exp: rounds to nearest even
-    for (size_t b = 0; b < k / TN_BLOCK; b++, x += TN_BLOCK, values += TN_BLOCK) {
-        v16 lo = v_load(x), hi = v_load(x + 16);
-        float greatest = v_greatest(v_max(v_abs(lo), v_abs(hi)));
-        bool nothing = greatest <= 1e-30f; // the inverse must stay finite; NaN goes on as NaN
-        v16 inverse = v_set1(nothing ? 0.0f : 127.0f / greatest);
-        scales[b] = nothing ? 0.0f : greatest / 127.0f;
-        v_store_low_byte(values, v_add(v_mul(lo, inverse), shift));
-        v_store_low_byte(values + 16, v_add(v_mul(hi, inverse), shift));
-        int32_t sum = 0;
-        for (int i = 0; i < TN_BLOCK; i++) {
-            sum += values[i];
-        }
-        sums[b] = sum;
-    }
-}
-
 // ---- attention ---------------------------------------------------------------------------------
 
 // No fused operations: the same bits on every level. One page is one split; splits are combined in

@@ -6,11 +6,6 @@
 #ifndef TENSOR_CPU_INT_KERNELS_H
 #define TENSOR_CPU_INT_KERNELS_H
 
-static void quantise_to_bytes(const float *x, size_t k, void *values, float *scales, int32_t *sums)
-{
-    quantise(x, k, values, scales, sums);
-}
-
 // Lane i of the result is the sum of row[i]'s lanes. Integers: the order does not matter.
 ALWAYS_INLINE __m256i sum_each(const __m256i row[8])
 {
@@ -47,7 +42,7 @@ ALWAYS_INLINE __m256i q4_block(const uint8_t *block)
 
 #define DEFINE_DOT_ROWS(NAME, BLOCK_BYTES, UNPACK, DOT, ZERO)                                      \
     ALWAYS_INLINE __m256 eight_##NAME(const uint8_t *const rows[8], size_t blocks,                 \
-                                      const struct tn_columns8 *x)                                 \
+                                      const struct tn_columns *x)                                  \
     {                                                                                              \
         const uint8_t *block[8];                                                                   \
         for (int i = 0; i < 8; i++) {                                                              \
@@ -55,7 +50,7 @@ ALWAYS_INLINE __m256i q4_block(const uint8_t *block)
         }                                                                                          \
         __m256 total = _mm256_setzero_ps();                                                        \
         for (size_t b = 0; b < blocks; b++) {                                                      \
-            __m256i values = _mm256_loadu_si256((const __m256i *)x->values + b);                   \
+            __m256i values = _mm256_loadu_si256((const __m256i *)(const void *)x->values + b);     \
             __m256i part[8];                                                                       \
             for (int i = 0; i < 8; i++) {                                                          \
                 part[i] = DOT(UNPACK(block[i]), values);                                           \
@@ -63,7 +58,7 @@ ALWAYS_INLINE __m256i q4_block(const uint8_t *block)
             __m256i sum = sum_each(part);                                                          \
             sum = _mm256_sub_epi32(sum, _mm256_set1_epi32((ZERO)*x->sums[b]));                     \
             __m256 d = _mm256_mul_ps(scales_of(block), _mm256_set1_ps(x->scales[b]));              \
-            total = _mm256_add_ps(total, _mm256_mul_ps(d, _mm256_cvtepi32_ps(sum)));               \
+            total = _mm256_fmadd_ps(d, _mm256_cvtepi32_ps(sum), total);                            \
             for (int i = 0; i < 8; i++) {                                                          \
                 block[i] += (BLOCK_BYTES);                                                         \
             }                                                                                      \
@@ -71,7 +66,7 @@ ALWAYS_INLINE __m256i q4_block(const uint8_t *block)
         return total;                                                                              \
     }                                                                                              \
     static void dot_##NAME(const uint8_t *w, size_t row_bytes, size_t rows,                        \
-                           const struct tn_columns8 *x, size_t columns, size_t k, float *out,      \
+                           const struct tn_columns *x, size_t columns, float *out,                 \
                            size_t out_stride)                                                      \
     {                                                                                              \
         for (size_t r = 0; r < rows; r += 8) {                                                     \
@@ -81,9 +76,9 @@ ALWAYS_INLINE __m256i q4_block(const uint8_t *block)
                 row[i] = w + (r + (i < count ? i : 0)) * row_bytes;                                \
             }                                                                                      \
             for (size_t c = 0; c < columns; c++) {                                                 \
-                struct tn_columns8 column = tn_columns_from(x, c, k, 1);                           \
+                struct tn_columns column = tn_columns_skip(x, c);                                  \
                 float result[8];                                                                   \
-                _mm256_storeu_ps(result, eight_##NAME(row, k / TN_BLOCK, &column));                \
+                _mm256_storeu_ps(result, eight_##NAME(row, x->k / TN_BLOCK, &column));             \
                 memcpy(out + c * out_stride + r, result, count * sizeof *out);                     \
             }                                                                                      \
         }                                                                                          \

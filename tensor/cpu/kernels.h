@@ -5,49 +5,17 @@
 //
 // Batch invariance (DESIGN decision 11): the value of an output depends on its weight row and its
 // column alone. Float rows: sixteen lanes, lane j sums the products of k = j mod 16 in ascending
-// order, then the lanes are folded in halves. Integer rows: for each block of 32 in ascending
-// order, sum = sum + (d_weight * d_column) * (float)(exact integer dot product). The integer rows,
-// and everything but the float products, give the same bits on every ISA level too.
+// order, then the lanes are folded in halves.
 #ifndef TENSOR_CPU_KERNELS_H
 #define TENSOR_CPU_KERNELS_H
 
+#include "tensor/cpu/columns.h"
 #include "tensor/exec.h"
 #include "tensor/types.h"
 
 #include <stdbool.h>
 
-enum { TN_BLOCK = 32, TN_PANEL_ROWS = 4, TN_PANEL_COLUMNS = 16 };
-
-// Columns quantised to blocks of 32, one column after the other: 8-bit values in an ISA level's own
-// arrangement, the scale of each block, and the sum of its values.
-struct tn_columns8 {
-    const void *values;  // [column][k], tn_kernels.column_value_bytes each
-    const float *scales; // [column][k / 32]
-    const int32_t *sums; // [column][k / 32]
-};
-
-// The columns from column `first` on, `value_bytes` a value.
-static inline struct tn_columns8 tn_columns_from(const struct tn_columns8 *x, size_t first,
-                                                 size_t k, size_t value_bytes)
-{
-    size_t at = first * (k / TN_BLOCK);
-    return (struct tn_columns8){(const uint8_t *)x->values + first * k * value_bytes,
-                                x->scales + at, x->sums + at};
-}
-
-// Sixteen columns interleaved for the panel kernels; columns that do not exist are zero.
-struct tn_panel {
-    const void *values;  // an ISA level's own arrangement, tn_kernels.panel_value_bytes each
-    const float *scales; // [k / 32][16]
-    const int32_t *sums; // [k / 32][16]
-};
-
-// Four weight rows unpacked for a panel: q + zero as unsigned bytes.
-struct tn_panel_rows {
-    uint8_t *values; // [4][k]
-    float *scales;   // [4][k / 32]
-    int32_t zero;
-};
+enum { TN_BLOCK = 32 };
 
 // One query row against one KV head: softmax(q k^T * scale) v over positions [0, positions), page
 // by page in ascending order.
@@ -79,26 +47,6 @@ struct tn_kernels {
                     size_t k, float *out, size_t out_stride);
     void (*dot_bf16)(const uint8_t *w, size_t row_bytes, size_t rows, const float *x,
                      size_t columns, size_t k, float *out, size_t out_stride);
-
-    // One column to blocks of 32: scale = max|x| / 127, values rounded to nearest even.
-    uint32_t column_value_bytes;
-    void (*quantise)(const float *x, size_t k, void *values, float *scales, int32_t *sums);
-    // out[c * out_stride + r] = row r times quantised column c.
-    void (*dot_q8_0)(const uint8_t *w, size_t row_bytes, size_t rows, const struct tn_columns8 *x,
-                     size_t columns, size_t k, float *out, size_t out_stride);
-    void (*dot_q4_0)(const uint8_t *w, size_t row_bytes, size_t rows, const struct tn_columns8 *x,
-                     size_t columns, size_t k, float *out, size_t out_stride);
-
-    // Panels, for batches of at least panel_from columns; NULL where a level has none.
-    uint32_t panel_from;
-    uint32_t panel_value_bytes;
-    void (*panel_pack)(const struct tn_columns8 *c, size_t k, size_t columns, void *values,
-                       float *scales, int32_t *sums); // columns 1..16
-    void (*panel_unpack)(uint32_t type, const uint8_t *w, size_t row_bytes, size_t rows, size_t k,
-                         struct tn_panel_rows *out); // rows 1..4
-    // out[r * out_stride + c] for the 4 rows and `panels` times 16 columns.
-    void (*panel_dot)(const struct tn_panel_rows *w, const struct tn_panel *x, size_t panels,
-                      size_t k, float *out, size_t out_stride);
 };
 
 extern const struct tn_kernels tn_kernels_scalar, tn_kernels_avx2, tn_kernels_avx512,
@@ -108,16 +56,14 @@ const struct tn_kernels *tn_kernels_of(enum tn_isa isa);
 // One row of any computable type as floats.
 void tn_dequantise_row(uint32_t type, const uint8_t *row, size_t k, float *out);
 
-// Shared by the AVX-512 levels.
-void tn_avx2_dot_q8_0(const uint8_t *w, size_t row_bytes, size_t rows, const struct tn_columns8 *x,
-                      size_t columns, size_t k, float *out, size_t out_stride);
-void tn_avx2_dot_q4_0(const uint8_t *w, size_t row_bytes, size_t rows, const struct tn_columns8 *x,
-                      size_t columns, size_t k, float *out, size_t out_stride);
-void tn_avx2_panel_pack(const struct tn_columns8 *c, size_t k, size_t columns, void *values,
-                        float *scales, int32_t *sums);
-void tn_avx2_panel_dot(const struct tn_panel_rows *w, const struct tn_panel *x, size_t panels,
-                       size_t k, float *out, size_t out_stride);
-void tn_panel_unpack(uint32_t type, const uint8_t *w, size_t row_bytes, size_t rows, size_t k,
-                     struct tn_panel_rows *out);
+// What tn_row_product_of gives where a level has nothing of its own, by type: without and with
+// fused multiply-add.
+extern tn_row_product *const tn_reference_products[TN_TYPE_LIMIT];
+extern tn_row_product *const tn_reference_products_fma[TN_TYPE_LIMIT];
+
+tn_row_product tn_scalar_product_q8_0, tn_scalar_product_q4_0;
+tn_row_product tn_avx2_product_q8_0, tn_avx2_product_q4_0;
+tn_row_product tn_avx512vnni_product_q8_0, tn_avx512vnni_product_q4_0;
+void tn_scalar_arrange(const int8_t *values, size_t k, uint8_t *out);
 
 #endif

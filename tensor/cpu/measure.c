@@ -6,6 +6,7 @@
 // the upper halves of the host's registers stay in use and every emulated float operation costs
 // eight times as much (measured on Sapphire Rapids). So TCG is recognised by its signature and no
 // wide instruction is tried there at all.
+#include "tensor/cpu/integer.h"
 #include "tensor/cpu/kernels.h"
 
 #include <string.h>
@@ -33,20 +34,34 @@ static bool hypervisor_is(const char *signature)
 struct sample {
     uint8_t q8[ROWS * K / TN_BLOCK * 34];
     float f32[ROWS * K], column[K], scales[K / TN_BLOCK], out[ROWS];
-    _Alignas(8) uint8_t values[K * 2];
+    int8_t values[K];
+    _Alignas(8) uint8_t arranged[K * 2];
     int32_t sums[K / TN_BLOCK];
 };
 
 // Cycles of the fastest of a few rounds: interruptions only lengthen.
-static uint64_t cycles(const struct tn_kernels *k, struct sample *s)
+static uint64_t cycles(enum tn_isa isa, struct sample *s)
 {
+    const struct tn_kernels *floats = tn_kernels_of(isa);
+    const struct tn_integer_kernels *integers = tn_integer_kernels_of(isa);
+    tn_row_product *product = tn_row_product_of(isa, TN_Q8_0);
+    struct tn_columns column = {.kind = TN_COLUMNS_32,
+                                .k = K,
+                                .values = s->values,
+                                .scales = s->scales,
+                                .sums = s->sums,
+                                .arranged = s->arranged,
+                                .arranged_bytes = integers->arranged_bytes};
     uint64_t best = UINT64_MAX;
     for (int i = 0; i < ROUNDS; i++) {
         uint64_t begun = __rdtsc();
-        k->quantise(s->column, K, s->values, s->scales, s->sums);
-        struct tn_columns8 column = {s->values, s->scales, s->sums};
-        k->dot_q8_0(s->q8, K / TN_BLOCK * 34, ROWS, &column, 1, K, s->out, ROWS);
-        k->dot_f32((const uint8_t *)s->f32, K * sizeof(float), ROWS, s->column, 1, K, s->out, ROWS);
+        integers->quantise(TN_COLUMNS_32, s->column, K, s->values, s->scales, s->sums);
+        if (integers->arrange) {
+            integers->arrange(s->values, K, s->arranged);
+        }
+        product(s->q8, K / TN_BLOCK * 34, ROWS, &column, 1, s->out, ROWS);
+        floats->dot_f32((const uint8_t *)s->f32, K * sizeof(float), ROWS, s->column, 1, K, s->out,
+                        ROWS);
         uint64_t taken = __rdtsc() - begun;
         best = taken < best ? taken : best;
     }
@@ -69,9 +84,9 @@ enum tn_isa tn_isa_measured(void)
     }
     // A wide level must be clearly faster than none, or it is emulated; then a narrower one is
     // tried. On a real processor the factor is three or more, so that noise changes nothing.
-    uint64_t scalar = cycles(&tn_kernels_scalar, &s);
+    uint64_t scalar = cycles(TN_ISA_SCALAR, &s);
     for (int isa = (int)best; isa > TN_ISA_SCALAR; isa--) {
-        if (cycles(tn_kernels_of((enum tn_isa)isa), &s) * 3 / 2 < scalar) {
+        if (cycles((enum tn_isa)isa, &s) * 3 / 2 < scalar) {
             return (enum tn_isa)isa;
         }
     }

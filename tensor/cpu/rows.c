@@ -1,176 +1,243 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Tessera authors
 //
-// Operations that take one row of a value at a time: embedding, norm, rope, KV, attention.
+// Operations that take one row of a value at a time: embedding, norms, rope, sums, activations,
+// pooling. Attention and the KV store: attention.c.
 #include "tensor/cpu/executor.h"
 
 #include "tensor/core/math.h"
 
 #include <string.h>
 
+enum { TILE_FLOATS = 16384 }; // about what one tile of rows works on; less runs on the caller
+
 struct row_work {
     struct tn_executor *x;
+    const struct tn_row_kernels *k;
     const struct ir_op *op;
     const float *in, *in2;
     float *out;
-    size_t columns;
+    size_t columns, rows, rows_a_tile;
+    void (*run)(const struct row_work *w, size_t row);
 };
 
-static void embed_row(void *arg, size_t i, unsigned worker)
+// ---- one row -----------------------------------------------------------------------------------
+
+static void embed_row(const struct row_work *w, size_t i)
 {
-    (void)worker;
-    const struct row_work *w = arg;
     const struct ir_matrix *m = &w->op->matrix[0];
+    float *out = w->out + i * w->columns;
     tn_dequantise_row(m->type, m->data + (size_t)w->x->rows[i].token * m->row_bytes, w->columns,
-                      w->out + i * w->columns);
-}
-
-static void norm_row(void *arg, size_t i, unsigned worker)
-{
-    (void)worker;
-    const struct row_work *w = arg;
-    w->x->kernels->rms_norm(w->out + i * w->columns, w->in + i * w->columns, w->op->vector[0],
-                            w->columns, w->op->number);
-}
-
-static void add_row(void *arg, size_t i, unsigned worker)
-{
-    (void)worker;
-    const struct row_work *w = arg;
-    for (size_t c = i * w->columns; c < (i + 1) * w->columns; c++) {
-        w->out[c] = w->in[c] + w->in2[c];
+                      out);
+    if (w->op->number != 1) {
+        w->k->scale(out, w->columns, w->op->number);
     }
 }
 
-static void silu_row(void *arg, size_t i, unsigned worker)
+static void add_position_row(const struct row_work *w, size_t i)
 {
-    (void)worker;
-    const struct row_work *w = arg;
+    enum { PART = 256 }; // a multiple of every block
+    const struct ir_matrix *m = &w->op->matrix[0];
+    const uint8_t *row = m->data + (size_t)w->x->rows[i].position * m->row_bytes;
+    float part[PART];
+    for (size_t c = 0; c < w->columns; c += PART) {
+        size_t some = w->columns - c < PART ? w->columns - c : PART, at = i * w->columns + c;
+        tn_dequantise_row(m->type, row, some, part);
+        w->k->add(w->out + at, w->in + at, part, some);
+        row += tn_row_bytes(m->type, some);
+    }
+}
+
+static void add_vector_row(const struct row_work *w, size_t i)
+{
+    size_t at = i * w->columns;
+    w->k->add(w->out + at, w->in + at, w->op->vector[0], w->columns);
+}
+
+static void rms_norm_row(const struct row_work *w, size_t i)
+{
+    size_t heads = w->op->heads ? w->op->heads : 1, part = w->columns / heads;
+    for (size_t h = 0; h < heads; h++) {
+        size_t at = i * w->columns + h * part;
+        w->k->rms_norm(w->out + at, w->in + at, w->op->vector[0], part, w->op->number);
+    }
+}
+
+static void layer_norm_row(const struct row_work *w, size_t i)
+{
+    size_t at = i * w->columns;
+    w->k->layer_norm(w->out + at, w->in + at, w->op->vector[0], w->op->vector[1], w->columns,
+                     w->op->number);
+}
+
+static void add_row(const struct row_work *w, size_t i)
+{
+    size_t at = i * w->columns;
+    w->k->add(w->out + at, w->in + at, w->in2 + at, w->columns);
+}
+
+// Brings a row to where the result stands, for operations that work in place.
+static float *moved(const struct row_work *w, size_t i)
+{
     float *out = w->out + i * w->columns;
     if (w->out != w->in) {
         memcpy(out, w->in + i * w->columns, w->columns * sizeof *out);
     }
-    w->x->kernels->silu_mul(out, w->in2 + i * w->columns, w->columns);
+    return out;
 }
 
-static void take_row(void *arg, size_t i, unsigned worker)
+static void activate_row(const struct row_work *w, size_t i)
 {
-    (void)worker;
-    const struct row_work *w = arg;
+    w->k->activate(w->op->activation, moved(w, i), w->columns);
+}
+
+static void gate_row(const struct row_work *w, size_t i)
+{
+    w->k->gate(w->op->activation, moved(w, i), w->in2 + i * w->columns, w->columns);
+}
+
+static void rope_row(const struct row_work *w, size_t i)
+{
+    const struct ir_rope *rope = w->op->rope;
+    size_t dim = w->columns / w->op->heads, pairs = rope->rotated / 2;
+    const float *turns = tn_turns(w->x, rope, i);
+    float *out = moved(w, i);
+    for (size_t h = 0; h < w->op->heads; h++, out += dim) {
+        (rope->split_halves ? w->k->turn_halves : w->k->turn_neighbours)(out, out, turns, pairs);
+    }
+}
+
+static void take_row(const struct row_work *w, size_t i)
+{
     memcpy(w->out + i * w->columns, w->in + w->x->outputs[i] * w->columns,
            w->columns * sizeof *w->out);
 }
 
-static void rope_row(void *arg, size_t i, unsigned worker)
+// ---- pooling -----------------------------------------------------------------------------------
+
+// Row i, if it is the first one of its sequence: pools them all.
+static void pool_row(const struct row_work *w, size_t i)
 {
-    (void)worker;
-    const struct row_work *w = arg;
-    const struct ir_rope *rope = w->op->rope;
-    size_t dim = w->x->graph->head_dim, pairs = rope->rotated / 2;
-    const float *turn = w->x->turn + i * pairs * 2;
-    float *out = w->out + i * w->columns;
-    if (w->out != w->in) {
-        memcpy(out, w->in + i * w->columns, w->columns * sizeof *out);
+    const struct tn_executor *x = w->x;
+    uint32_t sequence = x->rows[i].sequence;
+    const struct tn_step_sequence *s = &x->sequences[sequence];
+    if ((i > 0 && x->rows[i - 1].sequence == sequence) || !s->embedding) {
+        return;
     }
-    size_t first = rope->split_halves ? 1 : 2, second = rope->split_halves ? pairs : 1;
-    for (size_t h = 0; h < w->op->heads; h++, out += dim) {
+    const float *in = w->in + i * w->columns;
+    size_t count = s->token_count, bytes = w->columns * sizeof *in;
+    switch (w->op->pooling) {
+    case IR_POOL_NONE:
+        memcpy(s->embedding, in, count * bytes);
+        break;
+    case IR_POOL_FIRST:
+        memcpy(s->embedding, in, bytes);
+        break;
+    case IR_POOL_LAST:
+        memcpy(s->embedding, in + (count - 1) * w->columns, bytes);
+        break;
+    case IR_POOL_MEAN:
+        memcpy(s->embedding, in, bytes);
+        for (size_t r = 1; r < count; r++) {
+            w->k->add(s->embedding, s->embedding, in + r * w->columns, w->columns);
+        }
+        w->k->scale(s->embedding, w->columns, 1.0f / (float)count);
+        break;
+    }
+}
+
+// ---- the table of turns ------------------------------------------------------------------------
+
+static void turn_row(const struct row_work *w, size_t i)
+{
+    const struct tn_executor *x = w->x;
+    for (uint32_t r = 0; r < x->graph->rope_count; r++) {
+        const struct ir_rope *rope = x->graph->ropes[r];
+        const double *frequency = ir_rope_frequency(rope, x->options.context);
+        float *turns = tn_turns(x, rope, i);
+        size_t pairs = rope->rotated / 2;
         for (size_t p = 0; p < pairs; p++) {
-            float cosine = turn[2 * p], sine = turn[2 * p + 1];
-            float a = out[p * first], b = out[p * first + second];
-            out[p * first] = a * cosine - b * sine;
-            out[p * first + second] = a * sine + b * cosine;
+            double s, c;
+            tn_sincos(x->rows[i].position * frequency[p], &s, &c);
+            float sine = (float)(s * rope->magnitude), cosine = (float)(c * rope->magnitude);
+            if (rope->split_halves) {
+                turns[p] = cosine;
+                turns[pairs + p] = sine;
+            } else {
+                turns[2 * p] = turns[2 * p + 1] = cosine;
+                turns[2 * (pairs + p)] = -sine;
+                turns[2 * (pairs + p) + 1] = sine;
+            }
         }
     }
 }
 
-static void store_kv(struct tn_executor *x, uint8_t *to, const float *from, size_t dim)
-{
-    if (x->options.kv_type == TN_F16) {
-        x->kernels->to_f16((uint16_t *)(void *)to, from, dim);
-    } else {
-        memcpy(to, from, dim * sizeof *from);
-    }
-}
+// ---- all rows ----------------------------------------------------------------------------------
 
-static void kv_row(void *arg, size_t i, unsigned worker)
+static void row_tile(void *arg, size_t i, unsigned worker)
 {
     (void)worker;
     const struct row_work *w = arg;
-    struct tn_executor *x = w->x;
-    const struct tn_row *row = &x->rows[i];
-    size_t dim = x->graph->head_dim, place = row->position % TN_KV_PAGE_TOKENS;
-    size_t element = x->options.kv_type == TN_F16 ? 2 : 4;
-    uint32_t page = x->sequences[row->sequence].kv_pages[row->position / TN_KV_PAGE_TOKENS];
-    uint8_t *block = x->kv + w->op->layer * x->kv_layer_bytes + page * x->kv_page_bytes;
-    for (size_t h = 0; h < x->graph->kv_heads; h++, block += x->kv_head_bytes) {
-        size_t at = i * w->columns + h * dim;
-        store_kv(x, block + place * dim * element, w->in + at, dim);
-        store_kv(x, block + (TN_KV_PAGE_TOKENS + place) * dim * element, w->in2 + at, dim);
+    size_t end = (i + 1) * w->rows_a_tile;
+    for (size_t row = i * w->rows_a_tile; row < w->rows && row < end; row++) {
+        w->run(w, row);
     }
 }
 
-// Tile i: row i / kv_heads, KV head i mod kv_heads.
-static void attention_tile(void *arg, size_t i, unsigned worker)
+// `floats`: what a row works on.
+static void run_all(struct row_work *w, size_t floats)
 {
-    (void)worker;
-    const struct row_work *w = arg;
-    struct tn_executor *x = w->x;
-    size_t kv_heads = x->graph->kv_heads, r = i / kv_heads, h = i % kv_heads;
-    size_t group = x->graph->heads / kv_heads, at = r * w->columns + h * group * x->graph->head_dim;
-    const struct tn_row *row = &x->rows[r];
-    struct tn_attention a = {
-        .q = w->in + at,
-        .out = w->out + at,
-        .kv = x->kv + w->op->layer * x->kv_layer_bytes + h * x->kv_head_bytes,
-        .page_bytes = x->kv_page_bytes,
-        .pages = x->sequences[row->sequence].kv_pages,
-        .positions = row->position + 1,
-        .dim = x->graph->head_dim,
-        .group = (uint32_t)group,
-        .kv_type = x->options.kv_type,
-        .scale = w->op->attention.scale,
-    };
-    x->kernels->attention(&a);
-}
-
-static void turn_row(void *arg, size_t i, unsigned worker)
-{
-    (void)worker;
-    struct tn_executor *x = arg;
-    const struct ir_rope *rope = &x->graph->rope;
-    size_t pairs = rope->rotated / 2;
-    float *turn = x->turn + i * pairs * 2;
-    for (size_t p = 0; p < pairs; p++) {
-        double sine, cosine;
-        tn_sincos(x->rows[i].position * rope->frequency[p], &sine, &cosine);
-        turn[2 * p] = (float)cosine;
-        turn[2 * p + 1] = (float)sine;
+    struct tn_pool *pool = w->x->options.pool;
+    w->rows_a_tile = floats < TILE_FLOATS ? TILE_FLOATS / floats : 1;
+    size_t tiles = (w->rows + w->rows_a_tile - 1) / w->rows_a_tile;
+    if (tiles > 1) {
+        pool->run(pool, row_tile, w, tiles);
+    } else if (tiles) {
+        row_tile(w, 0, 0);
     }
 }
 
 void tn_prepare_turns(struct tn_executor *x)
 {
-    x->options.pool->run(x->options.pool, turn_row, x, x->row_count);
+    struct row_work w = {.x = x, .k = x->row_kernels, .rows = x->row_count, .run = turn_row};
+    if (x->graph->rope_count) {
+        run_all(&w, 16 * (size_t)x->graph->turn_floats); // sine and cosine cost that much more
+    }
 }
 
 void tn_run_rows(struct tn_executor *x, const struct ir_op *op)
 {
-    static void (*const tiles[])(void *, size_t, unsigned) = {
-        [IR_EMBED] = embed_row,          [IR_RMS_NORM] = norm_row,     [IR_ADD] = add_row,
-        [IR_GATE] = silu_row,        [IR_ROPE] = rope_row,         [IR_KV_STORE] = kv_row,
-        [IR_ATTENTION] = attention_tile, [IR_TAKE_OUTPUTS] = take_row,
+    static void (*const run[IR_KIND_COUNT])(const struct row_work *, size_t) = {
+        [IR_EMBED] = embed_row,
+        [IR_ADD_POSITION] = add_position_row,
+        [IR_ADD_VECTOR] = add_vector_row,
+        [IR_RMS_NORM] = rms_norm_row,
+        [IR_LAYER_NORM] = layer_norm_row,
+        [IR_ADD] = add_row,
+        [IR_ACTIVATE] = activate_row,
+        [IR_GATE] = gate_row,
+        [IR_ROPE] = rope_row,
+        [IR_TAKE_OUTPUTS] = take_row,
+        [IR_POOL] = pool_row,
     };
+    if (op->kind == IR_KV_STORE) {
+        tn_run_kv_store(x, op);
+        return;
+    }
+    if (op->kind == IR_ATTENTION) {
+        tn_run_attention(x, op);
+        return;
+    }
     const struct ir_shape *values = x->graph->values;
     ir_value shaped = op->out ? op->out : op->in[0];
     struct row_work w = {.x = x,
+                         .k = x->row_kernels,
                          .op = op,
                          .in = op->in[0] ? tn_value(x, op->in[0]) : NULL,
                          .in2 = op->in[1] ? tn_value(x, op->in[1]) : NULL,
                          .out = op->out ? tn_value(x, op->out) : NULL,
-                         .columns = values[shaped].columns};
-    size_t count = tn_rows_of(x, values[shaped].rows);
-    if (op->kind == IR_ATTENTION) {
-        count *= x->graph->kv_heads;
-    }
-    x->options.pool->run(x->options.pool, tiles[op->kind], &w, count);
+                         .columns = values[shaped].columns,
+                         .rows = tn_rows_of(x, values[shaped].rows),
+                         .run = run[op->kind]};
+    run_all(&w, w.columns);
 }

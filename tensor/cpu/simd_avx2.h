@@ -11,8 +11,10 @@
 #include <stdint.h>
 #include <string.h>
 
-#define TILE_ROWS    2
-#define TILE_COLUMNS 2
+#define TILE_ROWS      2
+#define TILE_COLUMNS   2
+#define BLOCK_ROWS     4
+#define BLOCK_SIXTEENS 1
 
 typedef struct {
     __m256 a, b;
@@ -109,6 +111,37 @@ static inline v16 v_abs(v16 x)
 static inline v16 v_fma(v16 x, v16 y, v16 z)
 {
     return (v16){_mm256_fmadd_ps(x.a, y.a, z.a), _mm256_fmadd_ps(x.b, y.b, z.b)};
+}
+static inline v16 v_swap_neighbours(v16 x)
+{
+    return (v16){_mm256_permute_ps(x.a, 0xb1), _mm256_permute_ps(x.b, 0xb1)};
+}
+static inline v16 v_zero_below(v16 x, float bound, v16 y)
+{
+    __m256 b = _mm256_set1_ps(bound);
+    return (v16){_mm256_and_ps(_mm256_cmp_ps(x.a, b, _CMP_GE_OQ), y.a),
+                 _mm256_and_ps(_mm256_cmp_ps(x.b, b, _CMP_GE_OQ), y.b)};
+}
+static inline v16 bytes_to_16(__m128i v)
+{
+    return (v16){_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(v)),
+                 _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(v, 8)))};
+}
+static inline v16 v_load_i8(const void *p)
+{
+    return bytes_to_16(_mm_loadu_si128(p));
+}
+static inline v16 nibbles_to_16(__m128i n)
+{
+    return bytes_to_16(_mm_sub_epi8(_mm_and_si128(n, _mm_set1_epi8(15)), _mm_set1_epi8(8)));
+}
+static inline v16 v_load_low_nibbles(const void *p)
+{
+    return nibbles_to_16(_mm_loadu_si128(p));
+}
+static inline v16 v_load_high_nibbles(const void *p)
+{
+    return nibbles_to_16(_mm_srli_epi16(_mm_loadu_si128(p), 4));
 }
 static inline __m256 power_of_two_8(__m256 t)
 {

@@ -12,6 +12,9 @@
 
 #define TILE_ROWS    4
 #define TILE_COLUMNS 4
+// Rows, and sixteens of columns, of one register block of attention's products.
+#define BLOCK_ROWS     8
+#define BLOCK_SIXTEENS 2
 
 typedef __m512 v16;
 
@@ -94,6 +97,31 @@ static inline v16 v_abs(v16 x)
 static inline v16 v_fma(v16 x, v16 y, v16 z)
 {
     return _mm512_fmadd_ps(x, y, z);
+}
+static inline v16 v_swap_neighbours(v16 x)
+{
+    return _mm512_permute_ps(x, 0xb1);
+}
+static inline v16 v_zero_below(v16 x, float bound, v16 y)
+{
+    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, _mm512_set1_ps(bound), _CMP_GE_OQ), y);
+}
+static inline v16 v_load_i8(const void *p)
+{
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(p)));
+}
+static inline v16 nibbles_to_16(__m128i n)
+{
+    n = _mm_sub_epi8(_mm_and_si128(n, _mm_set1_epi8(15)), _mm_set1_epi8(8));
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(n));
+}
+static inline v16 v_load_low_nibbles(const void *p)
+{
+    return nibbles_to_16(_mm_loadu_si128(p));
+}
+static inline v16 v_load_high_nibbles(const void *p)
+{
+    return nibbles_to_16(_mm_srli_epi16(_mm_loadu_si128(p), 4));
 }
 static inline v16 v_power_of_two(v16 t)
 {

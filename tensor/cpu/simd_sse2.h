@@ -15,6 +15,9 @@
 // Rows and columns of one register block of the float products.
 #define TILE_ROWS    1
 #define TILE_COLUMNS 2
+// Rows, and sixteens of columns, of one register block of attention's products.
+#define BLOCK_ROWS     2
+#define BLOCK_SIXTEENS 1
 
 typedef struct {
     __m128 a, b, c, d;
@@ -131,6 +134,47 @@ static inline v16 v_abs(v16 x)
 static inline v16 v_fma(v16 x, v16 y, v16 z)
 {
     return v_add(v_mul(x, y), z);
+}
+// Lanes 0 and 1 change places, 2 and 3, and so on.
+static inline v16 v_swap_neighbours(v16 x)
+{
+    return (v16){_mm_shuffle_ps(x.a, x.a, 0xb1), _mm_shuffle_ps(x.b, x.b, 0xb1),
+                 _mm_shuffle_ps(x.c, x.c, 0xb1), _mm_shuffle_ps(x.d, x.d, 0xb1)};
+}
+// y where x >= bound, otherwise 0 (also where x is not a number).
+static inline v16 v_zero_below(v16 x, float bound, v16 y)
+{
+    __m128 b = _mm_set1_ps(bound);
+    return (v16){_mm_and_ps(_mm_cmpge_ps(x.a, b), y.a), _mm_and_ps(_mm_cmpge_ps(x.b, b), y.b),
+                 _mm_and_ps(_mm_cmpge_ps(x.c, b), y.c), _mm_and_ps(_mm_cmpge_ps(x.d, b), y.d)};
+}
+// Sixteen signed bytes; the low or the high nibbles of sixteen bytes, less 8.
+static inline v16 v_load_i8(const void *p)
+{
+    const int8_t *q = p;
+    float f[16];
+    for (int i = 0; i < 16; i++) {
+        f[i] = (float)q[i];
+    }
+    return v_load(f);
+}
+static inline v16 v_load_low_nibbles(const void *p)
+{
+    const uint8_t *q = p;
+    float f[16];
+    for (int i = 0; i < 16; i++) {
+        f[i] = (float)((q[i] & 15) - 8);
+    }
+    return v_load(f);
+}
+static inline v16 v_load_high_nibbles(const void *p)
+{
+    const uint8_t *q = p;
+    float f[16];
+    for (int i = 0; i < 16; i++) {
+        f[i] = (float)((q[i] >> 4) - 8);
+    }
+    return v_load(f);
 }
 static inline __m128 power_of_two_4(__m128 t)
 {

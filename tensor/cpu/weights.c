@@ -1,33 +1,46 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Tessera authors
 //
-// Weight rows in plain C: to floats (embeddings, tests), and to the bytes that panels multiply.
+// Weight rows as floats (embeddings, tests), and which columns a type is multiplied by.
+#include "tensor/cpu/decode.h"
 #include "tensor/cpu/kernels.h"
 
 #include "tensor/half.h"
+
+enum tn_columns_kind tn_columns_kind_of(uint32_t type)
+{
+    const struct tn_type_info *t = tn_type_info(type & ~(uint32_t)TN_PACKED);
+    if (!t->name || !t->computable) {
+        return TN_COLUMNS_NONE;
+    }
+    return t->block_values == 1    ? TN_COLUMNS_FLOAT
+           : t->block_values == 32 ? TN_COLUMNS_32
+                                   : TN_COLUMNS_256;
+}
 
 static uint16_t load_u16(const uint8_t *p)
 {
     return (uint16_t)(p[0] | p[1] << 8);
 }
 
-static void dequantise_q8_0(const uint8_t *row, size_t k, float *out)
+static void dequantise_blocks(uint32_t type, const uint8_t *row, size_t k, float *out)
 {
-    for (size_t b = 0; b < k / TN_BLOCK; b++, row += 34, out += TN_BLOCK) {
-        float d = tn_f16_to_f32(load_u16(row));
-        for (int i = 0; i < TN_BLOCK; i++) {
-            out[i] = d * (float)(int8_t)row[2 + i];
+    const struct tn_type_info *t = tn_type_info(type);
+    struct tn_decoded b;
+    for (size_t at = 0; at < k; at += t->block_values, row += t->block_bytes) {
+        tn_decode_block(type, row, &b);
+        if (t->block_values == 32) {
+            for (size_t i = 0; i < 32; i++) {
+                out[at + i] = b.d * (float)b.q[i] + b.m;
+            }
+            continue;
         }
-    }
-}
-
-static void dequantise_q4_0(const uint8_t *row, size_t k, float *out)
-{
-    for (size_t b = 0; b < k / TN_BLOCK; b++, row += 18, out += TN_BLOCK) {
-        float d = tn_f16_to_f32(load_u16(row));
-        for (int i = 0; i < 16; i++) {
-            out[i] = d * (float)((row[2 + i] & 15) - 8);
-            out[i + 16] = d * (float)((row[2 + i] >> 4) - 8);
+        for (size_t j = 0; j < 16; j++) {
+            float d = b.d * (float)b.scale[j];
+            float m = tn_type_has_minima(type) ? b.m * (float)b.minimum[j] : 0;
+            for (size_t i = 16 * j; i < 16 * j + 16; i++) {
+                out[at + i] = d * (float)b.q[i] - m;
+            }
         }
     }
 }
@@ -48,40 +61,7 @@ void tn_dequantise_row(uint32_t type, const uint8_t *row, size_t k, float *out)
             out[i] = tn_bf16_to_f32(load_u16(row + 2 * i));
         }
         break;
-    case TN_Q8_0:
-        dequantise_q8_0(row, k, out);
-        break;
-    case TN_Q4_0:
-        dequantise_q4_0(row, k, out);
-        break;
-    default: // the model's shape check admits no other type
-        __builtin_trap();
-    }
-}
-
-void tn_panel_unpack(uint32_t type, const uint8_t *w, size_t row_bytes, size_t rows, size_t k,
-                     struct tn_panel_rows *out)
-{
-    size_t blocks = k / TN_BLOCK;
-    out->zero = type == TN_Q8_0 ? 128 : 8;
-    for (size_t r = 0; r < TN_PANEL_ROWS; r++) {
-        const uint8_t *block = w + (r < rows ? r : 0) * row_bytes; // rows beyond the last: a copy
-        uint8_t *values = out->values + r * k;
-        for (size_t b = 0; b < blocks; b++, values += TN_BLOCK) {
-            out->scales[r * blocks + b] = tn_f16_to_f32(load_u16(block));
-            const uint8_t *q = block + 2;
-            if (type == TN_Q8_0) {
-                for (int i = 0; i < TN_BLOCK; i++) {
-                    values[i] = q[i] ^ 0x80;
-                }
-                block += 34;
-            } else {
-                for (int i = 0; i < 16; i++) {
-                    values[i] = q[i] & 15;
-                    values[i + 16] = q[i] >> 4;
-                }
-                block += 18;
-            }
-        }
+    default: // the model's shape check admits computable types only
+        dequantise_blocks(type, row, k, out);
     }
 }

@@ -44,16 +44,21 @@ __attribute__((format(printf, 3, 4))) static int fail(struct reader *r, int code
 }
 
 // Names come from outside: only printable ASCII reaches a message, and not too much of it.
+void gguf_show_name(struct gguf_string name, char *out, size_t bytes)
+{
+    size_t n = 0;
+    for (; n < name.bytes && n < bytes - 4; n++) {
+        char c = name.data[n];
+        out[n] = c >= ' ' && c <= '~' ? c : '?';
+    }
+    snprintf(out + n, bytes - n, "%s", n < name.bytes ? "..." : "");
+}
+
 static void set_where(struct reader *r, const char *kind, struct gguf_string name)
 {
     char shown[72];
-    size_t n = 0;
-    for (; n < name.bytes && n < sizeof shown - 4; n++) {
-        char c = name.data[n];
-        shown[n] = c >= ' ' && c <= '~' ? c : '?';
-    }
-    shown[n] = 0;
-    snprintf(r->where, sizeof r->where, "%s '%s%s'", kind, shown, n < name.bytes ? "..." : "");
+    gguf_show_name(name, shown, sizeof shown);
+    snprintf(r->where, sizeof r->where, "%s '%s'", kind, shown);
 }
 
 static uint64_t left(const struct reader *r)
@@ -380,19 +385,27 @@ static int place_data(struct reader *r, struct gguf *g)
                         (int)(a->name.bytes < 64 ? a->name.bytes : 64), a->name.data);
         }
     }
-    sort(g, g->tensor_order, n, tensor_before);
-    for (uint64_t i = 1; i < n; i++) {
-        const struct gguf_tensor *t = &g->tensor[g->tensor_order[i]];
-        if (!gguf_compare(t->name, g->tensor[g->tensor_order[i - 1]].name)) {
-            set_where(r, "tensor", t->name);
-            r->at = (uint64_t)((const uint8_t *)t->name.data - r->data);
-            return fail(r, -EINVAL, "it stands in the file twice");
-        }
+    const struct gguf_tensor *t = gguf_order_tensors(g);
+    if (t) {
+        set_where(r, "tensor", t->name);
+        r->at = (uint64_t)((const uint8_t *)t->name.data - r->data);
+        return fail(r, -EINVAL, "it stands in the file twice");
     }
     return 0;
 }
 
-static int read_all(struct reader *r, struct gguf *g)
+const struct gguf_tensor *gguf_order_tensors(struct gguf *g)
+{
+    sort(g, g->tensor_order, g->tensor_count, tensor_before);
+    for (uint64_t i = 1; i < g->tensor_count; i++) {
+        const struct gguf_tensor *t = &g->tensor[g->tensor_order[i]];
+        if (!gguf_compare(t->name, g->tensor[g->tensor_order[i - 1]].name))
+            return t;
+    }
+    return NULL;
+}
+
+static int read_all(struct reader *r, struct gguf *g, bool alone)
 {
     uint32_t magic = 0, version = 0;
     if (!r->total)
@@ -421,8 +434,10 @@ static int read_all(struct reader *r, struct gguf *g)
         (rc = read_alignment(r, g)))
         return rc;
     uint64_t shards = 0;
-    if (!gguf_u64(g, "split.count", &shards) && shards > 1)
-        return fail(r, -ENOTSUP, "one of %llu shards of a model; join them to one file first",
+    if (alone && !gguf_u64(g, "split.count", &shards) && shards > 1)
+        return fail(r, -ENOTSUP,
+                    "key 'split.count': this is one of %llu files of a model; all of them are "
+                    "needed",
                     (unsigned long long)shards);
     if ((rc = read_tensors(r, g)))
         return rc;
@@ -430,6 +445,12 @@ static int read_all(struct reader *r, struct gguf *g)
 }
 
 int gguf_open(const void *data, size_t bytes, struct gguf **out, char *error, size_t error_bytes)
+{
+    return gguf_parse(data, bytes, true, out, error, error_bytes);
+}
+
+int gguf_parse(const void *data, size_t bytes, bool alone, struct gguf **out, char *error,
+               size_t error_bytes)
 {
     struct reader r = {.data = data,
                        .bytes = bytes,
@@ -444,7 +465,7 @@ int gguf_open(const void *data, size_t bytes, struct gguf **out, char *error, si
         return fail(&r, -ENOMEM, "no memory");
     g->data = data;
     g->bytes = bytes;
-    int rc = read_all(&r, g);
+    int rc = read_all(&r, g, alone);
     if (rc)
         gguf_close(g);
     else
@@ -465,7 +486,7 @@ int gguf_extent(const void *beginning, size_t have, uint64_t total, uint64_t *us
         return fail(&r, -ENOMEM, "no memory");
     g->data = beginning;
     g->bytes = have;
-    int rc = read_all(&r, g);
+    int rc = read_all(&r, g, true);
     if (rc == -EINVAL && !r.definite && have < total)
         rc = -EAGAIN;
     if (!rc)
@@ -484,5 +505,11 @@ void gguf_close(struct gguf *g)
     free(g->tensor);
     free(g->entry_order);
     free(g->tensor_order);
+    for (size_t i = 0; i < g->part_count; i++)
+        gguf_close(g->part[i]);
+    free(g->part);
+    for (size_t i = 0; i < g->owned_count; i++)
+        free(g->owned[i]);
+    free(g->owned);
     free(g);
 }

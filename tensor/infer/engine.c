@@ -45,26 +45,29 @@ int infer_open(const struct tn_model *m, struct tn_executor *x, const struct inf
     tn_executor_limits(x, &e->limits);
     tn_model_info(m, &info);
     set_limits(e, o, &info);
+    int error = infer_open_draft(e);
+    if (error) {
+        infer_close(e);
+        return error;
+    }
+    e->logits_rows = 1 + e->draft_most;
     size_t slots = e->options.slots, all = slots + e->options.queue;
     e->sequences = calloc(all, sizeof *e->sequences);
     e->running = calloc(slots, sizeof *e->running);
-    e->free_pages = calloc(e->limits.kv_page_total, sizeof *e->free_pages);
+    e->wanted = calloc(slots, sizeof *e->wanted);
     e->page_tables = calloc(slots * e->pages_per_sequence, sizeof *e->page_tables);
     e->free_tables = calloc(slots, sizeof *e->free_tables);
-    e->logits = calloc(slots * e->vocabulary, sizeof *e->logits);
+    e->logits = calloc(slots * e->logits_rows * e->vocabulary, sizeof *e->logits);
     e->step = calloc(slots, sizeof *e->step);
     e->entries = calloc(slots, sizeof *e->entries);
-    if (!e->sequences || !e->running || !e->free_pages || !e->page_tables || !e->free_tables ||
-        !e->logits || !e->step || !e->entries) {
+    if (pages_open(&e->store, e->limits.kv_page_total) != 0 || !e->sequences || !e->running ||
+        !e->wanted || !e->page_tables || !e->free_tables || !e->logits || !e->step || !e->entries) {
         infer_close(e);
         return -ENOMEM;
     }
     for (size_t i = all; i-- > 0;) {
         e->sequences[i].next = e->free;
         e->free = &e->sequences[i];
-    }
-    for (uint32_t i = e->limits.kv_page_total; i-- > 0;) {
-        e->free_pages[e->free_page_count++] = i; // low numbers are lent first
     }
     for (size_t i = 0; i < slots; i++) {
         e->free_tables[e->free_table_count++] = e->page_tables + i * e->pages_per_sequence;
@@ -83,7 +86,9 @@ void infer_close(struct infer_engine *e)
     }
     free(e->sequences);
     free(e->running);
-    free(e->free_pages);
+    pages_close(&e->store);
+    free(e->wanted);
+    free(e->draft_pages);
     free(e->page_tables);
     free(e->free_tables);
     free(e->logits);
@@ -171,21 +176,26 @@ static bool same(const struct infer_sequence *s, uint64_t age)
     return s->state != SEQUENCE_FREE && s->age == age;
 }
 
-// Shares the step's tokens: one for each sequence that decodes, the rest evenly for prompts. Oldest
-// first, so that only younger ones lose pages.
+// Shares the step's tokens: one and its guesses for each sequence that decodes, the rest evenly for
+// prompts. Oldest first, so that only younger ones lose pages.
 static void share_step(struct infer_engine *e)
 {
     uint32_t decoding = 0, prompts = 0;
     for (uint32_t i = 0; i < e->running_count; i++) {
         e->running[i]->batch = 0;
         bool decodes = e->running[i]->count - e->running[i]->done == 1;
-        decoding += decodes;
+        decoding += decodes ? 1 + e->running[i]->drafted : 0;
         prompts += !decodes;
     }
     uint32_t left = e->limits.max_tokens - decoding;
     for (uint32_t i = 0; i < e->running_count; i++) {
         struct infer_sequence *s = e->running[i];
-        uint32_t missing = s->count - s->done, take = 1;
+        uint32_t missing = s->count - s->done;
+        // Nobody gives a page back for a guess.
+        if (infer_pages_missing(s, s->count + s->drafted) > pages_available(&e->store)) {
+            s->drafted = 0;
+        }
+        uint32_t take = 1 + s->drafted;
         if (missing > 1) {
             take = left / (prompts ? prompts : 1);
             take = at_most(take, missing);
@@ -211,44 +221,66 @@ static uint32_t bind_step(struct infer_engine *e)
         if (s->batch == 0) {
             continue;
         }
-        bool wanted = s->done + s->batch == s->count;
-        float *logits = wanted ? e->logits + (size_t)n * e->vocabulary : NULL;
+        bool wanted = s->done + s->batch == s->count + s->drafted;
+        float *logits = wanted ? e->logits + (size_t)n * e->logits_rows * e->vocabulary : NULL;
         e->entries[n] = (struct step_entry){s, s->age, logits};
-        e->step[n++] = (struct tn_step_sequence){.tokens = s->tokens + s->done,
-                                                 .token_count = s->batch,
-                                                 .position = s->done,
-                                                 .kv_pages = s->pages,
-                                                 .kv_page_count = s->page_count,
-                                                 .logits_from = wanted ? s->batch - 1 : s->batch,
-                                                 .logits = logits};
+        e->step[n++] = (struct tn_step_sequence){
+            .tokens = s->tokens + s->done,
+            .token_count = s->batch,
+            .position = s->done,
+            .kv_pages = s->pages,
+            .kv_page_count = s->page_count,
+            .logits_from = wanted ? s->batch - 1 - s->drafted : s->batch,
+            .logits = logits,
+        };
     }
     return n;
 }
 
-static void take_token(struct infer_engine *e, struct infer_sequence *s, float *logits)
+// The token that a row of logits gives. False: the sequence is finished.
+static bool take_token(struct infer_engine *e, struct infer_sequence *s, float *logits)
 {
     uint64_t age = s->age;
     int32_t id =
         tn_sample(logits, e->vocabulary, &s->request.sampling, &s->rng, s->tokens, s->count);
     if (!(logits[id] - logits[id] == 0)) { // not a finite number: the weights are damaged
         finish(e, s, INFER_ERROR);
-        return;
+        return false;
     }
     if (!s->request.ignore_end && tokenizer_is_end(e->tokenizer, id)) {
         finish(e, s, INFER_STOP);
-        return;
+        return false;
     }
     s->tokens[s->count++] = id;
     e->stats.made_tokens++;
     int stop = s->request.on_token ? s->request.on_token(s->request.ctx, id) : 0;
     if (!same(s, age)) {
-        return;
+        return false;
     }
-    if (stop) {
-        finish(e, s, INFER_STOP);
-    } else if (s->count >= s->space) {
-        finish(e, s, INFER_LENGTH);
+    if (stop || s->count >= s->space) {
+        finish(e, s, stop ? INFER_STOP : INFER_LENGTH);
+        return false;
     }
+    return true;
+}
+
+// The step's rows of one sequence: its next token, and as long as guesses are right one for each
+// of them.
+static void take_tokens(struct infer_engine *e, struct infer_sequence *s, float *logits)
+{
+    uint32_t accepted = 0;
+    for (;; accepted++) {
+        uint32_t at = s->count;
+        int32_t guess = accepted < s->drafted ? s->tokens[at] : -1;
+        infer_advance(e, s, at);
+        if (!take_token(e, s, logits + (size_t)accepted * e->vocabulary)) {
+            return;
+        }
+        if (s->tokens[at] != guess) {
+            break;
+        }
+    }
+    infer_drafts_judged(e, s, accepted);
 }
 
 static void count_time(struct infer_engine *e, uint32_t entries, uint64_t ns)
@@ -272,12 +304,13 @@ static void count_time(struct infer_engine *e, uint32_t entries, uint64_t ns)
 uint32_t infer_step(struct infer_engine *e)
 {
     infer_admit(e);
+    uint64_t begun = e->options.now_ns ? e->options.now_ns() : 0;
+    infer_draft(e);
     share_step(e);
     uint32_t n = bind_step(e);
     if (n == 0) {
         return e->running_count + e->waiting_count;
     }
-    uint64_t begun = e->options.now_ns ? e->options.now_ns() : 0;
     int error = tn_step(e->executor, e->step, n);
     uint64_t ended = e->options.now_ns ? e->options.now_ns() : 0;
     count_time(e, n, ended - begun);
@@ -291,12 +324,15 @@ uint32_t infer_step(struct infer_engine *e)
             finish(e, s, INFER_ERROR);
             continue;
         }
-        s->done += s->batch;
+        uint32_t read = s->done + s->batch;
         s->batch = 0;
         if (entry->logits) {
-            take_token(e, s, entry->logits);
+            take_tokens(e, s, entry->logits);
+        } else {
+            infer_advance(e, s, read);
         }
     }
+    infer_follow(e);
     return e->running_count + e->waiting_count;
 }
 
@@ -306,5 +342,7 @@ void infer_get_stats(const struct infer_engine *e, struct infer_stats *out)
     out->running = e->running_count;
     out->waiting = e->waiting_count;
     out->kv_pages_total = e->limits.kv_page_total;
-    out->kv_pages_used = e->limits.kv_page_total - e->free_page_count;
+    out->kv_pages_used = e->limits.kv_page_total - pages_available(&e->store);
+    out->kv_pages_cached = e->store.cached_count;
+    out->kv_pages_shared = e->store.shared_count;
 }

@@ -6,6 +6,7 @@
 #define TENSOR_INFER_PRIVATE_H
 
 #include "tensor/infer.h"
+#include "tensor/infer/pages.h"
 
 #include <stdbool.h>
 
@@ -16,8 +17,12 @@ struct infer_sequence {
     uint64_t age;    // order of submission; lower is older, and never taken pages from by younger
     int32_t *tokens; // prompt, then what was made; room for `space`
     uint32_t count, prompt_count, space;
-    uint32_t done;   // tokens whose K and V are stored
-    uint32_t batch;  // tokens in the step under way, 0: none
+    uint32_t done;  // tokens whose K and V are stored
+    uint32_t batch; // tokens in the step under way, 0: none
+    // Speculation: tokens behind `count` that are only guessed, how many are worth guessing, and of
+    // the draft model the tokens whose K and V it has.
+    uint32_t drafted, draft_length, draft_done;
+    struct tn_rng draft_rng;
     uint32_t *pages; // while running
     uint32_t page_count;
     struct infer_request request; // its tokens pointer is not used
@@ -41,13 +46,20 @@ struct infer_engine {
     uint32_t running_count, waiting_count;
     uint64_t next_age;
 
-    uint32_t *free_pages; // a stack
-    uint32_t free_page_count;
+    struct pages store;
     uint32_t *page_tables; // [slots][pages_per_sequence], lent to running sequences
     uint32_t **free_tables;
     uint32_t free_table_count;
 
-    float *logits; // [slots][vocabulary]
+    uint32_t draft_most;       // tokens guessed at once, 0: speculation is off
+    uint32_t draft_context;    // of the draft model
+    uint32_t draft_pages_each; // its pages belong to slots once and for all
+    uint32_t *draft_pages;     // 0, 1, 2, ...
+    uint32_t *wanted;          // [slots], guesses by the draft model
+    struct tn_executor_options draft_limits;
+
+    uint32_t logits_rows; // of one sequence: 1 + draft_most
+    float *logits;        // [slots][logits_rows][vocabulary]
     struct tn_step_sequence *step;
     struct step_entry {
         struct infer_sequence *sequence;
@@ -58,6 +70,20 @@ struct infer_engine {
 };
 
 double tn_rng_unit(struct tn_rng *r); // uniform in [0, 1)
+
+// K and V of the tokens up to `to` are stored now.
+void infer_advance(struct infer_engine *e, struct infer_sequence *s, uint32_t to);
+// Pages that `tokens` tokens take beyond those the sequence has.
+uint32_t infer_pages_missing(const struct infer_sequence *s, uint32_t tokens);
+
+// 0; -EINVAL: the draft model's vocabulary or its executor's limits do not fit; -ENOMEM.
+int infer_open_draft(struct infer_engine *e);
+// Guesses tokens for the sequences that decode: s->drafted of them behind s->count.
+void infer_draft(struct infer_engine *e);
+// Reads with the draft model what the model itself has read meanwhile.
+void infer_follow(struct infer_engine *e);
+// `accepted` of the guesses turned out to be right.
+void infer_drafts_judged(struct infer_engine *e, struct infer_sequence *s, uint32_t accepted);
 
 // Pages for `tokens` tokens in all. False when they could not be had even from younger sequences.
 bool infer_reserve(struct infer_engine *e, struct infer_sequence *s, uint32_t tokens);

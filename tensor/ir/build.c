@@ -10,8 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NAME_BYTES = 96 };
-
 void ir_begin(struct ir_graph *g, const struct gguf *source, char *message, size_t bytes)
 {
     *g = (struct ir_graph){.source = source, .message = message, .message_bytes = bytes};
@@ -20,12 +18,16 @@ void ir_begin(struct ir_graph *g, const struct gguf *source, char *message, size
 
 void ir_end(struct ir_graph *g)
 {
+    for (uint32_t i = 0; i < g->owned_count; i++) {
+        free(g->owned[i]);
+    }
+    free(g->owned);
     free(g->ops);
     free(g->values);
-    free(g->rope_frequency);
+    g->owned = NULL;
+    g->owned_count = 0;
     g->ops = NULL;
     g->values = NULL;
-    g->rope_frequency = NULL;
 }
 
 void ir_fail(struct ir_graph *g, int error, const char *format, ...)
@@ -39,133 +41,6 @@ void ir_fail(struct ir_graph *g, int error, const char *format, ...)
     vsnprintf(g->message, g->message_bytes, format, args);
     va_end(args);
 }
-
-// ---- weights -----------------------------------------------------------------------------------
-
-static void shape_words(const struct gguf_tensor *t, char *out, size_t bytes)
-{
-    size_t used = 0;
-    for (uint32_t i = 0; i < (t->dims ? t->dims : 1) && used < bytes; i++) {
-        int n = snprintf(out + used, bytes - used, "%s%llu", i ? "×" : "",
-                         (unsigned long long)t->shape[i]);
-        used += n > 0 ? (size_t)n : 0;
-    }
-}
-
-static const char *type_words(uint32_t type)
-{
-    const char *name = tn_type_info(type)->name;
-    return name ? name : "unknown";
-}
-
-static const struct gguf_tensor *find(struct ir_graph *g, const char *name)
-{
-    const struct gguf_tensor *t = gguf_find(g->source, name);
-    if (!t) {
-        ir_fail(g, -ENOENT, "%s: tensor is missing", name);
-    }
-    return t;
-}
-
-struct ir_matrix ir_matrix(struct ir_graph *g, uint32_t columns, uint32_t rows, const char *format,
-                           ...)
-{
-    char name[NAME_BYTES], shape[96];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(name, sizeof name, format, args);
-    va_end(args);
-    struct ir_matrix none = {0};
-    const struct gguf_tensor *t = g->error ? NULL : find(g, name);
-    if (!t) {
-        return none;
-    }
-    if (t->shape[0] != columns || t->shape[1] != rows || t->shape[2] != 1 || t->shape[3] != 1) {
-        shape_words(t, shape, sizeof shape);
-        ir_fail(g, -EINVAL, "%s: shape %s, expected %u×%u", name, shape, columns, rows);
-        return none;
-    }
-    if (!tn_type_info(t->type)->computable) {
-        ir_fail(g, -ENOTSUP,
-                "%s: type %s (%u) is not supported; supported are F32, F16, BF16, "
-                "Q8_0, Q4_0",
-                name, type_words(t->type), t->type);
-        return none;
-    }
-    struct ir_matrix m = {.data = t->data,
-                          .type = t->type,
-                          .rows = rows,
-                          .columns = columns,
-                          .row_bytes = tn_row_bytes(t->type, columns)};
-    if (m.row_bytes == 0) {
-        ir_fail(g, -EINVAL, "%s: rows of %u values are no whole number of %s blocks", name, columns,
-                type_words(t->type));
-    }
-    return m;
-}
-
-static const float *vector_named(struct ir_graph *g, uint32_t length, const char *name)
-{
-    const struct gguf_tensor *t = g->error ? NULL : find(g, name);
-    if (!t) {
-        return NULL;
-    }
-    if (t->shape[0] != length || t->shape[1] != 1 || t->shape[2] != 1 || t->shape[3] != 1) {
-        char shape[96];
-        shape_words(t, shape, sizeof shape);
-        ir_fail(g, -EINVAL, "%s: shape %s, expected %u", name, shape, length);
-        return NULL;
-    }
-    if (t->type != TN_F32) {
-        ir_fail(g, -ENOTSUP, "%s: type %s (%u), expected F32", name, type_words(t->type), t->type);
-        return NULL;
-    }
-    if ((uintptr_t)t->data % sizeof(float) != 0) {
-        ir_fail(g, -EINVAL, "%s: its data is not aligned to 4 bytes", name);
-        return NULL;
-    }
-    for (uint32_t i = 0; i < length; i++) { // few values that every row meets: one NaN spoils all
-        uint32_t bits;
-        memcpy(&bits, (const uint8_t *)t->data + i * sizeof bits, sizeof bits);
-        if ((bits & 0x7f800000u) == 0x7f800000u) {
-            ir_fail(g, -EINVAL, "%s: value %u is not a finite number", name, i);
-            return NULL;
-        }
-    }
-    return t->data;
-}
-
-const float *ir_vector(struct ir_graph *g, uint32_t length, const char *format, ...)
-{
-    char name[NAME_BYTES];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(name, sizeof name, format, args);
-    va_end(args);
-    return vector_named(g, length, name);
-}
-
-const float *ir_vector_optional(struct ir_graph *g, uint32_t length, const char *format, ...)
-{
-    char name[NAME_BYTES];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(name, sizeof name, format, args);
-    va_end(args);
-    return gguf_find(g->source, name) ? vector_named(g, length, name) : NULL;
-}
-
-bool ir_has(const struct ir_graph *g, const char *format, ...)
-{
-    char name[NAME_BYTES];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(name, sizeof name, format, args);
-    va_end(args);
-    return gguf_find(g->source, name) != NULL;
-}
-
-// ---- operations --------------------------------------------------------------------------------
 
 // Room for one more element in a growing array. False: no memory (recorded).
 static bool grow(struct ir_graph *g, void **array, uint32_t count, uint32_t *space, size_t size)
@@ -182,6 +57,20 @@ static bool grow(struct ir_graph *g, void **array, uint32_t count, uint32_t *spa
     *array = p;
     *space = more;
     return true;
+}
+
+void *ir_own(struct ir_graph *g, size_t count, size_t size)
+{
+    void *owned = g->owned;
+    bool fits = grow(g, &owned, g->owned_count, &g->owned_space, sizeof *g->owned);
+    g->owned = owned;
+    void *block = fits ? calloc(count, size) : NULL;
+    if (!block) {
+        ir_fail(g, -ENOMEM, "no memory for the model's graph");
+        return NULL;
+    }
+    g->owned[g->owned_count++] = block;
+    return block;
 }
 
 static ir_value append(struct ir_graph *g, struct ir_op op, enum ir_rows rows, uint32_t columns)
@@ -220,18 +109,90 @@ static struct ir_shape operand(struct ir_graph *g, const char *operation, ir_val
     return g->values[x];
 }
 
-ir_value ir_embed(struct ir_graph *g, struct ir_matrix table)
+// An operand with the rows and columns of another.
+static void like(struct ir_graph *g, const char *operation, ir_value x, struct ir_shape other)
 {
-    struct ir_op op = {.kind = IR_EMBED, .matrix = {table}};
+    struct ir_shape s = operand(g, operation, x, other.columns);
+    if (!g->error && s.rows != other.rows) {
+        ir_fail(g, -EINVAL, "graph: %s of all rows with chosen ones", operation);
+    }
+}
+
+// ---- elementwise and rows ----------------------------------------------------------------------
+
+ir_value ir_embed(struct ir_graph *g, struct ir_matrix table, float scale)
+{
+    struct ir_op op = {.kind = IR_EMBED, .matrix = {table}, .number = scale};
     return append(g, op, IR_TOKENS, table.columns);
+}
+
+ir_value ir_add_position(struct ir_graph *g, ir_value x, struct ir_matrix table)
+{
+    struct ir_shape s = operand(g, "position", x, table.columns);
+    if (!g->error && (s.rows != IR_TOKENS || table.rows < g->context)) {
+        ir_fail(g, -EINVAL, "graph: %u rows of positions, expected %u", table.rows, g->context);
+    }
+    struct ir_op op = {.kind = IR_ADD_POSITION, .in = {x}, .matrix = {table}};
+    return append(g, op, s.rows, s.columns);
+}
+
+ir_value ir_add_vector(struct ir_graph *g, ir_value x, const float *vector)
+{
+    struct ir_shape s = operand(g, "sum", x, 0);
+    struct ir_op op = {.kind = IR_ADD_VECTOR, .in = {x}, .vector = {vector}};
+    return append(g, op, s.rows, s.columns);
+}
+
+ir_value ir_head_norm(struct ir_graph *g, ir_value x, uint32_t heads, const float *weight,
+                      float epsilon)
+{
+    struct ir_shape s = operand(g, "norm", x, 0);
+    if (!g->error && (heads == 0 || s.columns % heads != 0)) {
+        ir_fail(g, -EINVAL, "graph: norm of %u heads in a value %u wide", heads, s.columns);
+    }
+    struct ir_op op = {
+        .kind = IR_RMS_NORM, .in = {x}, .vector = {weight}, .heads = heads, .number = epsilon};
+    return append(g, op, s.rows, s.columns);
 }
 
 ir_value ir_rms_norm(struct ir_graph *g, ir_value x, const float *weight, float epsilon)
 {
+    return ir_head_norm(g, x, 1, weight, epsilon);
+}
+
+ir_value ir_layer_norm(struct ir_graph *g, ir_value x, const float *weight, const float *bias,
+                       float epsilon)
+{
     struct ir_shape s = operand(g, "norm", x, 0);
-    struct ir_op op = {.kind = IR_RMS_NORM, .in = {x}, .vector = {weight}, .number = epsilon};
+    struct ir_op op = {
+        .kind = IR_LAYER_NORM, .in = {x}, .vector = {weight, bias}, .heads = 1, .number = epsilon};
     return append(g, op, s.rows, s.columns);
 }
+
+ir_value ir_add(struct ir_graph *g, ir_value a, ir_value b)
+{
+    struct ir_shape s = operand(g, "sum", a, 0);
+    like(g, "sum", b, s);
+    struct ir_op op = {.kind = IR_ADD, .in = {a, b}};
+    return append(g, op, s.rows, s.columns);
+}
+
+ir_value ir_activate(struct ir_graph *g, ir_value x, enum ir_activation activation)
+{
+    struct ir_shape s = operand(g, "activation", x, 0);
+    struct ir_op op = {.kind = IR_ACTIVATE, .in = {x}, .activation = activation};
+    return append(g, op, s.rows, s.columns);
+}
+
+ir_value ir_gate(struct ir_graph *g, ir_value gate, ir_value up, enum ir_activation activation)
+{
+    struct ir_shape s = operand(g, "gate", gate, 0);
+    like(g, "gate", up, s);
+    struct ir_op op = {.kind = IR_GATE, .in = {gate, up}, .activation = activation};
+    return append(g, op, s.rows, s.columns);
+}
+
+// ---- products ----------------------------------------------------------------------------------
 
 ir_value ir_matmul(struct ir_graph *g, ir_value x, struct ir_matrix w, const float *bias)
 {
@@ -240,44 +201,92 @@ ir_value ir_matmul(struct ir_graph *g, ir_value x, struct ir_matrix w, const flo
     return append(g, op, s.rows, w.rows);
 }
 
-ir_value ir_add(struct ir_graph *g, ir_value a, ir_value b)
+ir_value ir_experts(struct ir_graph *g, ir_value x, ir_value router, const struct ir_experts *e)
 {
-    struct ir_shape s = operand(g, "sum", a, 0);
-    operand(g, "sum", b, s.columns);
-    struct ir_op op = {.kind = IR_ADD, .in = {a, b}};
-    return append(g, op, s.rows, s.columns);
+    struct ir_shape s = operand(g, "experts", x, e->gate.columns),
+                    r = operand(g, "router", router, e->count);
+    if (!g->error &&
+        (r.rows != s.rows || e->used == 0 || e->used > e->count || e->up.columns != s.columns ||
+         e->up.rows != e->gate.rows || e->down.columns != e->gate.rows)) {
+        ir_fail(g, -EINVAL, "graph: experts whose matrices do not fit each other");
+    }
+    struct ir_experts *own = g->error ? NULL : ir_own(g, 1, sizeof *own);
+    if (!own) {
+        return 0;
+    }
+    *own = *e;
+    struct ir_op op = {.kind = IR_EXPERTS, .in = {x, router}, .experts = own};
+    return append(g, op, s.rows, e->down.rows);
 }
 
-ir_value ir_silu_mul(struct ir_graph *g, ir_value gate, ir_value up)
+void ir_logits(struct ir_graph *g, ir_value x, struct ir_matrix w, const float *bias, float softcap)
 {
-    struct ir_shape s = operand(g, "silu", gate, 0);
-    operand(g, "silu", up, s.columns);
-    struct ir_op op = {.kind = IR_GATE, .in = {gate, up}, .activation = IR_SILU};
-    return append(g, op, s.rows, s.columns);
+    operand(g, "logits", x, w.columns);
+    struct ir_op op = {
+        .kind = IR_LOGITS, .in = {x}, .matrix = {w}, .vector = {bias}, .number = softcap};
+    append(g, op, IR_OUTPUTS, 0);
 }
 
-ir_value ir_rope(struct ir_graph *g, ir_value x, uint32_t heads)
+// ---- attention ---------------------------------------------------------------------------------
+
+const struct ir_rope *ir_rope_of(struct ir_graph *g, const struct ir_rope *rope)
+{
+    if (g->error) {
+        return NULL;
+    }
+    size_t bytes = rope->rotated / 2 * sizeof *rope->frequency;
+    for (uint32_t i = 0; i < g->rope_count; i++) {
+        const struct ir_rope *r = g->ropes[i];
+        if (r->split_halves == rope->split_halves && r->rotated == rope->rotated &&
+            r->magnitude >= rope->magnitude && r->magnitude <= rope->magnitude &&
+            r->frequency_long == rope->frequency_long &&
+            memcmp(r->frequency, rope->frequency, bytes) == 0) {
+            return r;
+        }
+    }
+    struct ir_rope *own = ir_own(g, 1, sizeof *own);
+    if (!own) {
+        return NULL;
+    }
+    if (g->rope_count == IR_MOST_ROPES) {
+        ir_fail(g, -ENOTSUP, "graph: more than %d different ropes", IR_MOST_ROPES);
+        return NULL;
+    }
+    *own = *rope;
+    own->place = g->turn_floats;
+    // Neighbours are turned in place, with each number twice.
+    g->turn_floats += own->split_halves ? own->rotated : 2 * own->rotated;
+    g->ropes[g->rope_count++] = own;
+    return own;
+}
+
+ir_value ir_rope(struct ir_graph *g, ir_value x, uint32_t heads, const struct ir_rope *rope)
 {
     struct ir_shape s = operand(g, "rope", x, heads * g->head_dim);
-    struct ir_op op = {.kind = IR_ROPE, .in = {x}, .heads = heads, .rope = &g->rope};
+    if (!g->error && (!rope || rope->rotated > g->head_dim)) {
+        ir_fail(g, -EINVAL, "graph: rope of more dimensions than a head has");
+    }
+    struct ir_op op = {.kind = IR_ROPE, .in = {x}, .heads = heads, .rope = rope};
     return append(g, op, s.rows, s.columns);
 }
 
 void ir_kv_store(struct ir_graph *g, uint32_t layer, ir_value k, ir_value v)
 {
-    operand(g, "key store", k, g->kv_heads * g->head_dim);
-    operand(g, "value store", v, g->kv_heads * g->head_dim);
+    struct ir_shape s = operand(g, "key store", k, g->kv_heads * g->head_dim);
+    like(g, "value store", v, s);
     struct ir_op op = {.kind = IR_KV_STORE, .in = {k, v}, .layer = layer};
     append(g, op, IR_TOKENS, 0);
 }
 
-ir_value ir_attention(struct ir_graph *g, uint32_t layer, ir_value q, float scale)
+ir_value ir_attention(struct ir_graph *g, uint32_t layer, ir_value q, struct ir_attention a)
 {
     struct ir_shape s = operand(g, "attention", q, g->heads * g->head_dim);
     struct ir_op op = {
-        .kind = IR_ATTENTION, .in = {q}, .layer = layer, .attention = {.scale = scale}};
+        .kind = IR_ATTENTION, .in = {q}, .layer = layer, .heads = g->heads, .attention = a};
     return append(g, op, s.rows, s.columns);
 }
+
+// ---- ends --------------------------------------------------------------------------------------
 
 ir_value ir_take_outputs(struct ir_graph *g, ir_value x)
 {
@@ -286,15 +295,18 @@ ir_value ir_take_outputs(struct ir_graph *g, ir_value x)
     return append(g, op, IR_OUTPUTS, s.columns);
 }
 
-void ir_logits(struct ir_graph *g, ir_value x, struct ir_matrix w, const float *bias)
+void ir_pool(struct ir_graph *g, ir_value x, enum ir_pooling pooling)
 {
-    operand(g, "logits", x, w.columns);
-    struct ir_op op = {.kind = IR_LOGITS, .in = {x}, .matrix = {w}, .vector = {bias}};
-    append(g, op, IR_OUTPUTS, 0);
+    operand(g, "pooling", x, g->embedding);
+    struct ir_op op = {.kind = IR_POOL, .in = {x}, .pooling = pooling};
+    append(g, op, IR_TOKENS, 0);
 }
 
 int ir_finish(struct ir_graph *g)
 {
+    if (!g->error) {
+        ir_narrow(g);
+    }
     if (!g->error) {
         ir_fuse(g);
         ir_plan(g);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Tessera authors
 //
-// Fusion: a sum with a product becomes the product's residual, and silu(x G) * (x U) becomes one
-// gated operation. What is fused is never stored and read back.
+// Fusion: a sum with a product becomes the product's residual, an activation of a product its
+// epilogue, and activation(x G) * (x U) one gated operation. What is fused is never stored and read
+// back.
 #include "tensor/ir/ir.h"
 
 static uint32_t uses(const struct ir_graph *g, ir_value v)
@@ -43,24 +44,37 @@ static void fuse_sum(struct ir_graph *g, struct ir_op *add)
     }
 }
 
-static void fuse_gate(struct ir_graph *g, struct ir_op *silu)
+static void fuse_activation(struct ir_graph *g, struct ir_op *activate)
 {
-    uint32_t a = maker(g, silu->in[0]), b = maker(g, silu->in[1]);
+    uint32_t product = maker(g, activate->in[0]);
+    struct ir_op *m = &g->ops[product];
+    if (product < g->op_count && m->kind == IR_MATMUL && !m->residual && m->activation == IR_NONE &&
+        uses(g, m->out) == 1) {
+        m->activation = activate->activation;
+        m->out = activate->out;
+        activate->kind = IR_REMOVED;
+    }
+}
+
+static void fuse_gate(struct ir_graph *g, struct ir_op *product)
+{
+    uint32_t a = maker(g, product->in[0]), b = maker(g, product->in[1]);
     if (a >= g->op_count || b >= g->op_count) {
         return;
     }
     struct ir_op *gate = &g->ops[a], *up = &g->ops[b];
     if (a == b || gate->kind != IR_MATMUL || up->kind != IR_MATMUL || gate->residual ||
-        up->residual || gate->in[0] != up->in[0] || gate->matrix[0].type != up->matrix[0].type ||
+        up->residual || gate->activation != IR_NONE || up->activation != IR_NONE ||
+        gate->in[0] != up->in[0] || gate->matrix[0].type != up->matrix[0].type ||
         uses(g, gate->out) != 1 || uses(g, up->out) != 1) {
         return;
     }
-    ir_value out = silu->out;
-    *silu = (struct ir_op){.kind = IR_GATED,
-                           .out = out,
-                           .in = {gate->in[0]},
-                           .matrix = {gate->matrix[0], up->matrix[0]},
-                           .vector = {gate->vector[0], up->vector[0]}};
+    *product = (struct ir_op){.kind = IR_GATED,
+                              .out = product->out,
+                              .in = {gate->in[0]},
+                              .activation = product->activation,
+                              .matrix = {gate->matrix[0], up->matrix[0]},
+                              .vector = {gate->vector[0], up->vector[0]}};
     gate->kind = IR_REMOVED;
     up->kind = IR_REMOVED;
 }
@@ -70,6 +84,8 @@ void ir_fuse(struct ir_graph *g)
     for (uint32_t i = 0; i < g->op_count; i++) {
         if (g->ops[i].kind == IR_ADD) {
             fuse_sum(g, &g->ops[i]);
+        } else if (g->ops[i].kind == IR_ACTIVATE) {
+            fuse_activation(g, &g->ops[i]);
         } else if (g->ops[i].kind == IR_GATE) {
             fuse_gate(g, &g->ops[i]);
         }

@@ -60,6 +60,11 @@ struct ir_rope {
     uint32_t rotated;        // dimensions of each head that turn
     double magnitude;        // of cosine and sine (YaRN, longrope); 1: none
     const double *frequency; // [rotated / 2], radians a position
+    // Longrope: other frequencies where sequences may grow beyond `long_from` positions (the
+    // executor's context decides, not the length so far). NULL: none.
+    const double *frequency_long;
+    uint32_t long_from;
+    uint32_t place; // where its turns begin in a row of the table of turns, in floats
 };
 
 // What a model that embeds makes of its rows. Values are GGUF's.
@@ -109,14 +114,26 @@ struct ir_shape {
     uint32_t first, last; // operations that make it and use it last
 };
 
+// The frequencies for sequences of up to `context` positions.
+static inline const double *ir_rope_frequency(const struct ir_rope *r, uint32_t context)
+{
+    return r->frequency_long && context > r->long_from ? r->frequency_long : r->frequency;
+}
+
+enum { IR_MOST_ROPES = 4 };
+
 struct ir_graph {
     const struct gguf *source;
     struct ir_op *ops;
     struct ir_shape *values; // [0] is unused
     uint32_t op_count, op_space, value_count, value_space;
     uint32_t vocabulary, embedding, layers, heads, kv_heads, head_dim, context;
-    struct ir_rope rope;
-    double *rope_frequency; // owned
+    // The different ropes, each once. An executor's table of turns has one row a token, and in it
+    // the cosine and sine of each pair of each rope.
+    const struct ir_rope *ropes[IR_MOST_ROPES];
+    uint32_t rope_count, turn_floats;
+    void **owned; // what ir_own gave, freed with the graph
+    uint32_t owned_count, owned_space;
     // Plan.
     uint32_t floats_per_row;         // of the value memory
     uint32_t most_columns;           // of any matrix
@@ -132,30 +149,58 @@ void ir_begin(struct ir_graph *g, const struct gguf *source, char *message, size
 void ir_end(struct ir_graph *g); // frees
 void ir_fail(struct ir_graph *g, int error, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+// Cleared memory that lives as long as the graph. NULL: no memory (recorded).
+void *ir_own(struct ir_graph *g, size_t count, size_t size);
 
-// Weights by name (printf style). Shape and type are checked; a missing one is an error, unless it
-// is optional: then data / the pointer is NULL.
+// ---- weights (weights.c) -----------------------------------------------------------------------
+// By name, printf style. Shape and type are checked; a missing one is an error, unless it is
+// optional: then data / the pointer is NULL.
 struct ir_matrix ir_matrix(struct ir_graph *g, uint32_t columns, uint32_t rows, const char *name,
                            ...) __attribute__((format(printf, 4, 5)));
+// Rows [first, first + rows) of a matrix: one part of a fused one.
+struct ir_matrix ir_matrix_rows(struct ir_graph *g, struct ir_matrix m, uint32_t first,
+                                uint32_t rows);
+// [count][rows][columns]; `rows` of the result is one's.
+struct ir_matrix ir_matrices(struct ir_graph *g, uint32_t columns, uint32_t rows, uint32_t count,
+                             const char *name, ...) __attribute__((format(printf, 5, 6)));
 bool ir_has(const struct ir_graph *g, const char *name, ...) __attribute__((format(printf, 2, 3)));
 const float *ir_vector(struct ir_graph *g, uint32_t length, const char *name, ...)
     __attribute__((format(printf, 3, 4)));
 const float *ir_vector_optional(struct ir_graph *g, uint32_t length, const char *name, ...)
     __attribute__((format(printf, 3, 4)));
+// [count][length] of F32.
+const float *ir_vectors(struct ir_graph *g, uint32_t length, uint32_t count, const char *name, ...)
+    __attribute__((format(printf, 4, 5)));
 
-ir_value ir_embed(struct ir_graph *g, struct ir_matrix table);
+// ---- operations (build.c), in the order of the equations ---------------------------------------
+ir_value ir_embed(struct ir_graph *g, struct ir_matrix table, float scale);
+ir_value ir_add_position(struct ir_graph *g, ir_value x, struct ir_matrix table);
+ir_value ir_add_vector(struct ir_graph *g, ir_value x, const float *vector);
 ir_value ir_rms_norm(struct ir_graph *g, ir_value x, const float *weight, float epsilon);
+// Each of `heads` equal parts of x by itself; the weight has a part's length.
+ir_value ir_head_norm(struct ir_graph *g, ir_value x, uint32_t heads, const float *weight,
+                      float epsilon);
+ir_value ir_layer_norm(struct ir_graph *g, ir_value x, const float *weight, const float *bias,
+                       float epsilon);
 ir_value ir_matmul(struct ir_graph *g, ir_value x, struct ir_matrix w, const float *bias);
 ir_value ir_add(struct ir_graph *g, ir_value a, ir_value b);
-ir_value ir_silu_mul(struct ir_graph *g, ir_value gate, ir_value up);
-ir_value ir_rope(struct ir_graph *g, ir_value x, uint32_t heads);
+ir_value ir_activate(struct ir_graph *g, ir_value x, enum ir_activation activation);
+ir_value ir_gate(struct ir_graph *g, ir_value gate, ir_value up, enum ir_activation activation);
+// x through the experts that the router's scores choose.
+ir_value ir_experts(struct ir_graph *g, ir_value x, ir_value router, const struct ir_experts *e);
+// A rope of the graph: the same one if it is there already. `frequency` must be the graph's own.
+const struct ir_rope *ir_rope_of(struct ir_graph *g, const struct ir_rope *rope);
+ir_value ir_rope(struct ir_graph *g, ir_value x, uint32_t heads, const struct ir_rope *rope);
 void ir_kv_store(struct ir_graph *g, uint32_t layer, ir_value k, ir_value v);
-ir_value ir_attention(struct ir_graph *g, uint32_t layer, ir_value q, float scale);
+ir_value ir_attention(struct ir_graph *g, uint32_t layer, ir_value q, struct ir_attention a);
 ir_value ir_take_outputs(struct ir_graph *g, ir_value x);
-void ir_logits(struct ir_graph *g, ir_value x, struct ir_matrix w, const float *bias);
+void ir_logits(struct ir_graph *g, ir_value x, struct ir_matrix w, const float *bias,
+               float softcap);
+void ir_pool(struct ir_graph *g, ir_value x, enum ir_pooling pooling);
 
-// Fuses, plans memory. Returns the error, or 0.
+// Narrows, fuses, plans memory. Returns the error, or 0.
 int ir_finish(struct ir_graph *g);
+void ir_narrow(struct ir_graph *g);
 void ir_fuse(struct ir_graph *g);
 void ir_plan(struct ir_graph *g);
 

@@ -32,9 +32,22 @@ static void lifetimes(struct ir_graph *g)
 static ir_value takes_over(const struct ir_graph *g, uint32_t i)
 {
     const struct ir_op *op = &g->ops[i];
-    ir_value v = op->kind == IR_ROPE || op->kind == IR_ADD || op->kind == IR_GATE ? op->in[0]
-                 : op->kind == IR_MATMUL                                          ? op->residual
-                                                                                  : 0;
+    ir_value v = 0;
+    switch (op->kind) {
+    case IR_ADD_POSITION:
+    case IR_ADD_VECTOR:
+    case IR_ADD:
+    case IR_ACTIVATE:
+    case IR_GATE:
+    case IR_ROPE:
+        v = op->in[0];
+        break;
+    case IR_MATMUL:
+        v = op->residual;
+        break;
+    default:
+        break;
+    }
     return v && g->values[v].last == i && g->values[v].columns == g->values[op->out].columns ? v
                                                                                              : 0;
 }
@@ -59,6 +72,31 @@ static uint32_t lowest_place(const struct ir_graph *g, const bool *placed, ir_va
     return offset;
 }
 
+static void measure_matrix(struct ir_graph *g, const struct ir_matrix *m)
+{
+    bool integers = m->type != TN_F32 && m->type != TN_F16 && m->type != TN_BF16;
+    if (m->columns > g->most_columns) {
+        g->most_columns = m->columns;
+    }
+    if (integers && m->columns > g->most_quantised_columns) {
+        g->most_quantised_columns = m->columns;
+    }
+}
+
+static void measure_matrices(struct ir_graph *g, const struct ir_op *op)
+{
+    if (op->kind == IR_EMBED || op->kind == IR_ADD_POSITION) {
+        return; // rows are only looked up
+    }
+    measure_matrix(g, &op->matrix[0]);
+    measure_matrix(g, &op->matrix[1]);
+    if (op->experts) {
+        measure_matrix(g, &op->experts->gate);
+        measure_matrix(g, &op->experts->up);
+        measure_matrix(g, &op->experts->down);
+    }
+}
+
 void ir_plan(struct ir_graph *g)
 {
     bool *placed = calloc(g->value_count, sizeof *placed);
@@ -69,16 +107,7 @@ void ir_plan(struct ir_graph *g)
     lifetimes(g);
     for (uint32_t i = 0; i < g->op_count; i++) {
         const struct ir_op *op = &g->ops[i];
-        for (int j = 0; j < 2; j++) {
-            const struct ir_matrix *m = &op->matrix[j];
-            bool integers = m->type != TN_F32 && m->type != TN_F16 && m->type != TN_BF16;
-            if (m->columns > g->most_columns) {
-                g->most_columns = m->columns;
-            }
-            if (integers && op->kind != IR_EMBED && m->columns > g->most_quantised_columns) {
-                g->most_quantised_columns = m->columns;
-            }
-        }
+        measure_matrices(g, op);
         if (!op->out) {
             continue;
         }

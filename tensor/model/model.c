@@ -9,11 +9,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct tn_architecture *const architectures[] = {&tn_architecture_llama};
+static const struct tn_architecture *const architectures[] = {
+    &tn_architecture_llama,    &tn_architecture_qwen2, &tn_architecture_qwen3,
+    &tn_architecture_qwen3moe, &tn_architecture_phi3,  &tn_architecture_gemma2,
+    &tn_architecture_gemma3,   &tn_architecture_gpt2,  &tn_architecture_gpt_oss,
+    &tn_architecture_bert,
+};
+enum { ARCHITECTURES = sizeof architectures / sizeof *architectures };
 
 static const struct tn_architecture *find_architecture(const char *name)
 {
-    for (size_t i = 0; i < sizeof architectures / sizeof *architectures; i++) {
+    for (size_t i = 0; i < ARCHITECTURES; i++) {
         if (strcmp(architectures[i]->name, name) == 0) {
             return architectures[i];
         }
@@ -38,8 +44,9 @@ static void describe(struct tn_model *m)
         const struct gguf_tensor *w = gguf_tensor_at(m->gguf, t);
         i->parameters += w->shape[0] * w->shape[1] * w->shape[2] * w->shape[3];
         i->weight_bytes += w->bytes;
-        if (w->type < TN_TYPE_LIMIT) {
-            by_type[w->type] += w->bytes;
+        i->packed |= (w->type & TN_PACKED) != 0;
+        if ((w->type & ~(uint32_t)TN_PACKED) < TN_TYPE_LIMIT) {
+            by_type[w->type & ~(uint32_t)TN_PACKED] += w->bytes;
         }
     }
     for (uint32_t t = 0; t < TN_TYPE_LIMIT; t++) {
@@ -55,13 +62,15 @@ static void describe(struct tn_model *m)
     i->head_dim = h->head_dim;
     i->feed_forward = h->feed_forward;
     i->vocabulary = h->vocabulary;
+    i->experts = h->experts;
+    i->experts_used = h->experts_used;
     i->chat = chat_recognise(m->gguf);
 }
 
-static int build_graph(struct tn_model *m, char *error, size_t error_bytes)
+static int build_graph(struct tn_model *m, const struct tn_architecture *a, char *error,
+                       size_t error_bytes)
 {
     const struct tn_hparams *h = &m->hparams;
-    const struct tn_architecture *a = find_architecture(h->architecture);
     struct ir_graph *g = &m->graph;
     ir_begin(g, m->gguf, error, error_bytes);
     g->vocabulary = h->vocabulary;
@@ -75,61 +84,89 @@ static int build_graph(struct tn_model *m, char *error, size_t error_bytes)
     return ir_finish(g);
 }
 
-static int check_architecture(const struct gguf *g, char *error, size_t error_bytes)
+// The file's architecture; NULL with a message that names it and what there is.
+static const struct tn_architecture *architecture_of(const struct gguf *g, char *error,
+                                                     size_t error_bytes)
 {
-    struct gguf_string name;
-    char text[32] = "";
-    if (gguf_str(g, "general.architecture", &name) == 0 && name.bytes < sizeof text) {
-        memcpy(text, name.data, name.bytes);
+    struct gguf_string name = {0};
+    char text[64] = "", names[256] = "";
+    if (gguf_str(g, "general.architecture", &name) != 0 || name.bytes == 0 ||
+        name.bytes >= sizeof text) {
+        snprintf(error, error_bytes, "general.architecture: key is missing, empty or too long");
+        return NULL;
     }
-    if (find_architecture(text)) {
-        return 0;
+    memcpy(text, name.data, name.bytes);
+    const struct tn_architecture *a = find_architecture(text);
+    size_t used = 0;
+    for (size_t i = 0; !a && i < ARCHITECTURES && used < sizeof names; i++) {
+        int n = snprintf(names + used, sizeof names - used, "%s%s", i ? ", " : "",
+                         architectures[i]->name);
+        used += n > 0 ? (size_t)n : 0;
     }
-    if (text[0] == 0) {
-        snprintf(error, error_bytes, "general.architecture: key is missing or too long");
-        return -EINVAL;
+    if (!a) {
+        snprintf(error, error_bytes,
+                 "general.architecture: '%s' is not supported; supported are %s", text, names);
     }
-    snprintf(error, error_bytes, "general.architecture: '%s' is not supported (llama is)", text);
-    return -ENOTSUP;
+    return a;
 }
 
-int tn_model_open(const void *gguf, size_t bytes, struct tn_model **out, char *error,
-                  size_t error_bytes)
+static int fill_model(struct tn_model *m, char *error, size_t error_bytes)
+{
+    const struct tn_architecture *a = architecture_of(m->gguf, error, error_bytes);
+    if (!a) {
+        return gguf_str(m->gguf, "general.architecture", &(struct gguf_string){0}) ? -EINVAL
+                                                                                   : -ENOTSUP;
+    }
+    int e = tn_hparams_read(m->gguf, a, &m->hparams, error, error_bytes);
+    if (!e) {
+        e = build_graph(m, a, error, error_bytes);
+    }
+    if (!e) {
+        e = tokenizer_open(m->gguf, &m->tokenizer, error, error_bytes);
+    }
+    if (!e && tokenizer_size(m->tokenizer) > m->hparams.vocabulary) {
+        e = -EINVAL;
+        snprintf(error, error_bytes,
+                 "token_embd.weight: %u rows, but tokenizer.ggml.tokens has %u entries",
+                 m->hparams.vocabulary, tokenizer_size(m->tokenizer));
+    }
+    if (!e) {
+        m->info.embeds = a->embeds;
+        describe(m);
+    }
+    return e;
+}
+
+int tn_model_open_index(struct gguf *g, struct tn_model **out, char *error, size_t error_bytes)
 {
     struct tn_model *m = calloc(1, sizeof *m);
     if (!m) {
         snprintf(error, error_bytes, "no memory for the model");
         return -ENOMEM;
     }
-    int e = gguf_open(gguf, bytes, &m->gguf, error, error_bytes);
+    m->gguf = g;
+    int e = fill_model(m, error, error_bytes);
     if (e) {
-        goto fail;
+        m->gguf = NULL; // still the caller's
+        tn_model_close(m);
+        return e;
     }
-    e = check_architecture(m->gguf, error, error_bytes);
-    if (!e) {
-        e = tn_hparams_read(m->gguf, &m->hparams, error, error_bytes);
-    }
-    if (!e) {
-        e = build_graph(m, error, error_bytes);
-    }
-    if (!e) {
-        e = tokenizer_open(m->gguf, &m->tokenizer, error, error_bytes);
-    }
-    if (e) {
-        goto fail;
-    }
-    if (tokenizer_size(m->tokenizer) > m->hparams.vocabulary) {
-        e = -EINVAL;
-        snprintf(error, error_bytes,
-                 "token_embd.weight: %u rows, but tokenizer.ggml.tokens has %u entries",
-                 m->hparams.vocabulary, tokenizer_size(m->tokenizer));
-        goto fail;
-    }
-    describe(m);
     *out = m;
     return 0;
-fail:
-    tn_model_close(m);
+}
+
+int tn_model_open(const void *gguf, size_t bytes, struct tn_model **out, char *error,
+                  size_t error_bytes)
+{
+    struct gguf *g;
+    int e = gguf_open(gguf, bytes, &g, error, error_bytes);
+    if (e) {
+        return e;
+    }
+    e = tn_model_open_index(g, out, error, error_bytes);
+    if (e) {
+        gguf_close(g);
+    }
     return e;
 }
 

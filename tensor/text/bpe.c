@@ -2,7 +2,8 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // Byte-level BPE ("gpt2" vocabularies): the splitter cuts words, each byte becomes a printable
-// character, and neighbours merge in the order of the file's merges.
+// character, and neighbours merge in the order of the file's merges. And BPE over the characters
+// themselves ("gemma4").
 #include "tensor/text/tokenizer_private.h"
 
 #include <errno.h>
@@ -74,12 +75,11 @@ struct word_encoder {
     size_t max, words;
 };
 
-static int encode_word(void *ctx, const char *word, size_t bytes)
+// The word's bytes as characters of the byte alphabet, in e->text.
+static int spell(struct word_encoder *e, const char *word, size_t *bytes)
 {
-    struct word_encoder *e = ctx;
-    maybe_pause(e->words++);
-    if (2 * bytes > e->max) {
-        size_t max = 2 * bytes + 256;
+    if (2 * *bytes > e->max) {
+        size_t max = 2 * *bytes + 256;
         char *text = realloc(e->text, max);
         if (!text)
             return -ENOMEM;
@@ -87,10 +87,29 @@ static int encode_word(void *ctx, const char *word, size_t bytes)
         e->max = max;
     }
     size_t n = 0;
-    for (size_t i = 0; i < bytes; i++)
+    for (size_t i = 0; i < *bytes; i++)
         n += put_utf8(byte_to_character((uint8_t)word[i]), e->text + n);
-    if (e->t->ignore_merges) {
-        int64_t id = token_lookup(e->t, e->text, n);
+    *bytes = n;
+    return 0;
+}
+
+// A piece that no token is: its bytes, as far as the vocabulary has them.
+static void put_bytes(const struct tokenizer *t, const char *text, size_t bytes,
+                      struct id_sink *out)
+{
+    for (size_t i = 0; i < bytes; i++) {
+        int64_t id = t->marked ? t->byte_token[(uint8_t)text[i]] : token_lookup(t, text + i, 1);
+        if (id >= 0)
+            sink_put(out, (int32_t)id);
+    }
+}
+
+// Merges one word, already in the vocabulary's alphabet. whole: if it is a token, that is all.
+static int encode_spelled(struct word_encoder *e, const char *text, size_t bytes, bool whole)
+{
+    const struct tokenizer *t = e->t;
+    if (whole) {
+        int64_t id = token_lookup(t, text, bytes);
         if (id == -2)
             return -ENOMEM;
         if (id >= 0) {
@@ -98,22 +117,42 @@ static int encode_word(void *ctx, const char *word, size_t bytes)
             return 0;
         }
     }
-    int rc = merge_run(e->work, e->t, e->text, n, pair_rank);
-    for (int32_t i = rc || !n ? -1 : 0; i >= 0; i = e->work->symbol[i].next) {
+    int rc = merge_run(e->work, t, text, bytes, pair_rank);
+    for (int32_t i = rc || !bytes ? -1 : 0; i >= 0; i = e->work->symbol[i].next) {
         const struct merge_symbol *s = &e->work->symbol[i];
-        int64_t id = token_lookup(e->t, e->text + s->start, s->bytes);
+        int64_t id = token_lookup(t, text + s->start, s->bytes);
         if (id == -2)
             return -ENOMEM;
-        if (id >= 0) {
+        if (id >= 0)
             sink_put(e->out, (int32_t)id);
-            continue;
-        }
-        for (uint32_t k = 0; k < s->bytes; k++) { // a vocabulary without this character: its bytes
-            id = token_lookup(e->t, e->text + s->start + k, 1);
-            if (id >= 0)
-                sink_put(e->out, (int32_t)id);
-        }
+        else
+            put_bytes(t, text + s->start, s->bytes, e->out);
     }
+    return rc;
+}
+
+static int encode_word(void *ctx, const char *word, size_t bytes)
+{
+    struct word_encoder *e = ctx;
+    maybe_pause(e->words++);
+    int rc = spell(e, word, &bytes);
+    return rc ? rc : encode_spelled(e, e->text, bytes, e->t->ignore_merges);
+}
+
+// Vocabularies without a byte alphabet (gemma4): spaces are marked, a word is all between line
+// feeds, and a run of those is a token of its own where there is one.
+static int encode_marked(struct word_encoder *e, const char *text, size_t bytes)
+{
+    size_t n;
+    char *marked = mark_spaces(text, bytes, false, &n);
+    int rc = marked ? 0 : -ENOMEM;
+    for (size_t at = 0, end; !rc && at < n; at = end) {
+        bool feeds = marked[at] == '\n';
+        for (end = at + 1; end < n && (marked[end] == '\n') == feeds;)
+            end++;
+        rc = encode_spelled(e, marked + at, end - at, feeds);
+    }
+    free(marked);
     return rc;
 }
 
@@ -121,6 +160,8 @@ int bpe_encode(const struct tokenizer *t, struct merge_work *w, const char *text
                struct id_sink *out)
 {
     struct word_encoder e = {.t = t, .work = w, .out = out};
+    if (t->marked)
+        return encode_marked(&e, text, bytes);
     int rc = pretokenizer_run(t->split, text, bytes, encode_word, &e);
     free(e.text);
     return rc;

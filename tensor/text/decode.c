@@ -38,7 +38,8 @@ static void put_byte(struct text_sink *s, struct gguf_string text)
     put(s, text.data, text.bytes);
 }
 
-static void put_spm(struct text_sink *s, struct gguf_string text)
+// Tokens with marked spaces (all kinds but byte-level BPE).
+static void put_marked(struct text_sink *s, struct gguf_string text)
 {
     for (size_t i = 0; i < text.bytes; i++) {
         if (text.bytes - i >= 3 && !memcmp(text.data + i, "\xe2\x96\x81", 3)) {
@@ -53,22 +54,9 @@ static void put_spm(struct text_sink *s, struct gguf_string text)
 // One character of a vocabulary's text; broken UTF-8 counts as single bytes.
 static size_t take_character(const char *text, size_t bytes, uint32_t *out)
 {
-    size_t n = utf8_lead_bytes(text[0]);
-    uint8_t lead = (uint8_t)text[0];
-    if (n == 1 || n > bytes) {
-        *out = lead;
-        return 1;
-    }
-    uint32_t c = lead & (0x7fu >> n);
-    for (size_t i = 1; i < n; i++) {
-        if (((uint8_t)text[i] & 0xc0) != 0x80) {
-            *out = lead;
-            return 1;
-        }
-        c = c << 6 | ((uint8_t)text[i] & 0x3f);
-    }
-    *out = c;
-    return n;
+    size_t n = utf8_character(text, bytes);
+    *out = n ? utf8_value(text, n) : (uint8_t)text[0];
+    return n ? n : 1;
 }
 
 static void put_bpe(struct text_sink *s, struct gguf_string text)
@@ -103,10 +91,10 @@ static void put_token(const struct tokenizer *t, int32_t id, bool special, struc
     case TOKEN_UNUSED:
         break;
     default:
-        if (t->kind == VOCABULARY_SPM)
-            put_spm(s, text);
-        else
+        if (t->kind == VOCABULARY_BPE && !t->marked)
             put_bpe(s, text);
+        else
+            put_marked(s, text);
     }
 }
 
@@ -123,7 +111,8 @@ long tokenizer_decode(const struct tokenizer *t, const int32_t *ids, size_t coun
                       char *out, size_t max)
 {
     struct text_sink s = {out, max, 0};
-    bool strip = t->kind == VOCABULARY_SPM && t->add_space_prefix; // the space encoding put there
+    // The space that encoding put there.
+    bool strip = t->kind == VOCABULARY_WPM || (t->kind != VOCABULARY_BPE && t->add_space_prefix);
     for (size_t i = 0; i < count; i++) {
         if (ids[i] < 0 || (uint32_t)ids[i] >= t->tokens.count)
             return -EINVAL;
@@ -140,7 +129,7 @@ long tokenizer_decode(const struct tokenizer *t, const int32_t *ids, size_t coun
                     continue;
                 text.data += mark;
                 text.bytes -= mark;
-                put_spm(&s, text);
+                put_marked(&s, text);
                 continue;
             }
         }

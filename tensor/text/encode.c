@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Tessera authors
 //
-// Text to token ids: special tokens are cut out first, the text between them goes through SPM or
-// BPE.
+// Text to token ids: special tokens are cut out first, the text between them goes through the
+// vocabulary's own algorithm.
 #include "tensor/text/tokenizer_private.h"
 
 #include <errno.h>
@@ -21,8 +21,16 @@ static int encode_text(const struct tokenizer *t, struct merge_work *w, const ch
 {
     if (!bytes)
         return 0;
-    if (t->kind == VOCABULARY_SPM)
+    switch (t->kind) {
+    case VOCABULARY_SPM:
         return spm_encode(t, w, text, bytes, after_special && t->add_space_prefix, out);
+    case VOCABULARY_WPM:
+        return wpm_encode(t, text, bytes, out);
+    case VOCABULARY_UNIGRAM:
+        return unigram_encode(t, text, bytes, out);
+    case VOCABULARY_BPE:
+        break;
+    }
     return bpe_encode(t, w, text, bytes, out);
 }
 
@@ -52,8 +60,8 @@ long tokenizer_encode_parts(const struct tokenizer *t, const char *text, size_t 
     }
     if (!rc)
         rc = encode_text(t, &work, text + at, bytes - at, after_special, &out);
-    if (flags & TOKENIZE_ADD_SPECIAL && t->add_eos)
-        sink_put(&out, t->eos);
+    if (flags & TOKENIZE_ADD_SPECIAL && (t->add_eos || t->add_sep))
+        sink_put(&out, t->add_sep ? t->sep : t->eos);
     free(hit);
     merge_free(&work);
     return rc ? rc : (long)out.count;

@@ -29,11 +29,36 @@
 // A letter that is no lower-case (upper-case) ASCII letter.
 #define NOT_LOWER "(?:(?=\\p{L})[^a-z])"
 #define NOT_UPPER "(?:(?=\\p{L})[^A-Z])"
-#define CASED(after)                                                                               \
-    "[^\\r\\n\\p{L}\\p{N}]?" NOT_LOWER "*" NOT_UPPER "+" after "|[^\\r\\n\\p{L}\\p{N}]?" NOT_LOWER \
-    "+" NOT_UPPER "*" after "|"
+#define CASED_OF(lower, upper, after)                                                              \
+    "[^\\r\\n\\p{L}\\p{N}]?" lower "*" upper "+" after "|[^\\r\\n\\p{L}\\p{N}]?" lower "+" upper   \
+    "*" after "|"
+#define CASED(after) CASED_OF(NOT_LOWER, NOT_UPPER, after)
 #define CASED_TAIL   "| ?[^" SPACE "\\p{L}\\p{N}]+[\\r\\n/]*|" S "*[\\r\\n]+|" TAIL "|" S "+"
 #define PUNCTUATION  "\\p{P}\\$\\+<=>\\^~\\|"
+// The cased letters that this model's splitter lists one by one.
+#define DEEPSEEK_LETTERS                                                                           \
+    "A-Za-z\\x{b5}\\x{c0}-\\x{d6}\\x{d8}-\\x{f6}\\x{f8}-\\x{1ba}\\x{1bc}-\\x{1bf}"                 \
+    "\\x{1c4}-\\x{293}\\x{295}-\\x{2af}\\x{370}-\\x{373}\\x{376}\\x{377}\\x{37b}-\\x{37d}"         \
+    "\\x{37f}\\x{386}\\x{388}-\\x{38a}\\x{38c}\\x{38e}-\\x{3a1}\\x{3a3}-\\x{3f5}"                  \
+    "\\x{3f7}-\\x{481}\\x{48a}-\\x{52f}\\x{531}-\\x{556}\\x{10a0}-\\x{10c5}\\x{13a0}-\\x{13f5}"    \
+    "\\x{13f8}-\\x{13fd}\\x{1c90}-\\x{1cba}\\x{1cbd}-\\x{1cbf}\\x{1d00}-\\x{1d2b}"                 \
+    "\\x{1d6b}-\\x{1d77}\\x{1d79}-\\x{1d9a}\\x{1e00}-\\x{1f15}\\x{1f18}-\\x{1f1d}"                 \
+    "\\x{1f20}-\\x{1f45}\\x{1f48}-\\x{1f4d}\\x{1f50}-\\x{1f57}\\x{1f59}\\x{1f5b}\\x{1f5d}"         \
+    "\\x{1f5f}-\\x{1f7d}\\x{1f80}-\\x{1fb4}\\x{1fb6}-\\x{1fbc}\\x{1fbe}\\x{1fc2}-\\x{1fc4}"        \
+    "\\x{1fc6}-\\x{1fcc}\\x{1fd0}-\\x{1fd3}\\x{1fd6}-\\x{1fdb}\\x{1fe0}-\\x{1fec}"                 \
+    "\\x{1ff2}-\\x{1ff4}\\x{1ff6}-\\x{1ffc}\\x{2102}\\x{2107}\\x{210a}-\\x{2113}\\x{2115}"         \
+    "\\x{2119}-\\x{211d}\\x{2124}\\x{2126}\\x{2128}\\x{212a}-\\x{212d}\\x{212f}-\\x{2134}"         \
+    "\\x{2139}\\x{213c}-\\x{213f}\\x{2145}-\\x{2149}\\x{214e}\\x{2183}\\x{2184}"                   \
+    "\\x{2c00}-\\x{2c7b}\\x{2c7e}-\\x{2ce4}\\x{2ceb}-\\x{2cee}\\x{2cf2}\\x{2cf3}"                  \
+    "\\x{a640}-\\x{a66d}\\x{a680}-\\x{a69b}\\x{a722}-\\x{a76f}\\x{a771}-\\x{a787}"                 \
+    "\\x{a78b}-\\x{a78e}\\x{ab70}-\\x{abbf}\\x{fb00}-\\x{fb06}\\x{fb13}-\\x{fb17}"                 \
+    "\\x{ff21}-\\x{ff3a}\\x{ff41}-\\x{ff5a}\\x{10400}-\\x{1044f}\\x{104b0}-\\x{104d3}"             \
+    "\\x{104d8}-\\x{104fb}\\x{10c80}-\\x{10cb2}\\x{10cc0}-\\x{10cf2}\\x{118a0}-\\x{118df}"         \
+    "\\x{1e900}-\\x{1e943}"
+// U+0800 to U+4E00 but for its spaces: those of a word stay with it.
+#define DEEPSEEK_CJK "(?:(?!" S ")[\\x{4e00}-\\x{9fa5}\\x{0800}-\\x{4e00}\\x{ac00}-\\x{d7ff}])+"
+#define HAN_KANA     "[\\x{4e00}-\\x{9fa5}\\x{3040}-\\x{309f}\\x{30a0}-\\x{30ff}]+"
+#define PHRASE       " ?[^(" SPACE "|.,!?\\x{2026}\\x{3002}\\x{ff0c}\\x{3001}\\x{964}\\x{6d4}\\x{60c})]+"
 #define MAX_PATTERNS 6
 
 struct recipe {
@@ -44,11 +69,11 @@ struct recipe {
 
 static const struct recipe recipes[] = {
     {"|gpt-2|phi-2|mpt|olmo|jais|trillion|granite-docling|exaone4|gigachat|mellum|modern-bert|a.x-"
-     "4.0|",
+     "4.0|jina-es|jina-de|jina-v2-es|jina-v2-de|jina-v1-en|jina-v2-code|roberta-bpe|",
      false,
      false,
      {GPT2}},
-    {"|llama-bpe|llama3|llama-v3|falcon3|falcon-h1|pixtral|midm-2.0|lfm2|",
+    {"|llama-bpe|llama3|llama-v3|falcon3|falcon-h1|pixtral|midm-2.0|lfm2|jina-v5-nano|",
      true,
      true,
      {LLAMA3_LIKE("\\p{L}", "\\p{N}{1,3}")}},
@@ -56,36 +81,69 @@ static const struct recipe recipes[] = {
      false,
      false,
      {LLAMA3_LIKE("\\p{L}", "\\p{N}{1,3}")}},
-    {"|qwen2|deepseek-r1-qwen|stablelm2|megrez|hunyuan|grok-2|solar-open|kormo|",
+    {"|qwen2|deepseek-r1-qwen|stablelm2|megrez|hunyuan|grok-2|solar-open|kormo|f2llmv2|",
      false,
      false,
      {LLAMA3_LIKE("\\p{L}", "\\p{N}")}},
     {"|qwen35|", false, false, {LLAMA3_LIKE("\\p{L}\\p{M}", "\\p{N}")}},
-    {"|starcoder|smollm|refact|command-r|codeshell|exaone|minerva-7b|",
+    {"|starcoder|smollm|refact|command-r|codeshell|exaone|minerva-7b|mellum2|",
      false,
      false,
      {"\\p{N}", GPT2}},
     {"|falcon|", false, false, {"[" PUNCTUATION "`]+", GPT2, "[0-9][0-9][0-9]"}},
     {"|default|", false, false, {"[" PUNCTUATION "]+", GPT2, "\\p{N}+", "[0-9][0-9][0-9]"}},
     {"|tekken|", true, true, {CASED("") "\\p{N}" CASED_TAIL}},
-    {"|gpt-4o|llama4|kanana2|", false, false, {CASED(SHORTENED "?") "\\p{N}{1,3}" CASED_TAIL}},
+    {"|gpt-4o|llama4|kanana2|minimax-m2|talkie|",
+     false,
+     false,
+     {CASED(SHORTENED "?") "\\p{N}{1,3}" CASED_TAIL}},
     {"|deepseek-coder|",
      false,
      false,
-     {"[\\r\\n]", S "?\\p{L}+", S "?\\p{P}+",
-      "[\\x{4e00}-\\x{9fa5}\\x{0800}-\\x{4e00}\\x{ac00}-\\x{d7ff}]+", "\\p{N}"}},
-    {"|deepseek-v3|hunyuan-dense|joyai-llm|",
+     {"[\\r\\n]", S "?\\p{L}+", S "?\\p{P}+", DEEPSEEK_CJK, "\\p{N}"}},
+    {"|deepseek-v3|hunyuan-dense|joyai-llm|hy_v4|",
      false,
      false,
-     {"\\p{N}{1,3}", "[\\x{4e00}-\\x{9fa5}\\x{3040}-\\x{309f}\\x{30a0}-\\x{30ff}]+",
+     {"\\p{N}{1,3}", HAN_KANA,
       "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}"
       "\\p{M}]+| ?[\\p{P}\\p{S}]+[\\r\\n]*|" S "*[\\r\\n]+|" TAIL "|" S "+"}},
     {"|deepseek-llm|",
      false,
      false,
-     {"[\\r\\n]", S "?(?:(?![\\x{560}-\\x{588}])[\\p{Lu}\\p{Ll}\\p{Lt}])+",
+     {"[\\r\\n]", S "?[" DEEPSEEK_LETTERS "]+",
       S "?[!-/:-~\\x{ff01}-\\x{ff0f}\\x{ff1a}-\\x{ff5e}\\x{2018}-\\x{201f}\\x{3001}-\\x{3002}]+",
-      ONE_TRY S "+$", "[\\x{4e00}-\\x{9fa5}\\x{0800}-\\x{4e00}\\x{ac00}-\\x{d7ff}]+", "\\p{N}+"}},
+      ONE_TRY S "+$", DEEPSEEK_CJK, "\\p{N}+"}},
+    {"|spark2_5|",
+     false,
+     false,
+     {"\\p{N}{1,3}", HAN_KANA,
+      "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}"
+      "\\p{M}]+| ?[\\p{P}\\p{S}]+|[\\r\\n]|" TAIL "|" S "+",
+      "\\p{N}"}},
+    {"|minicpm5|", true, false, {"\\p{N}{1,3}", LLAMA3_LIKE("\\p{L}", "\\p{N}+")}},
+    {"|laguna|", false, false, {"[^\\n]+|[\\n]+", LLAMA3_LIKE("\\p{L}", "\\p{N}")}},
+    {"|ufakzeka|",
+     false,
+     false,
+     {"[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^" SPACE "\\p{L}\\p{N}]+[\\r\\n]*|" S
+      "*[\\r\\n]+|" TAIL "|" S "+"}},
+    {"|seed-coder|",
+     false,
+     false,
+     {SHORTENED "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^" SPACE "\\p{L}\\p{N}\\r\\n]+|" S
+                "*[\\r\\n]+|" TAIL "|" S "+"}},
+    {"|bailingmoe|bailingmoe2|llada-moe|",
+     false,
+     false,
+     {SHORTENED "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^" SPACE "\\p{L}\\p{N}]+[\\r\\n]*|" S
+                "*[\\r\\n]|" TAIL "|" S "+"}},
+    {"|granite-embed-multi-97m|",
+     true,
+     false,
+     {CASED_OF("(?:(?=[\\p{L}\\p{M}])[^a-z])", "(?:(?=[\\p{L}\\p{M}])[^A-Z])",
+               SHORTENED "?") "\\p{N}{1,3}" CASED_TAIL}},
+    {"|poro-chat|bloom|gpt3-finnish|", false, false, {PHRASE}},
+    {"|viking|", false, false, {PHRASE, "\\p{N}"}},
 };
 
 struct pretokenizer {

@@ -64,8 +64,30 @@ static bool is_mark(struct gguf_string s)
     return false;
 }
 
+static bool is_blank(char c)
+{
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+static bool takes_blanks_after(const struct tokenizer *t, int32_t id)
+{
+    for (size_t i = 0; i < 3; i++)
+        if (t->keep_right[i] == id)
+            return false;
+    return t->strip_right;
+}
+
 static int claim(struct search *s, size_t from, size_t bytes, int32_t id)
 {
+    if (takes_blanks_after(s->t, id))
+        while (from + bytes < s->bytes && is_blank(s->text[from + bytes]) &&
+               !is_claimed(s, from + bytes, 1))
+            bytes++;
+    if (s->t->strip_left == id)
+        while (from && is_blank(s->text[from - 1]) && !is_claimed(s, from - 1, 1)) {
+            from--;
+            bytes++;
+        }
     if (s->count == s->max) {
         size_t max = s->max ? s->max * 2 : 16;
         struct special_hit *hit = realloc(s->hit, max * sizeof *hit);

@@ -9,8 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char space_mark[3] = {'\xe2', '\x96', '\x81'};
-
 // Scores as ranks: the highest score is the smallest rank, equal scores are equal ranks.
 static uint32_t rank_of_score(const struct tokenizer *t, uint32_t id)
 {
@@ -50,17 +48,15 @@ static void put_bytes(const struct tokenizer *t, const char *text, size_t bytes,
     }
 }
 
-int spm_encode(const struct tokenizer *t, struct merge_work *w, const char *text, size_t bytes,
-               bool prefix_space, struct id_sink *out)
+char *mark_spaces(const char *text, size_t bytes, bool prefix_space, size_t *marked_bytes)
 {
-    size_t spaces = prefix_space;
+    size_t spaces = prefix_space, n = 0;
     for (size_t i = 0; i < bytes; i++)
         spaces += text[i] == ' ';
     char *marked = malloc(bytes + 3 * spaces + 1);
     if (!marked)
-        return -ENOMEM;
+        return NULL;
     marked[0] = 0;
-    size_t n = 0;
     if (prefix_space) {
         memcpy(marked, space_mark, 3);
         n = 3;
@@ -73,6 +69,17 @@ int spm_encode(const struct tokenizer *t, struct merge_work *w, const char *text
             marked[n++] = text[i];
         }
     }
+    *marked_bytes = n;
+    return marked;
+}
+
+int spm_encode(const struct tokenizer *t, struct merge_work *w, const char *text, size_t bytes,
+               bool prefix_space, struct id_sink *out)
+{
+    size_t n;
+    char *marked = mark_spaces(text, bytes, prefix_space, &n);
+    if (!marked)
+        return -ENOMEM;
     int rc = merge_run(w, t, marked, n, pair_rank);
     for (int32_t i = rc || !n ? -1 : 0; i >= 0; i = w->symbol[i].next) {
         maybe_pause(out->count);

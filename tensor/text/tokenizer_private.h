@@ -18,7 +18,7 @@ enum token_kind { // the file's token_type
     TOKEN_UNUSED,
     TOKEN_BYTE,
 };
-enum vocabulary_kind { VOCABULARY_SPM, VOCABULARY_BPE };
+enum vocabulary_kind { VOCABULARY_SPM, VOCABULARY_BPE, VOCABULARY_WPM, VOCABULARY_UNIGRAM };
 
 // An array of strings in the GGUF with an open-addressing index by text, made on first use: booting
 // a guest must not wait for a hash of 150,000 strings that its first request needs.
@@ -30,6 +30,30 @@ struct string_table {
     _Atomic(uint32_t *) slot; // index + 1; 0 = free
 };
 
+// SentencePiece's table of replacements, where it stands in the file (charsmap.c).
+struct charsmap {
+    const uint8_t *array;
+    uint32_t units; // 0: the vocabulary has none
+    const char *replacement;
+    size_t replacement_bytes;
+};
+
+// Tokens by their bytes (trie.c).
+enum { TRIE_ROOT = 1, TRIE_MAX_BYTES = 1 << 24 }; // a node's number has 24 bits
+struct trie_edge {
+    uint32_t key; // node << 8 | byte; 0: free
+    uint32_t node;
+};
+struct trie_node {
+    int32_t id; // the token that ends here, -1: none
+    bool user;  // a user-defined token goes through here
+};
+struct token_trie {
+    struct trie_edge *edge;
+    struct trie_node *node;
+    uint32_t mask, shift, nodes, node_max;
+};
+
 #define TOKENIZER_MAX_ENDS 40
 struct pretokenizer;
 
@@ -38,9 +62,15 @@ struct tokenizer {
     struct string_table tokens, merges;
     const uint8_t *scores; // f32 each, unaligned; NULL: all 0
     uint8_t *token_kind;
-    int32_t bos, eos, eot, eom, unk;
-    bool add_bos, add_eos, add_space_prefix, ignore_merges;
-    int32_t byte_token[256]; // "<0x0A>" (SPM), -1: none
+    int32_t bos, eos, eot, eom, unk, sep;
+    bool add_bos, add_eos, add_sep, add_space_prefix, ignore_merges;
+    bool marked; // BPE over the characters themselves, with spaces as U+2581: no byte alphabet
+    bool lowercase, strip_accents;                     // WPM
+    bool collapse_spaces, has_user_defined, has_bytes; // unigram; has_bytes: all 256 byte tokens
+    float unknown_score;                               // unigram
+    struct charsmap charsmap;                          // unigram
+    _Atomic(struct token_trie *) trie;                 // WPM, unigram
+    int32_t byte_token[256];                           // "<0x0A>", -1: none
     int32_t end[TOKENIZER_MAX_ENDS];
     uint32_t end_count;
     uint32_t longest; // bytes of the longest token
@@ -49,6 +79,10 @@ struct tokenizer {
     int32_t *special;
     uint32_t special_count;
     bool special_first[256];
+    // White space beside a special token that belongs to it: after each but keep_right, and before
+    // strip_left.
+    bool strip_right;
+    int32_t keep_right[3], strip_left;
     struct pretokenizer *split;
 };
 
@@ -66,6 +100,23 @@ struct gguf_string string_at(const struct string_table *t, uint32_t i);
 int64_t token_lookup(const struct tokenizer *t, const char *text, size_t bytes);
 int64_t merge_lookup(const struct tokenizer *t, const char *text, size_t left, size_t bytes);
 uint64_t text_hash(uint64_t seed, const char *text, size_t bytes);
+
+// ---- what files do not say, known by text (known.c) -----------------------------------------
+void known_token(struct tokenizer *t, uint32_t id); // one token, while opening
+void known_ends(struct tokenizer *t);               // after all of them and the special ids
+void known_blanks(const struct gguf *g, struct tokenizer *t);
+
+static const char space_mark[3] = {'\xe2', '\x96', '\x81'}; // U+2581
+
+const struct token_trie *token_trie(const struct tokenizer *t); // NULL: no memory
+void token_trie_free(struct tokenizer *t);
+uint32_t trie_step(const struct token_trie *r, uint32_t node, uint8_t byte); // 0: no such text
+
+int charsmap_open(struct charsmap *m, const uint8_t *data, uint64_t bytes); // -EINVAL: not sound
+// The longest beginning of the text that has a replacement: *used bytes (0: none) become the
+// NUL-terminated *replacement. -EINVAL: the table leads outside itself.
+int charsmap_find(const struct charsmap *m, const char *text, size_t bytes, size_t *used,
+                  const char **replacement);
 
 // ---- ids going out ------------------------------------------------------------------------
 struct id_sink {
@@ -104,13 +155,19 @@ int merge_run(struct merge_work *w, const struct tokenizer *t, const char *text,
 void merge_free(struct merge_work *w);
 // Bytes of the valid character that text begins with; 0: broken or cut off.
 size_t utf8_character(const char *text, size_t bytes);
-size_t utf8_lead_bytes(char lead); // 1 for a stray continuation byte
+size_t utf8_lead_bytes(char lead);                   // 1 for a stray continuation byte
+uint32_t utf8_value(const char *text, size_t bytes); // of a valid character of so many bytes
 
 // ---- encoders of plain text ---------------------------------------------------------------
 int spm_encode(const struct tokenizer *t, struct merge_work *w, const char *text, size_t bytes,
                bool prefix_space, struct id_sink *out);
 int bpe_encode(const struct tokenizer *t, struct merge_work *w, const char *text, size_t bytes,
                struct id_sink *out);
+
+int wpm_encode(const struct tokenizer *t, const char *text, size_t bytes, struct id_sink *out);
+int unigram_encode(const struct tokenizer *t, const char *text, size_t bytes, struct id_sink *out);
+// The text with U+2581 for each space, and one before it; the caller frees. NULL: no memory.
+char *mark_spaces(const char *text, size_t bytes, bool prefix_space, size_t *marked_bytes);
 
 // ---- BPE's splitting ----------------------------------------------------------------------
 // Compiles the named splitter. -ENOTSUP: unknown name. ignore_merges and add_bos get what the name

@@ -77,3 +77,12 @@ size_t utf8_character(const char *text, size_t bytes)
             return 0;
     return wanted;
 }
+
+uint32_t utf8_value(const char *text, size_t bytes)
+{
+    uint32_t c = (uint8_t)text[0];
+    c = bytes == 1 ? c : c & (0x7fu >> bytes);
+    for (size_t i = 1; i < bytes; i++)
+        c = c << 6 | ((uint8_t)text[i] & 0x3f);
+    return c;
+}

@@ -1,41 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Tessera authors
 //
-// Opens the vocabulary of a GGUF (tokenizer.ggml.*): one pass over the tokens finds the byte
-// tokens, the special ones and those that end generation.
+// Opens the vocabulary of a GGUF (tokenizer.ggml.*), each kind with its own keys; one pass over the
+// tokens finds the byte tokens, the special ones and those that end generation (known.c).
 #include "tensor/text/tokenizer_private.h"
 
 #include <errno.h>
+#include <float.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define KEY(name) "tokenizer.ggml." name
-
-// End of generation, by text (facts of the format).
-static const char *const end_texts[] = {
-    "<|eot_id|>",
-    "<|im_end|>",
-    "<|end|>",
-    "<end_of_turn>",
-    "<|endoftext|>",
-    "<|eom_id|>",
-    "</s>",
-    "<|return|>",
-    "<|call|>",
-    "<|end_of_text|>",
-    "<EOT>",
-    "_<EOT>",
-    "[EOT]",
-    "[EOS]",
-    "<eos>",
-    "<turn|>",
-    "<end_of_utterance>",
-    "<\xef\xbd\x9c"
-    "end\xe2\x96\x81of\xe2\x96\x81sentence\xef\xbd\x9c>",
-};
-#define END_TEXTS (sizeof end_texts / sizeof *end_texts)
 
 struct opening {
     const struct gguf *g;
@@ -110,18 +88,11 @@ static int open_scores(const struct opening *o)
     struct gguf_array a = {0};
     int rc = gguf_arr(o->g, KEY("scores"), &a);
     if (rc == -ENOENT)
-        return 0;
+        return fail(o, -EINVAL, KEY("scores") " is missing: this kind of vocabulary needs it");
     if (rc || a.type != GGUF_F32 || a.count != o->t->tokens.count)
         return fail(o, -EINVAL, KEY("scores") ": must be %u 32-bit floats", o->t->tokens.count);
     o->t->scores = a.data;
     return 0;
-}
-
-static void add_end(struct tokenizer *t, int32_t id)
-{
-    if (id < 0 || tokenizer_is_end(t, id) || t->end_count == TOKENIZER_MAX_ENDS)
-        return;
-    t->end[t->end_count++] = id;
 }
 
 static int hex_value(char c)
@@ -144,12 +115,9 @@ static void scan_token(struct tokenizer *t, uint32_t id)
         if (high >= 0 && low >= 0)
             t->byte_token[high << 4 | low] = (int32_t)id;
     }
-    if (s.bytes >= 4 && (s.data[0] == '<' || s.data[0] == '[' || s.data[0] == '_'))
-        for (size_t i = 0; i < END_TEXTS; i++)
-            if (strlen(end_texts[i]) == s.bytes && !memcmp(end_texts[i], s.data, s.bytes)) {
-                t->token_kind[id] = TOKEN_CONTROL; // some files mark them as ordinary text
-                add_end(t, (int32_t)id);
-            }
+    if (s.bytes && t->token_kind[id] == TOKEN_USER_DEFINED)
+        t->has_user_defined = true;
+    known_token(t, id);
 }
 
 // The id under a key; `otherwise` when absent, -1 when it is outside the vocabulary.
@@ -194,6 +162,11 @@ static int collect_special(const struct opening *o)
     return 0;
 }
 
+static int open_marked_bpe(const struct opening *o)
+{
+    return open_strings(o, KEY("merges"), &o->t->merges);
+}
+
 static int open_bpe(const struct opening *o)
 {
     struct tokenizer *t = o->t;
@@ -210,42 +183,154 @@ static int open_bpe(const struct opening *o)
     return rc ? fail(o, rc, KEY("pre") ": no memory for the splitter") : 0;
 }
 
+// The text of the tokens that WPM and unigram match byte by byte is bounded (trie.c).
+static int check_text(const struct opening *o)
+{
+    uint64_t bytes = 0;
+    for (uint32_t id = 0; id < o->t->tokens.count; id++)
+        bytes += string_at(&o->t->tokens, id).bytes;
+    if (bytes >= TRIE_MAX_BYTES)
+        return fail(o, -E2BIG, KEY("tokens") " holds %llu bytes of text, too many for this kind",
+                    (unsigned long long)bytes);
+    return 0;
+}
+
+static int open_wpm(const struct opening *o)
+{
+    struct tokenizer *t = o->t;
+    t->lowercase = true;
+    gguf_bool(o->g, KEY("normalizer.lowercase"), &t->lowercase);
+    t->strip_accents = t->lowercase;
+    gguf_bool(o->g, KEY("normalizer.strip_accents"), &t->strip_accents);
+    return check_text(o);
+}
+
+static int open_charsmap(const struct opening *o)
+{
+    struct gguf_array a = {0};
+    int rc = gguf_arr(o->g, KEY("precompiled_charsmap"), &a);
+    if (rc == -ENOENT)
+        return 0;
+    if (rc || (a.type != GGUF_U8 && a.type != GGUF_I8))
+        return fail(o, -EINVAL, KEY("precompiled_charsmap") ": must be an array of bytes");
+    if (a.count && charsmap_open(&o->t->charsmap, a.data, a.count))
+        return fail(o, -EINVAL,
+                    KEY("precompiled_charsmap") ": its parts do not fit into its %llu bytes",
+                    (unsigned long long)a.count);
+    return 0;
+}
+
+static int open_unigram(const struct opening *o)
+{
+    struct tokenizer *t = o->t;
+    float lowest = FLT_MAX;
+    int rc = open_scores(o);
+    for (uint32_t id = 0; !rc && id < t->tokens.count; id++) {
+        float score;
+        memcpy(&score, t->scores + 4 * (size_t)id, 4);
+        if (!isfinite(score))
+            rc = fail(o, -EINVAL, KEY("scores") ": that of token %u is not a finite number", id);
+        else if (t->token_kind[id] == TOKEN_NORMAL && score < lowest)
+            lowest = score;
+    }
+    t->unknown_score = lowest - 10.0f;
+    gguf_bool(o->g, KEY("remove_extra_whitespaces"), &t->collapse_spaces);
+    if (!rc)
+        rc = open_charsmap(o);
+    return rc ? rc : check_text(o);
+}
+
+// The ids that the kinds have when the file names none.
+static const struct kind_defaults {
+    const char *name;
+    enum vocabulary_kind kind;
+    int32_t bos, eos, unk, sep;
+    bool add_bos, add_eos, space_prefix, marked;
+    int (*open)(const struct opening *o);
+} kinds[] = {
+    {"llama", VOCABULARY_SPM, 1, 2, 0, -1, true, false, true, false, open_scores},
+    {"gpt2", VOCABULARY_BPE, 11, 11, -1, -1, false, false, false, false, open_bpe},
+    {"gemma4", VOCABULARY_BPE, -1, -1, -1, -1, true, false, false, true, open_marked_bpe},
+    {"bert", VOCABULARY_WPM, 101, -1, 100, 102, true, false, false, false, open_wpm},
+    {"t5", VOCABULARY_UNIGRAM, -1, 1, 2, -1, false, true, false, false, open_unigram},
+};
+
+static const struct kind_defaults *find_kind(const struct opening *o)
+{
+    struct gguf_string model = {"", 0};
+    int rc = gguf_str(o->g, KEY("model"), &model);
+    if (rc) {
+        fail(o, -EINVAL, KEY("model") " is %s: the file has no tokenizer",
+             rc == -ENOENT ? "missing" : "no string");
+        return NULL;
+    }
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (model.bytes == strlen(kinds[i].name) && !memcmp(model.data, kinds[i].name, model.bytes))
+            return &kinds[i];
+    fail(o, -ENOTSUP,
+         KEY("model") ": kind '%.*s' is not supported (llama, gpt2, gemma4, bert and t5 are)",
+         (int)(model.bytes < 64 ? model.bytes : 64), model.data);
+    return NULL;
+}
+
+static int open_specials(const struct opening *o, const struct kind_defaults *k)
+{
+    struct tokenizer *t = o->t;
+    t->bos = special_id(o, KEY("bos_token_id"), special_id(o, KEY("cls_token_id"), k->bos));
+    t->eos = special_id(o, KEY("eos_token_id"), k->eos);
+    t->unk = special_id(o, KEY("unknown_token_id"), k->unk);
+    // The format spells it so.
+    t->sep = special_id(o, KEY("seperator_token_id"), k->sep);
+    t->eot = special_id(o, KEY("eot_token_id"), -1);
+    t->eom = special_id(o, KEY("eom_token_id"), -1);
+    if (t->unk < 0 && (k->kind == VOCABULARY_WPM || k->kind == VOCABULARY_UNIGRAM))
+        return fail(o, -EINVAL,
+                    KEY("unknown_token_id") " is missing: this kind of vocabulary needs it");
+    known_ends(t);
+    gguf_bool(o->g, KEY("add_bos_token"), &t->add_bos);
+    gguf_bool(o->g, KEY("add_eos_token"), &t->add_eos);
+    gguf_bool(o->g, KEY("add_space_prefix"), &t->add_space_prefix);
+    if (k->kind == VOCABULARY_WPM) { // CLS and SEP are always around its text
+        t->add_bos = t->add_sep = true;
+        t->add_eos = false;
+    }
+    t->add_bos = (t->add_bos || k->marked) && t->bos >= 0; // gemma4 files forget the flag
+    t->add_eos = t->add_eos && t->eos >= 0;
+    t->add_sep = t->add_sep && t->sep >= 0;
+    return 0;
+}
+
 static int open_all(const struct opening *o)
 {
     struct tokenizer *t = o->t;
-    struct gguf_string model = {"", 0};
-    int rc = gguf_str(o->g, KEY("model"), &model);
+    const struct kind_defaults *k = find_kind(o);
+    if (!k) {
+        struct gguf_string ignored;
+        return gguf_str(o->g, KEY("model"), &ignored) ? -EINVAL : -ENOTSUP;
+    }
+    t->kind = k->kind;
+    t->marked = k->marked;
+    t->add_bos = k->add_bos;
+    t->add_eos = k->add_eos;
+    t->add_space_prefix = k->space_prefix;
+    int rc = open_strings(o, KEY("tokens"), &t->tokens);
     if (rc)
-        return fail(o, -EINVAL, KEY("model") " is %s: the file has no tokenizer",
-                    rc == -ENOENT ? "missing" : "no string");
-    bool spm = model.bytes == 5 && !memcmp(model.data, "llama", 5);
-    if (!spm && !(model.bytes == 4 && !memcmp(model.data, "gpt2", 4)))
-        return fail(o, -ENOTSUP, KEY("model") ": kind '%.*s' is not supported (llama, gpt2 are)",
-                    (int)(model.bytes < 64 ? model.bytes : 64), model.data);
-    t->kind = spm ? VOCABULARY_SPM : VOCABULARY_BPE;
-    t->add_bos = t->add_space_prefix = spm;
-    if ((rc = open_strings(o, KEY("tokens"), &t->tokens)))
         return rc;
     if (!t->tokens.count)
         return fail(o, -EINVAL, KEY("tokens") " is empty");
-    if ((rc = open_kinds(o)) || (rc = spm ? open_scores(o) : open_bpe(o)))
+    if ((rc = open_kinds(o)) || (rc = k->open(o)))
         return rc;
     memset(t->byte_token, 0xff, sizeof t->byte_token);
     for (uint32_t id = 0; id < t->tokens.count; id++)
         scan_token(t, id);
-    t->bos = special_id(o, KEY("bos_token_id"), spm ? 1 : 11);
-    t->eos = special_id(o, KEY("eos_token_id"), spm ? 2 : 11);
-    t->unk = special_id(o, KEY("unknown_token_id"), spm ? 0 : -1);
-    t->eot = special_id(o, KEY("eot_token_id"), -1);
-    t->eom = special_id(o, KEY("eom_token_id"), -1);
-    add_end(t, t->eos);
-    add_end(t, t->eot);
-    add_end(t, t->eom);
-    gguf_bool(o->g, KEY("add_bos_token"), &t->add_bos);
-    gguf_bool(o->g, KEY("add_eos_token"), &t->add_eos);
-    gguf_bool(o->g, KEY("add_space_prefix"), &t->add_space_prefix);
-    t->add_bos = t->add_bos && t->bos >= 0;
-    t->add_eos = t->add_eos && t->eos >= 0;
+    t->has_bytes = true;
+    for (int byte = 0; byte < 256; byte++)
+        t->has_bytes = t->has_bytes && t->byte_token[byte] >= 0 &&
+                       t->token_kind[t->byte_token[byte]] == TOKEN_BYTE;
+    rc = open_specials(o, k);
+    if (rc)
+        return rc;
+    known_blanks(o->g, t);
     return collect_special(o);
 }
 
@@ -274,6 +359,7 @@ void tokenizer_close(struct tokenizer *t)
     free(t->token_kind);
     free(t->special);
     pretokenizer_close(t->split);
+    token_trie_free(t);
     free(t);
 }
 

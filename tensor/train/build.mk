@@ -4,7 +4,9 @@
 # The trainer, a host program: build/bin/tessera-train.
 
 train_c := $(sort $(filter-out %_test.c %_main.c,$(wildcard tensor/train/*.c)))
-train_objects := $(patsubst %.c,$(BUILD)/host/%.o,$(train_c) tensor/train/train_main.c)
+train_objects := $(patsubst %.c,$(BUILD)/host/%.o,$(train_c) tensor/train/train_main.c \
+	tensor/format/gguf_write.c tensor/format/gguf_write_host.c tensor/format/gguf_values.c \
+	tensor/format/gguf.c tensor/quant/types.c)
 host_programs += $(BUILD)/bin/tessera-train
 
 # Matrix products live on fused multiply-add.

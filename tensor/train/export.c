@@ -87,11 +87,11 @@ static void put_tensors(struct tn_gguf_writer *w, const struct train_net *net,
         const size_t count = tensor->rows * tensor->columns;
 
         if (tensor->rows == 1) {
-            tn_gguf_put_tensor(w, tensor->name, TN_GGUF_F32, dims, 1, data, count * sizeof *data);
+            tn_gguf_put_tensor(w, tensor->name, TN_F32, dims, 1, data, count * sizeof *data);
             continue;
         }
         train_q8_encode(count, data, blocks);
-        tn_gguf_put_tensor(w, tensor->name, TN_GGUF_Q8_0, dims, 2, blocks,
+        tn_gguf_put_tensor(w, tensor->name, TN_Q8_0, dims, 2, blocks,
                            count / TRAIN_Q8_BLOCK * TRAIN_Q8_BYTES);
         blocks += count / TRAIN_Q8_BLOCK * TRAIN_Q8_BYTES;
     }

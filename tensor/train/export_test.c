@@ -4,15 +4,11 @@
  * Holds an exported file against the project's own reader: keys, tensors, chat format, and a
  * tokenizer that gives the very tokens the model was trained with.
  */
-// Links: tensor/train/export.c tensor/train/gguf_write.c tensor/train/q8.c tensor/train/vocab.c
+// Links: tensor/train/export.c tensor/train/q8.c tensor/train/vocab.c
 // Links: tensor/train/vocab_learn.c tensor/train/string_map.c tensor/train/net.c
 // Links: tensor/train/ops.c tensor/train/gemm.c tensor/train/gemm_portable.c
-// Links: tensor/train/gemm_avx2.c tensor/train/gemm_avx512.c tensor/format/gguf.c
-// Links: tensor/format/gguf_values.c tensor/quant/types.c tensor/text/bpe.c tensor/text/chat.c
-// Links: tensor/text/chat_render.c tensor/text/decode.c tensor/text/encode.c tensor/text/merge.c
-// Links: tensor/text/pretokenize.c tensor/text/special.c tensor/text/spm.c tensor/text/strings.c
-// Links: tensor/text/utf8.c tensor/text/vocabulary.c
-// Libs: -lpcre2-8 -lutf8proc
+// Links: tensor/train/gemm_avx2.c tensor/train/gemm_avx512.c
+// Links: tensor/format/gguf_write_host.c @tensor
 #include "tensor/train/export.h"
 
 #include "tensor/chat.h"

@@ -9,8 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
-static const struct tool_command *const commands[] = {&tool_generate, &tool_eval, &tool_bench,
-                                                      &tool_tokenize, &tool_detokenize};
+static const struct tool_command *const commands[] = {
+    &tool_generate, &tool_eval, &tool_bench, &tool_tokenize, &tool_detokenize, &tool_quantize};
 static const char *current = "";
 
 void tool_set_name(const char *command)

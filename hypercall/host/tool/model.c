@@ -15,8 +15,6 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { DEFAULT_MAX_TOKENS = 512 };
-
 uint64_t tool_now_ns(void)
 {
     struct timespec t;
@@ -90,15 +88,18 @@ static int choose_isa(const char *name, enum tn_isa *out)
 
 static int choose_kv(const char *name, uint32_t *out)
 {
+    static const struct {
+        const char *name;
+        uint32_t type;
+    } kinds[] = {{"f32", TN_F32}, {"f16", TN_F16}, {"q8_0", TN_Q8_0}, {"q4_0", TN_Q4_0}};
     *out = TN_F32;
-    if (!name || strcmp(name, "f32") == 0) {
-        return TOOL_OK;
+    for (size_t i = 0; name && i < sizeof kinds / sizeof *kinds; i++) {
+        if (strcmp(name, kinds[i].name) == 0) {
+            *out = kinds[i].type;
+            return TOOL_OK;
+        }
     }
-    if (strcmp(name, "f16") == 0) {
-        *out = TN_F16;
-        return TOOL_OK;
-    }
-    return tool_misuse("--kv: '%s' is not supported (f32 and f16 are)", name);
+    return name ? tool_misuse("--kv: '%s' is none of f32, f16, q8_0, q4_0", name) : TOOL_OK;
 }
 
 int tool_start(const struct tool_model *m, const struct tool_setup *s, struct tool_engine *e)
@@ -116,10 +117,10 @@ int tool_start(const struct tool_model *m, const struct tool_setup *s, struct to
     if (s->context && s->context < e->context) {
         e->context = s->context;
     }
-    uint32_t sequences = s->sequences ? s->sequences : 1;
-    uint32_t each = (e->context + TN_KV_PAGE_TOKENS - 1) / TN_KV_PAGE_TOKENS;
-    e->pages = each * sequences;
-    e->max_tokens = s->max_tokens ? s->max_tokens : DEFAULT_MAX_TOKENS;
+    e->sequences = s->sequences ? s->sequences : 1;
+    e->pages_each = (e->context + TN_KV_PAGE_TOKENS - 1) / TN_KV_PAGE_TOKENS;
+    e->pages = e->pages_each * e->sequences;
+    e->max_tokens = s->max_tokens ? s->max_tokens : TOOL_STEP_TOKENS;
     e->pool = tn_pool_threads(s->threads ? s->threads : tool_cpus());
     e->page_table = malloc(e->pages * sizeof *e->page_table);
     if (!e->pool || !e->page_table) {
@@ -132,9 +133,11 @@ int tool_start(const struct tool_model *m, const struct tool_setup *s, struct to
     struct tn_executor_options o = {.isa = e->isa,
                                     .pool = e->pool,
                                     .max_tokens = e->max_tokens,
-                                    .max_sequences = sequences,
+                                    .max_sequences = e->sequences,
                                     .kv_page_total = e->pages,
-                                    .kv_type = kv};
+                                    .context = e->context,
+                                    .kv_type = kv,
+                                    .trace = s->trace};
     if (tn_executor_open(m->model, &o, &e->executor, error, sizeof error) != 0) {
         tool_stop(e);
         return tool_fail("%s", error);

@@ -4,10 +4,75 @@
 // `tessera tokenize` and `tessera detokenize`.
 #include "hypercall/host/tool/tool.h"
 
+#include "tensor/tokenizer.h"
+
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
-static int print_ids(const struct tool_model *m, const char *text, size_t bytes, unsigned flags)
+// The vocabulary alone when the file is one GGUF, which then needs no tensors; otherwise the whole
+// model is opened.
+struct vocabulary {
+    void *map;
+    size_t bytes;
+    struct gguf *gguf;
+    struct tokenizer *own;
+    struct tool_model model;
+    const struct tokenizer *tokenizer;
+};
+
+static void *map_file(const char *path, size_t *bytes)
+{
+    struct stat st;
+    void *map = NULL;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0) {
+        *bytes = (size_t)st.st_size;
+        map = mmap(NULL, *bytes, PROT_READ, MAP_SHARED, fd, 0);
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    return map == MAP_FAILED ? NULL : map;
+}
+
+static int open_vocabulary(const char *path, struct vocabulary *v)
+{
+    char error[256] = "";
+    *v = (struct vocabulary){0};
+    v->map = map_file(path, &v->bytes);
+    if (v->map && gguf_open(v->map, v->bytes, &v->gguf, error, sizeof error) == 0) {
+        if (tokenizer_open(v->gguf, &v->own, error, sizeof error) == 0) {
+            v->tokenizer = v->own;
+            return TOOL_OK;
+        }
+        gguf_close(v->gguf);
+        munmap(v->map, v->bytes);
+        return tool_fail("%s: %s", path, error);
+    }
+    if (v->map) {
+        munmap(v->map, v->bytes);
+    }
+    int status = tool_open(path, &v->model);
+    v->tokenizer = status ? NULL : v->model.tokenizer;
+    return status;
+}
+
+static void close_vocabulary(struct vocabulary *v)
+{
+    if (!v->own) {
+        tool_close(&v->model);
+        return;
+    }
+    tokenizer_close(v->own);
+    gguf_close(v->gguf);
+    munmap(v->map, v->bytes);
+}
+
+static int print_ids(const struct vocabulary *m, const char *text, size_t bytes, unsigned flags)
 {
     long n = tokenizer_encode(m->tokenizer, text, bytes, flags, NULL, 0);
     int32_t *ids = malloc((n > 0 ? (size_t)n : 1) * sizeof *ids);
@@ -26,7 +91,7 @@ static int print_ids(const struct tool_model *m, const char *text, size_t bytes,
 
 static int run_tokenize(int argc, char **argv)
 {
-    struct tool_model m;
+    struct vocabulary m;
     const char *words[1];
     size_t word_count, bytes = 0;
     bool plain = false, parse = false, json = false;
@@ -40,7 +105,7 @@ static int run_tokenize(int argc, char **argv)
     if (word_count != 1) {
         return tool_misuse("wanted: MODEL, and the text on standard input");
     }
-    status = tool_open(words[0], &m);
+    status = open_vocabulary(words[0], &m);
     if (status) {
         return status;
     }
@@ -48,11 +113,11 @@ static int run_tokenize(int argc, char **argv)
     unsigned flags = (plain ? 0u : TOKENIZE_ADD_SPECIAL) | (parse ? TOKENIZE_PARSE_SPECIAL : 0u);
     status = text ? print_ids(&m, text, bytes, flags) : TOOL_FAILED;
     free(text);
-    tool_close(&m);
+    close_vocabulary(&m);
     return status;
 }
 
-static int print_text(const struct tool_model *m, const int32_t *ids, size_t count, bool special,
+static int print_text(const struct vocabulary *m, const int32_t *ids, size_t count, bool special,
                       bool json)
 {
     long n = tokenizer_decode(m->tokenizer, ids, count, special, NULL, 0);
@@ -74,7 +139,7 @@ static int print_text(const struct tool_model *m, const int32_t *ids, size_t cou
 
 static int run_detokenize(int argc, char **argv)
 {
-    struct tool_model m;
+    struct vocabulary m;
     const char *words[2];
     size_t word_count, count;
     bool special = false, json = false;
@@ -91,10 +156,10 @@ static int run_detokenize(int argc, char **argv)
     if (!ids) {
         return TOOL_USAGE;
     }
-    status = tool_open(words[0], &m);
+    status = open_vocabulary(words[0], &m);
     if (!status) {
         status = print_text(&m, ids, count, special, json);
-        tool_close(&m);
+        close_vocabulary(&m);
     }
     free(ids);
     return status;
@@ -104,7 +169,7 @@ const struct tool_command tool_tokenize = {
     .name = "tokenize",
     .summary = "text on standard input to token ids",
     .help = "Usage: tessera tokenize MODEL [OPTIONS] < text\n\n"
-            "Prints the ids as a JSON array.\n\n"
+            "Prints the ids as a JSON array. MODEL may be a GGUF that holds only a vocabulary.\n\n"
             "  --no-special      without the tokens (BOS, EOS) that the model wants around a text\n"
             "  --parse-special   special tokens written in the text are recognised\n",
     .run = run_tokenize,

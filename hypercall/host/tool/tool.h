@@ -8,6 +8,7 @@
 #include "tensor/infer.h"
 
 #include <stdbool.h>
+#include <stdio.h>
 
 // Exit statuses.
 enum { TOOL_OK = 0, TOOL_FAILED = 1, TOOL_USAGE = 2 };
@@ -17,7 +18,7 @@ struct tool_command {
     int (*run)(int argc, char **argv); // argv[0] is the command's name
 };
 extern const struct tool_command tool_generate, tool_eval, tool_tokenize, tool_detokenize,
-    tool_bench;
+    tool_bench, tool_quantize;
 
 // Prints "tessera COMMAND: ..." and returns the status.
 int tool_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -48,13 +49,16 @@ int32_t *tool_ids(const char *text, size_t *count);
 
 // ---- models ------------------------------------------------------------------------------------
 
+enum { TOOL_STEP_TOKENS = 512 };
+
 struct tool_setup {
-    uint32_t threads;    // 0: all CPUs this process may use
-    const char *isa;     // NULL: the best
-    const char *kv;      // NULL: f32
-    uint32_t context;    // positions wanted, 0: the model's
-    uint32_t sequences;  // at once, 0: 1
-    uint32_t max_tokens; // in one step, 0: 512
+    uint32_t threads;       // 0: all CPUs this process may use
+    const char *isa;        // NULL: the best
+    const char *kv;         // "f32", "f16", "q8_0", "q4_0"; NULL: f32
+    uint32_t context;       // positions wanted, 0: the model's
+    uint32_t sequences;     // at once, 0: 1
+    uint32_t max_tokens;    // in one step, 0: TOOL_STEP_TOKENS
+    struct tn_trace *trace; // times by operation, NULL: none
 };
 
 struct tool_model {
@@ -72,8 +76,9 @@ struct tool_engine {
     struct tn_pool *pool;
     struct tn_executor *executor;
     enum tn_isa isa;
-    uint32_t context, pages, max_tokens;
-    uint32_t *page_table; // 0, 1, 2, ...: for a single sequence
+    uint32_t context, max_tokens, sequences;
+    uint32_t pages, pages_each; // of all sequences, of one
+    uint32_t *page_table;       // 0, 1, 2, ...: each sequence has pages_each of them
 };
 int tool_start(const struct tool_model *m, const struct tool_setup *s, struct tool_engine *e);
 void tool_stop(struct tool_engine *e);
@@ -83,6 +88,10 @@ void tool_stop(struct tool_engine *e);
 int tool_run(struct tool_engine *e, const struct tool_model *m, const int32_t *tokens,
              uint32_t from, uint32_t count, bool all,
              int (*row)(void *ctx, uint32_t position, float *logits), void *ctx);
+
+// Times by operation: begun anew, printed with the dearest first.
+void tool_start_trace(struct tn_trace *t);
+void tool_print_trace(struct tn_trace *t, FILE *out, bool json);
 
 uint64_t tool_now_ns(void);
 uint32_t tool_cpus(void);

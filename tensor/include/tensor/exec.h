@@ -62,6 +62,9 @@ struct tn_executor_options {
     uint32_t max_tokens; // tokens in one step over all sequences (scratch is sized by it), e.g. 128
     uint32_t max_sequences;
     uint32_t kv_page_total; // pages in the KV store
+    // Positions a sequence may use, at most the model's; 0: the model's. Models with longrope
+    // choose their frequencies by it.
+    uint32_t context;
     uint32_t kv_type;       // TN_F32, TN_F16, TN_Q8_0 or TN_Q4_0
     struct tn_trace *trace; // times by operation are added here; NULL: not measured
     // Memory for KV and scratch (2 MB pages in the guest): NULL = aligned_alloc/free.
@@ -82,5 +85,7 @@ size_t tn_scratch_bytes(const struct tn_model *m, uint32_t max_tokens, unsigned 
 // Runs one step. 0, -EINVAL (limits, bad token or page, positions past the model's context), no
 // allocation. One caller at a time.
 int tn_step(struct tn_executor *x, const struct tn_step_sequence *sequences, size_t count);
+// Copies a page's K and V of all layers into another page. 0, -EINVAL (no such page).
+int tn_kv_copy(struct tn_executor *x, uint32_t from, uint32_t to);
 
 #endif

@@ -54,6 +54,10 @@ struct gguf_tensor {
 // what was wrong, with the key's or tensor's name and the byte offset. Thread-safe after opening.
 int gguf_open(const void *data, size_t bytes, struct gguf **out, char *error, size_t error_bytes);
 void gguf_close(struct gguf *g);
+// After an error of something else about this file: when the message begins with the name of a key
+// or tensor ("llama.block_count: is 0"), appends where it stands ("(at byte 88 of 4096)"). A name
+// that is not there gets the place where the keys or tensors end.
+void gguf_say_where(const struct gguf *g, char *error, size_t error_bytes);
 // A model in several files, in any order: split.no, split.count and split.tensors.count are held
 // against each other; keys are the first shard's. The blocks must stay valid.
 struct gguf_block {

@@ -46,13 +46,28 @@ struct infer_options {
     uint32_t context;         // positions a sequence may use; 0 = model's
     uint32_t prefill_chunk;   // tokens of one prompt a step takes beside decodes, default 64
     uint64_t (*now_ns)(void); // for statistics
+    // Prompts that begin alike share their full KV pages, and copy the first one that differs.
+    // Changes no bit of any result.
+    bool no_sharing;
+    // Speculation: tokens are guessed and checked many in one step. What comes out is bit for bit
+    // what came out without it, at any temperature: the model's own draw decides on each guess.
+    uint32_t lookup; // tokens guessed at most by what followed the last few before; 0: off
+    // A cheaper model of the same vocabulary that guesses, and its executor, used by nobody else:
+    // kv_page_total and max_sequences for all slots, max_tokens as the model's. NULL: off.
+    const struct tn_model *draft_model;
+    struct tn_executor *draft;
+    uint32_t draft_tokens; // it guesses at most, default 4
 };
 struct infer_stats {
     uint64_t prompt_tokens, made_tokens, requests, finished[4];
     uint64_t prompt_ns, decode_ns, steps;
+    uint64_t reused_tokens;                   // of prompts: their K and V were there already
+    uint64_t drafted_tokens, accepted_tokens; // guessed, and right
     uint32_t running, waiting, kv_pages_used, kv_pages_total;
+    uint32_t kv_pages_cached, kv_pages_shared; // held by nobody; by several sequences
 };
 
+// 0; -EINVAL: the draft model or its executor does not fit; -ENOMEM.
 int infer_open(const struct tn_model *m, struct tn_executor *x, const struct infer_options *o,
                struct infer_engine **out);
 void infer_close(struct infer_engine *e);

@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Tessera authors
+//
+// The products of one ISA level, written once over lanes: include after a gemv_lanes_*.h. Bits as
+// the numerical contract says (columns.h, reference_product.h): sums within blocks are exact
+// integers, blocks are added in ascending order by one fused chain a row and column.
+#ifndef TENSOR_CPU_GEMV_PRODUCTS_H
+#define TENSOR_CPU_GEMV_PRODUCTS_H
+
+#include "tensor/cpu/decode.h"
+#include "tensor/cpu/gemv_turn.h"
+#include "tensor/cpu/gemv_unpack.h"
+#include "tensor/cpu/packed.h"
+
+enum {
+    MOST_COLUMNS = 8, // that one unpacking serves
+    MOST_HEADS = 512, // bytes of heads of a chunk
+    MOST_DWORDS = 64  // of a chunk
+};
+
+// What the products of a type are made of.
+struct strip_type {
+    uint32_t type;
+    // One block of sixteen rows, turned: block + offset[r] is row r's.
+    void (*turn)(const uint8_t *block, const int32_t *offset, size_t count, uint8_t *heads,
+                 uint8_t *dwords);
+    // `count` turned blocks to a chunk; heads and dwords as in packed.h.
+    void (*unpack)(const uint8_t *heads, const uint8_t *dwords, size_t count, struct tn_chunk *c);
+    // acc[column][16 rows] += the chunk's blocks times blocks `from` on of so many columns.
+    void (*add)(const uint8_t *values, const struct tn_chunk *chunk, size_t count,
+                const struct tn_columns *x, size_t columns, size_t from, float (*acc)[16]);
+    bool values_are_dwords; // nothing to unpack
+};
+
+// ---- columns -----------------------------------------------------------------------------------
+
+ALWAYS_INLINE void add_blocks_32(const int C, const int most, const int zero, const bool minima,
+                                 const uint8_t *values, const float *scale, const float *minimum,
+                                 size_t count, const struct tn_columns *x, size_t column,
+                                 size_t from, float *acc)
+{
+    const size_t k = x->k, blocks = k / 32;
+    const float *dx = x->scales + column * blocks + from;
+    const int32_t *sums = x->sums + column * blocks + from;
+    const int8_t *v = x->values + column * k + from * 32;
+    vf total[8];
+#pragma GCC unroll 8
+    for (int c = 0; c < C; c++) {
+        total[c] = f_load(acc + 16 * c);
+    }
+    for (size_t b = 0; b < count; b++) {
+        vi sum[8];
+#pragma GCC unroll 8
+        for (int c = 0; c < C; c++) {
+            sum[c] = zero ? i_set(-zero * sums[(size_t)c * blocks + b]) : i_zero();
+        }
+        add_products(C, 8, most, values + 512 * b, v + 32 * b, k, sum);
+        vf d = f_load(scale + 16 * b);
+#pragma GCC unroll 8
+        for (int c = 0; c < C; c++) {
+            float s = dx[(size_t)c * blocks + b];
+            total[c] = f_fma(f_mul(d, f_set(s)), f_from(sum[c]), total[c]);
+            if (minima) {
+                float offset = s * (float)sums[(size_t)c * blocks + b];
+                total[c] = f_fma(f_load(minimum + 16 * b), f_set(offset), total[c]);
+            }
+        }
+    }
+#pragma GCC unroll 8
+    for (int c = 0; c < C; c++) {
+        f_store(acc + 16 * c, total[c]);
+    }
+}
+
+// One super-block of `parts` parts, each with an integer factor.
+ALWAYS_INLINE void add_block_256(const int C, const int most, const int zero, const bool minima,
+                                 const int parts, const uint8_t *values, const float *scale,
+                                 const float *minimum, const int32_t *factor, const int32_t *pairs,
+                                 const struct tn_columns *x, size_t column, size_t from, float *acc)
+{
+    const size_t k = x->k, blocks = k / 256;
+    const float *dx = x->scales + column * blocks + from;
+    const int32_t *sums = x->sums + (column * blocks + from) * 16;
+    const int8_t *v = x->values + column * k + from * 256;
+    vi total[8], offset[8];
+#pragma GCC unroll 8
+    for (int c = 0; c < C; c++) {
+        total[c] = i_zero();
+    }
+    for (int j = 0; j < parts; j++) {
+        vi sum[8], f = i_load(factor + 16 * j);
+#pragma GCC unroll 8
+        for (int c = 0; c < C; c++) {
+            sum[c] = i_zero();
+        }
+        add_products(C, 64 / parts, most, values + 64 * (64 / parts) * j, v + 256 / parts * j, k,
+                     sum);
+#pragma GCC unroll 8
+        for (int c = 0; c < C; c++) {
+            total[c] = i_add(total[c], i_mul(f, sum[c]));
+        }
+    }
+    if (zero || minima) { // factors or minima times the column's sums
+        int32_t sum_pairs[8][8];
+#pragma GCC unroll 8
+        for (int c = 0; c < C; c++) {
+            pack_sums(sums + (size_t)c * blocks * 16, sum_pairs[c]);
+            offset[c] = i_zero();
+        }
+#pragma GCC unroll 8
+        for (int j = 0; j < 8; j++) {
+            vi p = i_load(pairs + 16 * j);
+#pragma GCC unroll 8
+            for (int c = 0; c < C; c++) {
+                offset[c] = i_add_pairs(offset[c], p, i_set(sum_pairs[c][j]));
+            }
+        }
+    }
+    vf d = f_load(scale);
+#pragma GCC unroll 8
+    for (int c = 0; c < C; c++) {
+        vf s = f_set(dx[(size_t)c * blocks]), t = f_load(acc + 16 * c);
+        if (zero) {
+            total[c] = i_sub(total[c], i_mul(offset[c], i_set(zero)));
+        }
+        t = f_fma(f_mul(d, s), f_from(total[c]), t);
+        if (minima) {
+            t = f_minus_product(f_mul(f_load(minimum), s), f_from(offset[c]), t);
+        }
+        f_store(acc + 16 * c, t);
+    }
+}
+
+// ---- rows and strips ---------------------------------------------------------------------------
+
+// Asks for 64-byte lines before they are needed. The rows of a strip lie one after the other, so
+// the next strip's are as far on as this one's are long: a straight stream, which also crosses
+// pages, where the processor's own prefetching ends.
+ALWAYS_INLINE void prefetch(const uint8_t *p, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i += 64) {
+        _mm_prefetch((const char *)(p + i), _MM_HINT_T0);
+    }
+}
+
+// Sixteen results of each column to where they belong; the strip has `rows` of them.
+static void put_results(float (*acc)[16], size_t columns, size_t rows, float *out,
+                        size_t out_stride)
+{
+    size_t count = rows < TN_STRIP_ROWS ? rows : TN_STRIP_ROWS;
+    for (size_t c = 0; c < columns; c++) {
+        memcpy(out + c * out_stride, acc[c], count * sizeof *out);
+    }
+}
+
+static void multiply_rows(const struct strip_type *t, const uint8_t *w, size_t row_bytes,
+                          size_t rows, const struct tn_columns *x, size_t columns, float *out,
+                          size_t out_stride)
+{
+    const struct tn_type_info *info = tn_type_info(t->type);
+    const size_t blocks = x->k / info->block_values, most = TN_CHUNK / info->block_values;
+    struct tn_chunk chunk;
+    _Alignas(64) uint8_t heads[MOST_HEADS], dwords[MOST_DWORDS * 64];
+    for (size_t r = 0; r < rows; r += TN_STRIP_ROWS, w += TN_STRIP_ROWS * row_bytes) {
+        int32_t offset[TN_STRIP_ROWS]; // rows that are not there: the first once more
+        for (size_t i = 0; i < TN_STRIP_ROWS; i++) {
+            offset[i] = r + i < rows ? (int32_t)(i * row_bytes) : 0;
+        }
+        for (size_t first = 0; first < columns; first += MOST_COLUMNS) {
+            size_t width = columns - first < MOST_COLUMNS ? columns - first : MOST_COLUMNS;
+            struct tn_columns group = tn_columns_skip(x, first);
+            _Alignas(64) float acc[MOST_COLUMNS][16] = {{0}};
+            for (size_t b = 0; b < blocks; b += most) {
+                size_t count = blocks - b < most ? blocks - b : most;
+                t->turn(w + b * info->block_bytes, offset, count, heads, dwords);
+                t->unpack(heads, dwords, count, &chunk);
+                if (first == 0) {
+                    prefetch(w + TN_STRIP_ROWS * (row_bytes + b * info->block_bytes),
+                             TN_STRIP_ROWS * count * info->block_bytes);
+                }
+                t->add(t->values_are_dwords ? dwords : chunk.values[0], &chunk, count, &group,
+                       width, b, acc);
+            }
+            put_results(acc, width, rows - r, out + first * out_stride + r, out_stride);
+        }
+    }
+}
+
+static void multiply_packed(const struct strip_type *t, const uint8_t *w, size_t row_bytes,
+                            size_t rows, const struct tn_columns *x, size_t columns, float *out,
+                            size_t out_stride)
+{
+    const struct tn_packed_layout *layout = tn_packed_layout(t->type);
+    const size_t values = tn_type_info(t->type)->block_values;
+    const size_t blocks = x->k / values, most = TN_CHUNK / values;
+    const size_t dword_bytes = layout->dwords * 64u;
+    struct tn_chunk chunk;
+    for (size_t r = 0; r < rows; r += TN_STRIP_ROWS, w += TN_STRIP_ROWS * row_bytes) {
+        const uint8_t *heads = w + blocks * dword_bytes;
+        for (size_t first = 0; first < columns; first += MOST_COLUMNS) {
+            size_t width = columns - first < MOST_COLUMNS ? columns - first : MOST_COLUMNS;
+            struct tn_columns group = tn_columns_skip(x, first);
+            _Alignas(64) float acc[MOST_COLUMNS][16] = {{0}};
+            for (size_t b = 0; b < blocks; b += most) {
+                size_t count = blocks - b < most ? blocks - b : most;
+                const uint8_t *dwords = w + b * dword_bytes;
+                t->unpack(heads + b * layout->head_bytes, dwords, count, &chunk);
+                if (first == 0) {
+                    prefetch(dwords + TN_STRIP_ROWS * row_bytes, count * dword_bytes);
+                    prefetch(heads + TN_STRIP_ROWS * row_bytes + b * layout->head_bytes,
+                             count * layout->head_bytes);
+                }
+                t->add(t->values_are_dwords ? dwords : chunk.values[0], &chunk, count, &group,
+                       width, b, acc);
+            }
+            put_results(acc, width, rows - r, out + first * out_stride + r, out_stride);
+        }
+    }
+}
+
+// ---- types -------------------------------------------------------------------------------------
+
+#define BLOCKS_32(C, most, zero, minima, parts)                                                    \
+    add_blocks_32(C, most, zero, minima, values + 4 * l, chunk->scale[0] + l,                      \
+                  chunk->minimum[0] + l, count, x, c, from, acc[c] + l)
+#define BLOCKS_256(C, most, zero, minima, parts)                                                   \
+    add_block_256(C, most, zero, minima, parts, values + 4 * l, chunk->scale[0] + l,               \
+                  chunk->minimum[0] + l, chunk->factor[0] + l, chunk->pairs[0] + l, x, c, from,    \
+                  acc[c] + l)
+
+#define DEFINE_STRIP(NAME, TYPE, HEAD_BYTES, HEAD_LANE, DWORDS, BLOCK_BYTES, BLOCKS, MOST, ZERO,   \
+                     MINIMA, PARTS, AS_IS)                                                         \
+    static void turn_all_##NAME(const uint8_t *block, const int32_t *offset, size_t count,         \
+                                uint8_t *heads, uint8_t *dwords)                                   \
+    {                                                                                              \
+        for (size_t b = 0; b < count; b++) {                                                       \
+            turn_##NAME(block + b * (BLOCK_BYTES), offset, heads + b * (HEAD_BYTES),               \
+                        dwords + b * (DWORDS)*64);                                                 \
+        }                                                                                          \
+    }                                                                                              \
+    static void unpack_all_##NAME(const uint8_t *heads, const uint8_t *dwords, size_t count,       \
+                                  struct tn_chunk *c)                                              \
+    {                                                                                              \
+        for (size_t l = 0; l < 16; l += LANES) {                                                   \
+            const struct lanes_chunk part = {c->values[0] + 4 * l, c->scale[0] + l,                \
+                                             c->minimum[0] + l, c->factor[0] + l,                  \
+                                             c->pairs[0] + l};                                     \
+            for (size_t b = 0; b < count; b++) {                                                   \
+                unpack_##NAME(heads + b * (HEAD_BYTES) + l * (HEAD_LANE),                          \
+                              dwords + b * (DWORDS)*64 + 4 * l, b, &part);                         \
+            }                                                                                      \
+        }                                                                                          \
+    }                                                                                              \
+    static void add_##NAME(const uint8_t *values, const struct tn_chunk *chunk, size_t count,      \
+                           const struct tn_columns *x, size_t columns, size_t from,                \
+                           float(*acc)[16])                                                        \
+    {                                                                                              \
+        (void)count;                                                                               \
+        for (size_t l = 0; l < 16; l += LANES) {                                                   \
+            size_t c = 0;                                                                          \
+            for (; columns - c >= 4; c += 4) {                                                     \
+                BLOCKS(4, MOST, ZERO, MINIMA, PARTS);                                              \
+            }                                                                                      \
+            if (columns - c >= 2) {                                                                \
+                BLOCKS(2, MOST, ZERO, MINIMA, PARTS);                                              \
+                c += 2;                                                                            \
+            }                                                                                      \
+            if (columns - c >= 1) {                                                                \
+                BLOCKS(1, MOST, ZERO, MINIMA, PARTS);                                              \
+            }                                                                                      \
+        }                                                                                          \
+    }                                                                                              \
+    static const struct strip_type strip_##NAME = {TYPE, turn_all_##NAME, unpack_all_##NAME,       \
+                                                   add_##NAME, AS_IS};                             \
+    static void rows_##NAME(const uint8_t *w, size_t row_bytes, size_t rows,                       \
+                            const struct tn_columns *x, size_t columns, float *out,                \
+                            size_t out_stride)                                                     \
+    {                                                                                              \
+        multiply_rows(&strip_##NAME, w, row_bytes, rows, x, columns, out, out_stride);             \
+    }                                                                                              \
+    static void packed_##NAME(const uint8_t *w, size_t row_bytes, size_t rows,                     \
+                              const struct tn_columns *x, size_t columns, float *out,              \
+                              size_t out_stride)                                                   \
+    {                                                                                              \
+        multiply_packed(&strip_##NAME, w, row_bytes, rows, x, columns, out, out_stride);           \
+    }
+
+// Name, type; bytes of a block's heads and of one row's in them, dwords, bytes of a block in the
+// file; form, greatest value, zero, minima?, parts with factors of their own, nothing to unpack?
+DEFINE_STRIP(q8_0, TN_Q8_0, 32, 2, 8, 34, BLOCKS_32, 255, WIDE_ZERO, false, 0, true)
+DEFINE_STRIP(q4_0, TN_Q4_0, 32, 2, 4, 18, BLOCKS_32, 15, 8, false, 0, false)
+DEFINE_STRIP(q4_1, TN_Q4_1, 64, 2, 4, 20, BLOCKS_32, 15, 0, true, 0, false)
+DEFINE_STRIP(q5_0, TN_Q5_0, 32, 2, 5, 22, BLOCKS_32, 31, 16, false, 0, false)
+DEFINE_STRIP(q5_1, TN_Q5_1, 64, 2, 5, 24, BLOCKS_32, 31, 0, true, 0, false)
+DEFINE_STRIP(iq4_nl, TN_IQ4_NL, 32, 2, 4, 18, BLOCKS_32, 255, WIDE_ZERO, false, 0, false)
+DEFINE_STRIP(mxfp4, TN_MXFP4, 16, 1, 4, 17, BLOCKS_32, 24, 12, false, 0, false)
+DEFINE_STRIP(q2_k, TN_Q2_K, 64, 2, 20, 84, BLOCKS_256, 3, 0, true, 16, false)
+DEFINE_STRIP(q3_k, TN_Q3_K, 32, 2, 27, 110, BLOCKS_256, 7, 4, false, 16, false)
+DEFINE_STRIP(q4_k, TN_Q4_K, 64, 2, 35, 144, BLOCKS_256, 15, 0, true, 8, false)
+DEFINE_STRIP(q5_k, TN_Q5_K, 64, 2, 43, 176, BLOCKS_256, 31, 0, true, 8, false)
+DEFINE_STRIP(q6_k, TN_Q6_K, 32, 2, 52, 210, BLOCKS_256, 63, 32, false, 16, false)
+DEFINE_STRIP(iq4_xs, TN_IQ4_XS, 64, 2, 33, 136, BLOCKS_256, 255, WIDE_ZERO, false, 8, false)
+
+#define STRIP_TABLE(PREFIX)                                                                        \
+    {                                                                                              \
+        [TN_Q8_0] = PREFIX##q8_0, [TN_Q4_0] = PREFIX##q4_0, [TN_Q4_1] = PREFIX##q4_1,              \
+        [TN_Q5_0] = PREFIX##q5_0, [TN_Q5_1] = PREFIX##q5_1, [TN_IQ4_NL] = PREFIX##iq4_nl,          \
+        [TN_MXFP4] = PREFIX##mxfp4, [TN_Q2_K] = PREFIX##q2_k, [TN_Q3_K] = PREFIX##q3_k,            \
+        [TN_Q4_K] = PREFIX##q4_k, [TN_Q5_K] = PREFIX##q5_k, [TN_Q6_K] = PREFIX##q6_k,              \
+        [TN_IQ4_XS] = PREFIX##iq4_xs,                                                              \
+    }
+
+#endif

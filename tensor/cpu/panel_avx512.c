@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Tessera authors
+//
+// Integer products of batches on the avx512 level.
+#include "tensor/cpu/integer.h"
+#include "tensor/cpu/simd_avx512.h"
+
+#include "tensor/cpu/quantise.h"
+
+const struct tn_integer_kernels tn_integer_avx512 = {
+    .quantise = quantise_column,
+};

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Tessera authors
+//
+// Turns sixteen rows by 64 bytes so that the values of one k lie side by side, with AVX-512.
+#ifndef TENSOR_CPU_TURN_AVX512_H
+#define TENSOR_CPU_TURN_AVX512_H
+
+#include <immintrin.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define TURN_INLINED static inline __attribute__((always_inline))
+#define TURN_UNROLL  _Pragma("GCC unroll 16")
+
+// Where turn_halves puts k = q, in halves: k and k + 8 (of 0..15 and 16..31) share a register.
+#define TURNED_HALVES_AT(q) (((q)&7) * 64 + ((q) >> 3) * 16)
+
+// Eight rows by 32 halves; lane l of out[m] holds the eight rows' k = 8 l + m.
+TURN_INLINED void turn_eight(const uint8_t *w, size_t row_bytes, __m512i out[8])
+{
+    __m512i a[8], b[8];
+    TURN_UNROLL
+    for (size_t i = 0; i < 8; i++) {
+        a[i] = _mm512_loadu_si512(w + i * row_bytes);
+    }
+    TURN_UNROLL
+    for (size_t i = 0; i < 4; i++) {
+        b[2 * i] = _mm512_unpacklo_epi16(a[2 * i], a[2 * i + 1]);
+        b[2 * i + 1] = _mm512_unpackhi_epi16(a[2 * i], a[2 * i + 1]);
+    }
+    TURN_UNROLL
+    for (size_t i = 0; i < 2; i++) {
+        a[4 * i] = _mm512_unpacklo_epi32(b[4 * i], b[4 * i + 2]);
+        a[4 * i + 1] = _mm512_unpackhi_epi32(b[4 * i], b[4 * i + 2]);
+        a[4 * i + 2] = _mm512_unpacklo_epi32(b[4 * i + 1], b[4 * i + 3]);
+        a[4 * i + 3] = _mm512_unpackhi_epi32(b[4 * i + 1], b[4 * i + 3]);
+    }
+    TURN_UNROLL
+    for (size_t i = 0; i < 4; i++) {
+        out[2 * i] = _mm512_unpacklo_epi64(a[i], a[4 + i]);
+        out[2 * i + 1] = _mm512_unpackhi_epi64(a[i], a[4 + i]);
+    }
+}
+
+// Sixteen rows by 32 halves.
+TURN_INLINED void turn_halves(const uint8_t *w, size_t row_bytes, void *out)
+{
+    const __m512i low = _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11);
+    const __m512i high = _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15);
+    __m512i a[8], b[8], *to = out;
+    turn_eight(w, row_bytes, a);
+    turn_eight(w + 8 * row_bytes, row_bytes, b);
+    TURN_UNROLL
+    for (size_t m = 0; m < 8; m++) {
+        _mm512_store_si512(to + 2 * m, _mm512_permutex2var_epi64(a[m], low, b[m]));
+        _mm512_store_si512(to + 2 * m + 1, _mm512_permutex2var_epi64(a[m], high, b[m]));
+    }
+}
+
+// Sixteen rows by 16 floats (or other words), k ascending.
+TURN_INLINED void turn_words(const uint8_t *w, size_t row_bytes, void *out)
+{
+    __m512i a[16], b[16], *to = out;
+    TURN_UNROLL
+    for (size_t i = 0; i < 8; i++) {
+        __m512i x = _mm512_loadu_si512(w + 2 * i * row_bytes);
+        __m512i y = _mm512_loadu_si512(w + (2 * i + 1) * row_bytes);
+        a[2 * i] = _mm512_unpacklo_epi32(x, y);
+        a[2 * i + 1] = _mm512_unpackhi_epi32(x, y);
+    }
+    // b[4 i + j]: lane l holds rows 4 i .. 4 i + 3 of k = 4 l + j.
+    TURN_UNROLL
+    for (size_t i = 0; i < 4; i++) {
+        b[4 * i] = _mm512_unpacklo_epi64(a[4 * i], a[4 * i + 2]);
+        b[4 * i + 1] = _mm512_unpackhi_epi64(a[4 * i], a[4 * i + 2]);
+        b[4 * i + 2] = _mm512_unpacklo_epi64(a[4 * i + 1], a[4 * i + 3]);
+        b[4 * i + 3] = _mm512_unpackhi_epi64(a[4 * i + 1], a[4 * i + 3]);
+    }
+    TURN_UNROLL
+    for (size_t j = 0; j < 4; j++) {
+        __m512i low = _mm512_shuffle_i32x4(b[j], b[4 + j], 0x44); // l 0 1 of rows 0.., 4..
+        __m512i high = _mm512_shuffle_i32x4(b[j], b[4 + j], 0xee);
+        __m512i low2 = _mm512_shuffle_i32x4(b[8 + j], b[12 + j], 0x44);
+        __m512i high2 = _mm512_shuffle_i32x4(b[8 + j], b[12 + j], 0xee);
+        _mm512_store_si512(to + j, _mm512_shuffle_i32x4(low, low2, 0x88));
+        _mm512_store_si512(to + 4 + j, _mm512_shuffle_i32x4(low, low2, 0xdd));
+        _mm512_store_si512(to + 8 + j, _mm512_shuffle_i32x4(high, high2, 0x88));
+        _mm512_store_si512(to + 12 + j, _mm512_shuffle_i32x4(high, high2, 0xdd));
+    }
+}
+
+// `count` (1..16) columns of k floats to [k][count].
+static inline void turn_columns(const float *x, size_t k, size_t count, float *out)
+{
+    __mmask16 some = (__mmask16)((1u << count) - 1u);
+    size_t i = 0;
+    // A store of sixteen lanes would run over into the next row, which is written after it.
+    for (; i + 16 <= k; i += 16) {
+        __m512i edge[16], turned[16];
+        TURN_UNROLL
+        for (size_t c = 0; c < 16; c++) {
+            edge[c] = c < count ? _mm512_loadu_si512(x + c * k + i) : _mm512_setzero_si512();
+        }
+        turn_words((const uint8_t *)edge, 64, turned);
+        TURN_UNROLL
+        for (size_t q = 0; q < 16; q++) {
+            _mm512_mask_storeu_epi32(out + (i + q) * count, some, turned[q]);
+        }
+    }
+    for (; i < k; i++) {
+        for (size_t c = 0; c < count; c++) {
+            out[i * count + c] = x[c * k + i];
+        }
+    }
+}
+
+#endif

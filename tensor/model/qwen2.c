@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Tessera authors
+//
+// Qwen2: as llama, with biases on Q, K and V and rotary positions on half-split pairs. Source: Yang
+// et al. 2024 (Qwen2 technical report).
+#include "tensor/model/model_private.h"
+
+static void build(struct ir_graph *g, const struct tn_hparams *h)
+{
+    const uint32_t n = h->embedding;
+    const struct ir_rope *rope = tn_rope(g, h, true);
+    const struct ir_attention attention = {.scale = tn_attention_scale(h)};
+    struct ir_matrix tokens = ir_matrix(g, n, h->vocabulary, "token_embd.weight");
+
+    ir_value x = ir_embed(g, tokens, 1);
+    for (uint32_t l = 0; l < h->layers && !g->error; l++) {
+        ir_value a = ir_rms_norm(g, x, ir_vector(g, n, "blk.%u.attn_norm.weight", l), h->epsilon);
+        struct tn_qkv qkv = tn_qkv(g, h, l, a); // with biases
+        ir_value q = ir_rope(g, qkv.q, h->heads, rope);
+        ir_kv_store(g, l, ir_rope(g, qkv.k, h->kv_heads, rope), qkv.v);
+        x = ir_add(g, x, tn_attention_output(g, h, l, ir_attention(g, l, q, attention)));
+
+        ir_value f = ir_rms_norm(g, x, ir_vector(g, n, "blk.%u.ffn_norm.weight", l), h->epsilon);
+        x = ir_add(g, x, tn_gated_feed_forward(g, h, l, f, IR_SILU));
+    }
+    x = ir_take_outputs(g, x);
+    x = ir_rms_norm(g, x, ir_vector(g, n, "output_norm.weight"), h->epsilon);
+    ir_logits(g, x, tn_output_matrix(g, h, tokens),
+              ir_vector_optional(g, h->vocabulary, "output.bias"), 0);
+}
+
+const struct tn_architecture tn_architecture_qwen2 = {
+    .name = "qwen2", .epsilon = "attention.layer_norm_rms_epsilon", .build = build};
