@@ -146,7 +146,7 @@ fuzz:
 	@ci/setup test
 	@ci/fuzz.sh
 
-bench: bench-boot bench-engine
+bench: bench-boot bench-engine bench-gemm
 bench-boot:
 	@ci/setup test
 	@ci/bench-boot.sh
@@ -154,6 +154,10 @@ bench-engine:
 	@ci/setup test
 	@$(MAKE) --no-print-directory $(BUILD)/bin/tessera
 	@ci/bench-engine.sh
+bench-gemm:
+	@ci/setup test
+	@$(MAKE) --no-print-directory $(BUILD)/bench/gemm
+	@$(BUILD)/bench/gemm
 
 clean:
 	rm -rf $(BUILD)
@@ -173,6 +177,7 @@ help:
 #: make bench-boot          time from QEMU's start to the first answer, beside a Linux guest
 #: make bench-engine        the engine beside llama.cpp, from the same files, and the machine's limits
 #:   SIZES=110m,1b TYPES=f16,q8_0,q4_0,q4_k_m,q6_k THREADS=1,2 REPEAT=5 MODELS=dir   (~20 minutes)
+#: make bench-gemm          matrix products beside oneDNN and OpenBLAS
 #: make fuzz                runs every fuzzer for a short time (FUZZ_SECONDS=60 each)
 #: make lint                format, warnings, layer rule, shell scripts
 #: make clean               removes build/

@@ -45,16 +45,34 @@ if [ "$pack" != 0 ] && ! "$tessera" pack --help >/dev/null 2>&1; then
     pack=0
 fi
 
+# shape SIZE: what make-model is told.
+shape() {
+    local most="vocabulary 32000 context 2048 head_dim 64"
+    case $1 in
+    110m) echo "$most embedding 768 layers 12 heads 12 kv_heads 12 feed_forward 2048 tied 1" ;;
+    1b) echo "$most embedding 2048 layers 22 heads 32 kv_heads 4 feed_forward 5632 tied 0" ;;
+    *) fail "no shape is known for '$1': give MODELS=dir" ;;
+    esac
+}
 # model SIZE TYPE: sets $model.
 model() {
     model=${MODELS:-$dir/models}/$1-$2.gguf
     [ -f "$model" ] && return
     [ -z "${MODELS:-}" ] || return 1
-    [ -x build/bin/make-model ] || make --no-print-directory build/bin/make-model >/dev/null 2>&1 ||
-        fail "no $model, and no build/bin/make-model to make it: give MODELS=dir"
     mkdir -p "$dir/models"
-    echo "==> Making $model"
-    build/bin/make-model llama-"$1" "$2" "$model"
+    case $2 in
+    *_[sml]) # mixtures
+        model "$1" f16
+        "$tessera" quantize "$model" "$dir/models/$1-$2.gguf" "$2" >/dev/null 2>&1 || fail "quantising $model to $2"
+        model=$dir/models/$1-$2.gguf
+        ;;
+    *)
+        [ -x build/bin/make-model ] || make --no-print-directory build/bin/make-model >/dev/null
+        # shellcheck disable=SC2046
+        build/bin/make-model "$model.new" llama "$2" $(shape "$1") >/dev/null || fail "making $model"
+        mv "$model.new" "$model"
+        ;;
+    esac
 }
 
 # ---- programs that wait for tests --------------------------------------------------------------

@@ -8,4 +8,4 @@ host_programs += $(BUILD)/bin/tessera
 $(BUILD)/bin/tessera: $(patsubst %.c,$(BUILD)/host/%.o,$(tessera_c)) $(TENSOR_HOST_OBJECTS)
 	@mkdir -p $(@D)
 	$(call say,link $@)
-	$(Q)$(CC) $^ -o $@ $(HOST_LIBS)
+	$(Q)$(CC) $^ -o $@ $(HOST_LIBS) -lmbedcrypto

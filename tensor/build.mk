@@ -13,6 +13,8 @@ CFLAGS_tensor/cpu/kv.c := -O3
 CFLAGS_tensor/cpu/row_avx2.c := $(AVX2_FLAGS)
 CFLAGS_tensor/cpu/row_avx512.c := $(AVX512_FLAGS)
 CFLAGS_tensor/cpu/weights.c := -O3
+CFLAGS_tensor/cpu/product.c := -O3
+CFLAGS_tensor/cpu/panel_columns.c := -O3
 CFLAGS_tensor/cpu/decode.c := -O3
 CFLAGS_tensor/cpu/reference_product.c := -O3
 CFLAGS_tensor/cpu/reference_product_fma.c := -O3 -mfma
@@ -23,6 +25,13 @@ CFLAGS_tensor/cpu/gemv_scalar.c := $(CFLAGS_tensor/cpu/scalar.c)
 CFLAGS_tensor/cpu/gemv_avx2.c := $(AVX2_FLAGS)
 CFLAGS_tensor/cpu/gemv_avx512.c := $(AVX512_FLAGS)
 CFLAGS_tensor/cpu/gemv_avx512vnni.c := $(AVX512_FLAGS) -mavx512vnni
+CFLAGS_tensor/cpu/gemm.c := -O3
+CFLAGS_tensor/cpu/gemm_scalar.c := -O3
+CFLAGS_tensor/cpu/gemm_avx2.c := $(AVX2_FLAGS)
+CFLAGS_tensor/cpu/gemm_avx512.c := $(AVX512_FLAGS)
+CFLAGS_tensor/cpu/gemm8_scalar.c := -O3
+CFLAGS_tensor/cpu/gemm8_avx2.c := $(AVX2_FLAGS)
+CFLAGS_tensor/cpu/gemm8_avx512vnni.c := $(AVX512_FLAGS) -mavx512vnni
 CFLAGS_tensor/cpu/float_product_scalar.c := -O3
 CFLAGS_tensor/cpu/float_product_avx2.c := $(AVX2_FLAGS)
 CFLAGS_tensor/cpu/float_product_avx512.c := $(AVX512_FLAGS)
@@ -33,3 +42,10 @@ CFLAGS_tensor/cpu/avx512vnni.c := $(AVX512_FLAGS) -mavx512vnni
 # The runtime as the host links it: everything but training, with the host's own files.
 TENSOR_HOST_OBJECTS := $(patsubst %.c,$(BUILD)/host/%.o,$(tensor_c) tensor/core/pool_host.c \
 	tensor/format/gguf_write_host.c tensor/format/files_host.c)
+
+# `make bench-gemm`; the other libraries are loaded at run time.
+$(BUILD)/bench/gemm: $(patsubst %.c,$(BUILD)/host/%.o,ci/bench/gemm.c tensor/core/pool.c \
+		tensor/core/pool_host.c $(wildcard tensor/cpu/gemm.c tensor/cpu/gemm_*.c tensor/cpu/gemm8_*.c))
+	@mkdir -p $(@D)
+	$(call say,link $@)
+	$(Q)$(CC) $^ -o $@ -ldl -lm -lpthread

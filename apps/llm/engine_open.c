@@ -24,6 +24,7 @@ int engine_logits(struct engine *e, struct job *j)
     if (j->token_count > e->facts.context)
         return -E2BIG;
     uint32_t total = (uint32_t)j->token_count;
+    infer_forget(e->infer); // the pages are written below
     for (uint32_t at = 0; at < total;) {
         uint32_t n = total - at < e->step_tokens ? total - at : e->step_tokens;
         bool last = at + n == total;

@@ -112,8 +112,8 @@ void tn_attention_bind(struct tn_executor *x)
 struct job {
     struct tn_executor *x;
     const struct ir_op *op;
-    const float *queries;
-    float *out;
+    const float *queries; // or keys
+    float *out;           // or values
     size_t group, dim, padded, columns;
     size_t splits; // of the longest sequence, when splits are worked on one by one
 };
@@ -140,6 +140,24 @@ static void see(struct tile *t, size_t i)
     t->from[i] = a->window && position + 1 > a->window ? position + 1 - a->window : 0;
 }
 
+// One head of a row of the step, normed and turned if the operation says so.
+static void load_head(const struct job *j, const float *in, size_t row, float *out)
+{
+    const struct tn_row_kernels *k = j->x->row_kernels;
+    const struct ir_op *op = j->op;
+    size_t turned = op->rope ? op->rope->rotated : 0;
+    if (op->vector[0]) {
+        k->rms_norm(out, in, op->vector[0], j->dim, op->number);
+        in = out;
+    } else if (turned < j->dim) {
+        memcpy(out + turned, in + turned, (j->dim - turned) * sizeof *out);
+    }
+    if (turned) {
+        (op->rope->split_halves ? k->turn_halves : k->turn_neighbours)(
+            out, in, tn_turns(j->x, op->rope, row), turned / 2);
+    }
+}
+
 static const float *query_row(const struct tile *t, size_t i, const float *value)
 {
     size_t group = t->job->group, at = t->t->first + i;
@@ -164,7 +182,8 @@ static void begin_tile(struct tile *t, const struct job *j, size_t tile, size_t 
     t->queries = t->scores + count * SCORE_STRIDE;
     for (size_t i = 0; i < count; i++) {
         see(t, i);
-        memcpy(t->queries + i * dim, query_row(t, i, j->queries), dim * sizeof(float));
+        size_t row = t->t->row + (t->t->first + i) / j->group;
+        load_head(j, query_row(t, i, j->queries), row, t->queries + i * dim);
     }
 }
 
@@ -183,6 +202,14 @@ static bool who_sees(const struct tile *t, uint32_t from, uint32_t to, size_t *f
     return a < b;
 }
 
+// Whether a page goes to few rows directly: if they fit in at most two groups of a power of two.
+static bool directly(const struct tile *t, size_t rows)
+{
+    const struct job *j = t->job;
+    return j->x->options.kv_type != TN_F32 && rows <= j->x->row_kernels->direct_rows &&
+           __builtin_popcountll(rows) <= 2;
+}
+
 static void score_page(struct tile *t, uint32_t page, uint32_t begin)
 {
     const struct job *j = t->job;
@@ -194,6 +221,18 @@ static void score_page(struct tile *t, uint32_t page, uint32_t begin)
     }
     const uint8_t *keys = t->kv + t->sequence->kv_pages[page] * j->x->kv_page_bytes;
     const float *floats = (const float *)(const void *)keys;
+    float *scores = t->scores + first * SCORE_STRIDE + (page * PAGE - begin);
+    if (directly(t, last - first)) {
+        k->score_direct(&(struct tn_page_product){.kv_type = kv_type,
+                                                  .page = keys,
+                                                  .a = t->queries + first * j->dim,
+                                                  .a_stride = j->dim,
+                                                  .c = scores,
+                                                  .c_stride = SCORE_STRIDE,
+                                                  .rows = last - first,
+                                                  .dim = j->dim});
+        return;
+    }
     if (kv_type != TN_F32) {
         k->keys_to_floats(kv_type, keys, j->dim, t->page);
         floats = t->page;
@@ -203,11 +242,11 @@ static void score_page(struct tile *t, uint32_t page, uint32_t begin)
         .a_stride = j->dim,
         .b = floats,
         .b_stride = PAGE,
-        .c = t->scores + first * SCORE_STRIDE + (page * PAGE - begin),
+        .c = scores,
         .c_stride = SCORE_STRIDE,
         .rows = last - first,
         .depth = j->dim,
-        .columns = PAGE,
+        .columns = t->to[last - 1] - page * PAGE <= PAGE / 2 ? PAGE / 2 : PAGE,
     });
 }
 
@@ -226,12 +265,26 @@ static void mix_page(struct tile *t, uint32_t page, uint32_t begin)
     // What no query here sees may never have been written.
     to = t->to[last - 1] < to ? t->to[last - 1] : to;
     uint32_t skipped = t->from[first] > from ? t->from[first] - from : 0;
+    const float *weights = t->scores + first * SCORE_STRIDE + (from + skipped - begin);
+    if (directly(t, last - first)) {
+        k->mix_direct(&(struct tn_page_product){.kv_type = kv_type,
+                                                .page = values,
+                                                .a = weights,
+                                                .a_stride = SCORE_STRIDE,
+                                                .c = t->mixed + first * j->padded,
+                                                .c_stride = j->padded,
+                                                .rows = last - first,
+                                                .dim = j->dim,
+                                                .first = skipped,
+                                                .count = to - from - skipped});
+        return;
+    }
     if (kv_type != TN_F32 || j->dim != j->padded) {
         k->values_to_floats(kv_type, values, j->dim, to - from, j->padded, t->page);
         floats = t->page;
     }
     k->block_product(&(struct tn_block_product){
-        .a = t->scores + first * SCORE_STRIDE + (from + skipped - begin),
+        .a = weights,
         .a_stride = SCORE_STRIDE,
         .b = floats + skipped * j->padded,
         .b_stride = j->padded,
@@ -433,22 +486,27 @@ void tn_run_attention(struct tn_executor *x, const struct ir_op *op)
 
 static void store_run(void *arg, size_t i, unsigned worker)
 {
-    (void)worker;
     const struct job *j = arg;
     struct tn_executor *x = j->x;
     const struct tn_page_run *run = &x->attention.runs[i];
     uint8_t *head = x->kv + j->op->layer * x->kv_layer_bytes + run->page * x->kv_page_bytes;
-    struct tn_kv_rows rows = {.keys = j->queries + run->row * j->columns,
+    const float *keys = j->queries + run->row * j->columns;
+    float *turned = x->attention.workers[worker]; // room for a page
+    bool as_they_are = !j->op->rope && !j->op->vector[0];
+    struct tn_kv_rows rows = {.keys = turned,
                               .values = j->out + run->row * j->columns,
-                              .stride = j->columns,
+                              .key_stride = as_they_are ? j->columns : j->dim,
+                              .value_stride = j->columns,
                               .dim = j->dim,
                               .place = run->place,
                               .count = run->count};
-    for (uint32_t h = 0; h < x->graph->kv_heads; h++) {
+    for (uint32_t h = 0; h < x->graph->kv_heads; h++, keys += j->dim, rows.values += j->dim) {
+        for (size_t r = 0; !as_they_are && r < run->count; r++) {
+            load_head(j, keys + r * j->columns, run->row + r, turned + r * j->dim);
+        }
+        rows.keys = as_they_are ? keys : turned;
         tn_kv_store(x->row_kernels, x->options.kv_type, head, &rows);
         head += x->kv_head_bytes;
-        rows.keys += j->dim;
-        rows.values += j->dim;
     }
 }
 

@@ -176,36 +176,35 @@ static float weigh(float *s, size_t from, size_t to, size_t first, size_t last, 
     }
     memset(s + from, 0, (begin - from) * sizeof *s);
     memset(s + end, 0, (to - end) * sizeof *s);
+    v16 factor = v_set1(scale), sum = v_set1(0);
+    if (cap != 0) {
+        v16 c = v_set1(cap);
+        for (size_t i = begin; i < end; i += 16) {
+            v_store(s + i, v_mul(c, tanh_16(v_div(v_mul(v_load(s + i), factor), c))));
+        }
+        factor = v_set1(1);
+    }
     for (size_t i = begin; i < first; i++) {
         s[i] = never;
     }
     for (size_t i = last; i < end; i++) {
         s[i] = never;
     }
-    v16 greatest = v_set1(never), factor = v_set1(scale), sum = v_set1(0);
-    if (cap != 0) {
-        v16 c = v_set1(cap);
-        for (size_t i = begin; i < end; i += 16) {
-            // tanh keeps -inf at -cap: what is not seen is marked again below.
-            v_store(s + i, v_mul(c, tanh_16(v_div(v_mul(v_load(s + i), factor), c))));
-        }
-        factor = v_set1(1);
-        for (size_t i = begin; i < first; i++) {
-            s[i] = never;
-        }
-        for (size_t i = last; i < end; i++) {
-            s[i] = never;
+    v16 most[4] = {v_set1(never), v_set1(never), v_set1(never), v_set1(never)};
+    size_t at = begin;
+    for (; at + 64 <= end; at += 64) {
+        for (size_t j = 0; j < 4; j++) {
+            most[j] = v_max(v_load(s + at + 16 * j), most[j]);
         }
     }
-    for (size_t i = begin; i < end; i += 16) {
-        v16 x = v_mul(v_load(s + i), factor);
-        v_store(s + i, x);
-        greatest = v_max(x, greatest);
+    for (; at < end; at += 16) {
+        most[0] = v_max(v_load(s + at), most[0]);
     }
-    float top = v_greatest(greatest);
-    greatest = v_set1(top);
+    v16 greatest = v_max(v_max(most[0], most[1]), v_max(most[2], most[3]));
+    float top = v_greatest(v_mul(greatest, factor));
+    v16 down = v_set1(-top);
     for (size_t i = begin; i < end; i += 16) {
-        v16 weight = exp_or_zero(v_sub(v_load(s + i), greatest));
+        v16 weight = exp_or_zero(v_fma(v_load(s + i), factor, down));
         v_store(s + i, weight);
         sum = v_add(sum, weight);
     }
@@ -224,12 +223,12 @@ static void combine(float *out, float old, const float *in, float new, size_t n)
 static void divide(float *out, const float *in, float divisor, size_t n)
 {
     size_t whole = n & ~(size_t)15, rest = n - whole;
-    v16 d = v_set1(divisor);
+    v16 inverse = v_set1(1.0f / divisor);
     for (size_t i = 0; i < whole; i += 16) {
-        v_store(out + i, v_div(v_load(in + i), d));
+        v_store(out + i, v_mul(v_load(in + i), inverse));
     }
     if (rest) {
-        v_store_some(out + whole, v_div(v_load_some(in + whole, rest), d), rest);
+        v_store_some(out + whole, v_mul(v_load_some(in + whole, rest), inverse), rest);
     }
 }
 

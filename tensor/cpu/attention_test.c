@@ -423,6 +423,48 @@ static void splits_by_themselves_have_the_same_bits(void **unused)
     free(out[1]);
 }
 
+// Heads normed and turned on their way into attention have the bits of heads that were so before.
+static void norms_and_turns_go_along(void **unused)
+{
+    (void)unused;
+    enum { COUNT = 70, HEADS = 4, KV = 2, DIM = 40 };
+    static const struct shape s = {TN_F32, HEADS, KV, DIM, COUNT, {.scale = 0.2f}};
+    static float turns[MOST_ROWS * 2 * DIM], weight[DIM];
+    for (int i = 0; i < DIM; i++) {
+        weight[i] = random_float();
+    }
+    for (int kind = 0; kind < 2; kind++) {
+        struct ir_rope rope = {.split_halves = kind, .rotated = 32};
+        struct world w;
+        open_world(&w, &s, tn_isa_best(), 1);
+        const struct tn_row_kernels *k = w.x.row_kernels;
+        w.graph.turn_floats = 2 * DIM;
+        w.x.turn = turns;
+        for (int i = 0; i < MOST_ROWS * 2 * DIM; i++) {
+            turns[i] = random_float();
+        }
+        float *along = results(&w), *before = results(&w);
+        w.store.rope = w.attend.rope = &rope;
+        w.store.vector[0] = w.attend.vector[0] = weight;
+        w.store.number = w.attend.number = 1e-6f;
+        run_in_chunks(&w, COUNT, in_order, along);
+        w.store.rope = w.attend.rope = NULL;
+        w.store.vector[0] = w.attend.vector[0] = NULL;
+        for (size_t i = 0; i < COUNT * (HEADS + KV); i++) {
+            bool query = i < COUNT * HEADS;
+            size_t at = query ? i : i - COUNT * HEADS, row = at / (query ? HEADS : KV);
+            float *x = (query ? w.q : w.k) + at * DIM;
+            k->rms_norm(x, x, weight, DIM, 1e-6f);
+            (kind ? k->turn_halves : k->turn_neighbours)(x, x, turns + row * 2 * DIM, 16);
+        }
+        run_in_chunks(&w, COUNT, in_order, before);
+        assert_memory_equal(along, before, COUNT * HEADS * DIM * sizeof(float));
+        free(along);
+        free(before);
+        close_world(&w);
+    }
+}
+
 static void kv_pages_have_the_documented_layout(void **unused)
 {
     (void)unused;
@@ -436,7 +478,7 @@ static void kv_pages_have_the_documented_layout(void **unused)
     for (int t = 0; t < 4; t++) {
         size_t part = tn_kv_part_bytes(types[t], DIM), row = part / PAGE;
         uint8_t *head = calloc(2, part);
-        struct tn_kv_rows rows = {k[0], v[0], DIM, DIM, 5, 3};
+        struct tn_kv_rows rows = {k[0], v[0], DIM, DIM, DIM, 5, 3};
         tn_kv_store(tn_row_kernels_of(tn_isa_best()), types[t], head, &rows);
         for (size_t p = 0; p < 3; p++) {
             double key[DIM], value[DIM];
@@ -485,6 +527,7 @@ int main(void)
         cmocka_unit_test(bits_do_not_depend_on_chunks_threads_or_pages),
         cmocka_unit_test(bits_do_not_depend_on_the_batch),
         cmocka_unit_test(levels_with_fused_operations_agree),
+        cmocka_unit_test(norms_and_turns_go_along),
         cmocka_unit_test(splits_by_themselves_have_the_same_bits),
     };
     return cmocka_run_group_tests(tests, number_pages, NULL);

@@ -35,10 +35,6 @@ void tn_avx2_product_q4_0(const uint8_t *w, size_t row_bytes, size_t rows,
 
 const struct tn_kernels tn_kernels_avx2 = {
     .name = "avx2",
-    .rms_norm = rms_norm,
-    .silu_mul = silu_mul,
-    .to_f16 = to_f16,
-    .attention = attention,
     .dot_f32 = dot_f32,
     .dot_f16 = dot_f16,
     .dot_bf16 = dot_bf16,

@@ -29,19 +29,12 @@ static void carve(struct tn_executor *x, struct tn_arena *a)
 {
     const struct ir_graph *g = x->graph;
     size_t tokens = x->options.max_tokens, width = x->options.pool->width;
-    size_t k = g->most_quantised_columns;
-    size_t tile =
-        tokens * TILE_ROWS_LEAST > TILE_FLOATS_LEAST ? tokens * TILE_ROWS_LEAST : TILE_FLOATS_LEAST;
     x->values = tn_arena_take(a, tokens * g->floats_per_row * sizeof(float));
     x->turn = tn_arena_take(a, tokens * g->turn_floats * sizeof(float));
     x->rows = tn_arena_take(a, tokens * sizeof *x->rows);
     x->outputs = tn_arena_take(a, tokens * sizeof *x->outputs);
     x->logits = tn_arena_take(a, tokens * sizeof *x->logits);
-    x->quantised.values = tn_arena_take(a, tokens * k);
-    x->quantised.scales = tn_arena_take(a, tokens * (k / 32) * sizeof(float));
-    x->quantised.sums = tn_arena_take(a, tokens * (k / 16) * sizeof(int32_t));
-    x->quantised.arranged_bytes = x->integers->arranged_bytes;
-    x->quantised.arranged = tn_arena_take(a, tokens * k * x->integers->arranged_bytes);
+    tn_products_carve(x, a);
     struct tn_attention_limits limits = {.isa = x->options.isa,
                                          .max_tokens = x->options.max_tokens,
                                          .context = g->context,
@@ -53,8 +46,7 @@ static void carve(struct tn_executor *x, struct tn_arena *a)
     x->workers = tn_arena_take(a, width * sizeof *x->workers);
     for (size_t i = 0; i < width; i++) {
         struct tn_worker w = {0};
-        w.tile[0] = tn_arena_take(a, tile * sizeof(float));
-        w.tile[1] = tn_arena_take(a, tile * sizeof(float));
+        tn_worker_carve(&w, a);
         if (x->workers) {
             x->workers[i] = w;
         }
@@ -77,6 +69,7 @@ size_t tn_scratch_bytes(const struct tn_model *m, uint32_t max_tokens, unsigned 
             .graph = &m->graph,
             .kernels = tn_kernels_of((enum tn_isa)isa),
             .integers = tn_integer_kernels_of((enum tn_isa)isa),
+            .floats = tn_float_kernels_of((enum tn_isa)isa),
             .options = {.isa = (enum tn_isa)isa, .max_tokens = max_tokens, .pool = &pool}};
         size_t bytes = scratch_bytes(&x);
         most = bytes > most ? bytes : most;
@@ -141,6 +134,7 @@ int tn_executor_open(const struct tn_model *m, const struct tn_executor_options 
     }
     x->kernels = tn_kernels_of(o->isa);
     x->integers = tn_integer_kernels_of(o->isa);
+    x->floats = tn_float_kernels_of(o->isa);
     x->row_kernels = tn_row_kernels_of(o->isa);
     if (!x->options.alloc) {
         x->options.alloc = default_alloc;
@@ -234,7 +228,7 @@ static int bind(struct tn_executor *x, const struct tn_step_sequence *sequences,
     x->sequences = sequences;
     x->row_count = rows;
     x->output_count = outputs;
-    x->quantised_value = 0;
+    x->input_value = 0;
     return 0;
 }
 

@@ -21,7 +21,8 @@
 enum {
     LINE = 64,   // bytes of a row that are turned at a time
     AHEAD = 512, // bytes of a row between what is used and what is asked of memory
-    DEPTH = TN_FLOAT_DEPTH
+    DEPTH = TN_FLOAT_DEPTH,
+    SHORT_DEPTH = 64,
 };
 
 INLINED size_t least(size_t a, size_t b)
@@ -51,7 +52,7 @@ INLINED v16 load_values(uint32_t type, const void *p)
 INLINED void turn(uint32_t type, const uint8_t *w, size_t row_bytes, void *out)
 {
     if (type == TN_F32) {
-        turn_words(w, row_bytes, out);
+        turn_words(w, row_bytes, out, LINE);
     } else {
         turn_halves(w, row_bytes, out);
     }
@@ -68,12 +69,24 @@ static __attribute__((noinline)) void turn_edge(uint32_t type, const uint8_t *w,
     turn(type, edge, LINE, out);
 }
 
+// Asks memory for what sixteen rows need soon, `at` being used now, `offset` bytes into the rows.
+// Past their end come `skipped` rows that are multiplied with them, then the next sixteen.
+INLINED void ask_ahead(const uint8_t *at, size_t offset, size_t row_bytes, size_t skipped)
+{
+    at += AHEAD + (offset + AHEAD < row_bytes ? 0 : (15 + skipped) * row_bytes);
+    UNROLL
+    for (size_t r = 0; r < 16; r++) {
+        __builtin_prefetch(at + r * row_bytes);
+    }
+}
+
 // ---- one column --------------------------------------------------------------------------------
 
 INLINED void multiply_turned(uint32_t type, const uint8_t *turned, const float *x, v16 *sum)
 {
+    const size_t step = LINE / value_bytes(type);
     UNROLL
-    for (size_t q = 0; q < LINE / value_bytes(type); q++) {
+    for (size_t q = 0; q < step; q++) {
         v16 w = load_values(type, turned + turned_at(type, q) * value_bytes(type));
         *sum = v_fma(w, v_set1(x[q]), *sum);
     }
@@ -89,12 +102,7 @@ INLINED void rows_times_column(uint32_t type, const uint8_t *w, size_t row_bytes
     v16 sum = v_set1(0);
     for (size_t i = 0; i < whole; i += step) {
         const uint8_t *at = w + i * bytes;
-        // Past the end of these rows come the next sixteen.
-        const uint8_t *next = at + AHEAD + (i * bytes + AHEAD < row_bytes ? 0 : 15 * row_bytes);
-        UNROLL
-        for (size_t r = 0; r < 16; r++) {
-            __builtin_prefetch(next + r * row_bytes);
-        }
+        ask_ahead(at, i * bytes, row_bytes, 0);
         turn(type, at, row_bytes, turned);
         multiply_turned(type, turned, x + i, &sum);
     }
@@ -155,14 +163,16 @@ INLINED void one_column(uint32_t type, bool packed, const uint8_t *w, size_t row
 // ---- panels ------------------------------------------------------------------------------------
 
 // depth values from value k0 on of up to sixteen rows, as floats [depth][16]; rows that do not
-// exist are zero.
-INLINED void make_panel(uint32_t type, bool packed, const uint8_t *w, size_t row_bytes, size_t rows,
-                        size_t k0, size_t depth, float *panel)
+// exist are zero. `ask`: memory is asked for what comes next.
+INLINED void make_panel(uint32_t type, bool packed, bool ask, const uint8_t *w, size_t row_bytes,
+                        size_t rows, size_t k0, size_t depth, float *panel)
 {
     const size_t bytes = value_bytes(type), step = LINE / bytes;
     if (packed) {
         for (size_t i = 0; i < depth; i++) {
-            v_store(panel + i * 16, load_values(type, w + (k0 + i) * 16 * bytes));
+            const uint8_t *at = w + (k0 + i) * 16 * bytes;
+            __builtin_prefetch(at + 4 * AHEAD);
+            v_store(panel + i * 16, load_values(type, at));
         }
         return;
     }
@@ -171,6 +181,9 @@ INLINED void make_panel(uint32_t type, bool packed, const uint8_t *w, size_t row
         const uint8_t *at = w + (k0 + i) * bytes;
         uint8_t turned[16 * LINE] __attribute__((aligned(64)));
         if (rows == 16 && count == step) {
+            if (ask) {
+                ask_ahead(at, (k0 + i) * bytes, row_bytes, (BLOCKS - 1) * 16);
+            }
             turn(type, at, row_bytes, turned);
         } else {
             turn_edge(type, at, row_bytes, rows, count * bytes, turned);
@@ -183,10 +196,10 @@ INLINED void make_panel(uint32_t type, bool packed, const uint8_t *w, size_t row
 }
 
 #define DEFINE_PANEL(NAME, TYPE)                                                                   \
-    static void panel_of_##NAME(bool packed, const uint8_t *w, size_t row_bytes, size_t rows,      \
-                                size_t k0, size_t depth, float *panel)                             \
+    static void panel_of_##NAME(bool packed, bool ask, const uint8_t *w, size_t row_bytes,         \
+                                size_t rows, size_t k0, size_t depth, float *panel)                \
     {                                                                                              \
-        make_panel(TYPE, packed, w, row_bytes, rows, k0, depth, panel);                            \
+        make_panel(TYPE, packed, ask, w, row_bytes, rows, k0, depth, panel);                       \
     }                                                                                              \
     static void column_of_##NAME(bool packed, const uint8_t *w, size_t row_bytes, size_t rows,     \
                                  const float *x, size_t k, float *out)                             \
@@ -303,7 +316,7 @@ static void arrange(const struct tn_float_columns *x, size_t index, float *arran
     size_t groups = (x->columns + GROUP - 1) / GROUP;
     size_t from = x->columns * index / groups, to = x->columns * (index + 1) / groups;
     float *out = arranged + from * x->k;
-    turn_columns(x->floats + from * x->k, x->k, to - from, out);
+    turn_columns(x->floats + from * x->k, x->k * sizeof *out, x->k, to - from, out);
 }
 
 // Sixteens of rows that a panel has, all columns.
@@ -321,7 +334,7 @@ static void multiply_panel(const struct tn_float_columns *x, struct block t, siz
     }
 }
 
-// Asks for the rows of the panel after next while this one is multiplied.
+// Asks for the rows of the next panel while this one is multiplied.
 static void ask_for(const uint8_t *w, size_t row_bytes, size_t rows, size_t bytes)
 {
     for (size_t r = 0; r < rows; r++) {
@@ -331,48 +344,90 @@ static void ask_for(const uint8_t *w, size_t row_bytes, size_t rows, size_t byte
     }
 }
 
+// What multiply is called with.
+struct product {
+    uint32_t type;
+    bool packed;
+    const uint8_t *w;
+    size_t row_bytes, rows;
+    const struct tn_float_columns *x;
+    float *out;
+    size_t out_stride;
+    float *scratch;
+};
+
+// Makes the panel of rows [row, row + t.rows), depth values from k0 on, and multiplies it.
+static void multiply_part(const struct product *p, bool ask, size_t row, size_t k0, size_t depth)
+{
+    struct block t = {.panel = p->scratch,
+                      .panel_step = DEPTH * 16,
+                      .depth = depth,
+                      .out = p->out + row,
+                      .out_stride = p->out_stride,
+                      .rows = least(BLOCKS * 16, p->rows - row),
+                      .first = k0 == 0};
+    for (size_t r = 0; r < t.rows; r += 16) {
+        const uint8_t *w = p->w + (row + r) * p->row_bytes;
+        size_t n = least(16, t.rows - r);
+        (p->type == TN_F32   ? panel_of_f32
+         : p->type == TN_F16 ? panel_of_f16
+                             : panel_of_bf16)(p->packed, ask, w, p->row_bytes, n, k0, depth,
+                                              p->scratch + r * DEPTH);
+    }
+    multiply_panel(p->x, t, k0);
+}
+
+// Few columns: memory is the limit, so rows are read from end to end, in short panels.
+static void multiply_few(const struct product *p)
+{
+    for (size_t row = 0; row < p->rows; row += BLOCKS * 16) {
+        for (size_t k0 = 0; k0 == 0 || k0 < p->x->k; k0 += SHORT_DEPTH) {
+            multiply_part(p, true, row, k0, least(SHORT_DEPTH, p->x->k - k0));
+        }
+    }
+}
+
+// Many: a slice of the columns stays in the cache while all rows are multiplied by it.
+static void multiply_many(const struct product *p)
+{
+    const size_t k = p->x->k, most = BLOCKS * 16, bytes = value_bytes(p->type);
+    for (size_t k0 = 0; k0 == 0 || k0 < k; k0 += DEPTH) {
+        size_t depth = least(DEPTH, k - k0);
+        for (size_t row = 0; row < p->rows; row += most) {
+            const uint8_t *w = p->w + row * p->row_bytes + k0 * bytes;
+            if (!p->packed && p->rows - row > most) {
+                ask_for(w + most * p->row_bytes, p->row_bytes, least(most, p->rows - row - most),
+                        depth * bytes);
+            } else if (!p->packed && k - k0 > DEPTH) {
+                ask_for(p->w + (k0 + DEPTH) * bytes, p->row_bytes, least(most, p->rows),
+                        least(DEPTH, k - k0 - DEPTH) * bytes);
+            }
+            multiply_part(p, p->packed, row, k0, depth);
+        }
+    }
+}
+
 static void multiply(uint32_t type, const uint8_t *w, size_t row_bytes, size_t rows,
                      const struct tn_float_columns *x, float *out, size_t out_stride,
                      float *scratch)
 {
-    const bool packed = type & TN_PACKED;
-    const uint32_t plain = type & ~(uint32_t)TN_PACKED;
-    const size_t bytes = value_bytes(plain), k = x->k, most = BLOCKS * 16;
+    const struct product p = {.type = type & ~(uint32_t)TN_PACKED,
+                              .packed = type & TN_PACKED,
+                              .w = w,
+                              .row_bytes = row_bytes,
+                              .rows = rows,
+                              .x = x,
+                              .out = out,
+                              .out_stride = out_stride,
+                              .scratch = scratch};
     if (x->columns == 1) {
-        (plain == TN_F32   ? column_of_f32
-         : plain == TN_F16 ? column_of_f16
-                           : column_of_bf16)(packed, w, row_bytes, rows, x->floats, k, out);
-        return;
-    }
-    // The last panels may have no depth: k of 0 gives zeros.
-    for (size_t k0 = 0; k0 == 0 || k0 < k; k0 += DEPTH) {
-        struct block t = {.panel_step = DEPTH * 16,
-                          .depth = least(DEPTH, k - k0),
-                          .out_stride = out_stride,
-                          .first = k0 == 0};
-        for (size_t r = 0; r < rows; r += most) {
-            const uint8_t *at = w + r * row_bytes;
-            t.rows = least(most, rows - r);
-            t.out = out + r;
-            t.panel = scratch;
-            for (size_t b = 0; b * 16 < t.rows; b++) {
-                size_t n = least(16, t.rows - b * 16);
-                (plain == TN_F32   ? panel_of_f32
-                 : plain == TN_F16 ? panel_of_f16
-                                   : panel_of_bf16)(packed, at + b * 16 * row_bytes, row_bytes, n,
-                                                    k0, t.depth, scratch + b * t.panel_step);
-            }
-            if (rows - r > most) {
-                if (!packed) {
-                    ask_for(at + most * row_bytes + k0 * bytes, row_bytes,
-                            least(most, rows - r - most), t.depth * bytes);
-                }
-            } else if (k - k0 > DEPTH && !packed) {
-                ask_for(w + (k0 + DEPTH) * bytes, row_bytes, least(most, rows),
-                        least(DEPTH, k - k0 - DEPTH) * bytes);
-            }
-            multiply_panel(x, t, k0);
-        }
+        (p.type == TN_F32   ? column_of_f32
+         : p.type == TN_F16 ? column_of_f16
+                            : column_of_bf16)(p.packed, w, row_bytes, rows, x->floats, x->k, out);
+    } else if (x->columns <= GROUP) {
+        multiply_few(&p);
+    } else {
+        multiply_many(&p);
     }
 }
 

@@ -9,8 +9,9 @@
 #define TENSOR_CPU_GEMV_H
 
 #include "tensor/cpu/columns.h"
+#include "tensor/pack.h"
 
-enum { TN_STRIP_ROWS = 16, TN_CHUNK = 256 };
+enum { TN_CHUNK = 256 };
 
 // 256 values of sixteen rows, unpacked. Every row of these arrays is 64 bytes: sixteen rows of
 // weights; levels of 256-bit registers do the left and the right half after each other.

@@ -5,6 +5,12 @@
 #include "tensor/cpu/gemv_lanes_256.h"
 
 #include "tensor/cpu/gemv_products.h"
+#include "tensor/cpu/gemv_wide.h"
 
 tn_row_product *const tn_gemv_avx2[TN_TYPE_LIMIT] = STRIP_TABLE(rows_);
 tn_row_product *const tn_packed_avx2[TN_TYPE_LIMIT] = STRIP_TABLE(packed_);
+
+void tn_panel_multiply_avx2(const struct tn_panel_work *work)
+{
+    multiply_wide(work);
+}

@@ -155,12 +155,20 @@ ALWAYS_INLINE void i_store_u8(void *p, vi v)
 // ---- products of bytes -------------------------------------------------------------------------
 
 #define WIDE_ZERO 0
+#define SINGLE    0
 
 ALWAYS_INLINE vi four(const int8_t *x)
 {
     int32_t n;
     memcpy(&n, x, sizeof n);
     return i_set(n);
+}
+
+ALWAYS_INLINE vi add_four_products(vi acc, vi w, vi x)
+{
+    (void)w;
+    (void)x;
+    return acc; // SINGLE is 0
 }
 
 ALWAYS_INLINE void add_products(const int C, const int count, const int most, const uint8_t *values,
@@ -205,11 +213,12 @@ ALWAYS_INLINE void turn_parts(const vi in[4], vi out[4])
 
 ALWAYS_INLINE void turn_32(const uint8_t *base, const int32_t *offset, int flip, uint8_t *out)
 {
-    for (int half = 0; half < 2; half++, offset += 8, out += 32) {
+#pragma GCC unroll 2
+    for (int half = 0; half < 2; half++, out += 32) {
         vi z[8], a[4], b[4];
 #pragma GCC unroll 8
         for (int r = 0; r < 8; r++) {
-            z[r] = i_load(base + offset[r]);
+            z[r] = i_load(base + offset[8 * half + r]);
             if (flip) {
                 z[r] = i_xor(z[r], i_set_bytes(flip));
             }
@@ -227,12 +236,13 @@ ALWAYS_INLINE void turn_32(const uint8_t *base, const int32_t *offset, int flip,
 ALWAYS_INLINE void turn_16(const uint8_t *base, const int32_t *offset, uint8_t *first,
                            uint8_t *rest)
 {
-    for (int half = 0; half < 2; half++, offset += 8, first += 32, rest += 32) {
+#pragma GCC unroll 2
+    for (int half = 0; half < 2; half++, first += 32, rest += 32) {
         vi z[4], a[4];
 #pragma GCC unroll 4
         for (int r = 0; r < 4; r++) {
-            __m128i low = _mm_loadu_si128((const void *)(base + offset[r]));
-            __m128i high = _mm_loadu_si128((const void *)(base + offset[r + 4]));
+            __m128i low = _mm_loadu_si128((const void *)(base + offset[8 * half + r]));
+            __m128i high = _mm_loadu_si128((const void *)(base + offset[8 * half + r + 4]));
             z[r] = _mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1);
         }
         turn_parts(z, a);

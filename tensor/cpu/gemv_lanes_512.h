@@ -165,11 +165,14 @@ ALWAYS_INLINE void i_store_u8(void *p, vi v)
 
 // ---- products of bytes -------------------------------------------------------------------------
 
-// Zero of types that cover all signed bytes, as the kernels of this level count them.
+// Zero of types that cover all signed bytes, as the kernels of this level count them; and are
+// single columns multiplied while unpacking?
 #ifdef GEMV_VNNI
 #define WIDE_ZERO 128
+#define SINGLE    1
 #else
 #define WIDE_ZERO 0
+#define SINGLE    0
 #endif
 
 ALWAYS_INLINE vi four(const int8_t *x)
@@ -177,6 +180,19 @@ ALWAYS_INLINE vi four(const int8_t *x)
     int32_t n;
     memcpy(&n, x, sizeof n);
     return i_set(n);
+}
+
+// acc + four products of bytes a lane; w unsigned. Only with VNNI: elsewhere it takes more
+// (add_products).
+ALWAYS_INLINE vi add_four_products(vi acc, vi w, vi x)
+{
+#ifdef GEMV_VNNI
+    return _mm512_dpbusd_epi32(acc, w, x);
+#else
+    (void)w;
+    (void)x;
+    return acc;
+#endif
 }
 
 // sum[c] += `count` times four values of the rows (64 bytes apart) times those of column c (k
@@ -238,7 +254,7 @@ ALWAYS_INLINE void turn_parts(const vi in[4], vi out[4])
     out[3] = _mm512_unpackhi_epi64(b, d);
 }
 
-// 32 bytes at base + offset[r] of the sixteen rows r become out[8][16 rows][4 bytes], each byte
+// 32 bytes at base + offset[r] of each of sixteen rows become out[8][16 rows][4 bytes], each byte
 // with `flip` xored in.
 ALWAYS_INLINE void turn_32(const uint8_t *base, const int32_t *offset, int flip, uint8_t *out)
 {

@@ -21,14 +21,21 @@ enum {
 // What the products of a type are made of.
 struct strip_type {
     uint32_t type;
-    // One block of sixteen rows, turned: block + offset[r] is row r's.
+    // `count` blocks of sixteen rows, turned: block + offset[r] is where row r's begin.
     void (*turn)(const uint8_t *block, const int32_t *offset, size_t count, uint8_t *heads,
                  uint8_t *dwords);
     // `count` turned blocks to a chunk; heads and dwords as in packed.h.
-    void (*unpack)(const uint8_t *heads, const uint8_t *dwords, size_t count, struct tn_chunk *c);
+    // As much is prefetched at `ahead`.
+    void (*unpack)(const uint8_t *heads, const uint8_t *dwords, const uint8_t *ahead, size_t count,
+                   struct tn_chunk *c);
     // acc[column][16 rows] += the chunk's blocks times blocks `from` on of so many columns.
     void (*add)(const uint8_t *values, const struct tn_chunk *chunk, size_t count,
                 const struct tn_columns *x, size_t columns, size_t from, float (*acc)[16]);
+    // The same with a single column from turned blocks, without a stop in a chunk; NULL: none.
+    void (*add_single)(const uint8_t *heads, const uint8_t *dwords, const uint8_t *ahead,
+                       size_t count, const struct tn_columns *x, size_t from, float *acc);
+    void (*add_single_rows)(const uint8_t *block, const int32_t *offset, const uint8_t *ahead,
+                            size_t count, const struct tn_columns *x, size_t from, float *acc);
     bool values_are_dwords; // nothing to unpack
 };
 
@@ -70,6 +77,22 @@ ALWAYS_INLINE void add_blocks_32(const int C, const int most, const int zero, co
     for (int c = 0; c < C; c++) {
         f_store(acc + 16 * c, total[c]);
     }
+}
+
+// acc + a super-block: `total` of the products with factors, `offset` of factors or minima with the
+// column's sums.
+ALWAYS_INLINE vf add_super_block(const int zero, const bool minima, vi total, vi offset, vf d,
+                                 const float *minimum, float dx, vf acc)
+{
+    vf s = f_set(dx);
+    if (zero) {
+        total = i_sub(total, i_mul(offset, i_set(zero)));
+    }
+    acc = f_fma(f_mul(d, s), f_from(total), acc);
+    if (minima) {
+        acc = f_minus_product(f_mul(f_load(minimum), s), f_from(offset), acc);
+    }
+    return acc;
 }
 
 // One super-block of `parts` parts, each with an integer factor.
@@ -119,29 +142,16 @@ ALWAYS_INLINE void add_block_256(const int C, const int most, const int zero, co
     vf d = f_load(scale);
 #pragma GCC unroll 8
     for (int c = 0; c < C; c++) {
-        vf s = f_set(dx[(size_t)c * blocks]), t = f_load(acc + 16 * c);
-        if (zero) {
-            total[c] = i_sub(total[c], i_mul(offset[c], i_set(zero)));
-        }
-        t = f_fma(f_mul(d, s), f_from(total[c]), t);
-        if (minima) {
-            t = f_minus_product(f_mul(f_load(minimum), s), f_from(offset[c]), t);
-        }
-        f_store(acc + 16 * c, t);
+        f_store(acc + 16 * c, add_super_block(zero, minima, total[c], offset[c], d, minimum,
+                                              dx[(size_t)c * blocks], f_load(acc + 16 * c)));
     }
 }
 
 // ---- rows and strips ---------------------------------------------------------------------------
 
-// Asks for 64-byte lines before they are needed. The rows of a strip lie one after the other, so
-// the next strip's are as far on as this one's are long: a straight stream, which also crosses
+// What is needed next is asked for early: the rows of a strip lie one after the other, so the next
+// strip's are as far on as this one's are long. That is a straight stream, which also crosses
 // pages, where the processor's own prefetching ends.
-ALWAYS_INLINE void prefetch(const uint8_t *p, size_t bytes)
-{
-    for (size_t i = 0; i < bytes; i += 64) {
-        _mm_prefetch((const char *)(p + i), _MM_HINT_T0);
-    }
-}
 
 // Sixteen results of each column to where they belong; the strip has `rows` of them.
 static void put_results(float (*acc)[16], size_t columns, size_t rows, float *out,
@@ -172,12 +182,14 @@ static void multiply_rows(const struct strip_type *t, const uint8_t *w, size_t r
             _Alignas(64) float acc[MOST_COLUMNS][16] = {{0}};
             for (size_t b = 0; b < blocks; b += most) {
                 size_t count = blocks - b < most ? blocks - b : most;
-                t->turn(w + b * info->block_bytes, offset, count, heads, dwords);
-                t->unpack(heads, dwords, count, &chunk);
-                if (first == 0) {
-                    prefetch(w + TN_STRIP_ROWS * (row_bytes + b * info->block_bytes),
-                             TN_STRIP_ROWS * count * info->block_bytes);
+                const uint8_t *ahead = w + TN_STRIP_ROWS * (row_bytes + b * info->block_bytes);
+                const uint8_t *block = w + b * info->block_bytes;
+                if (width == 1 && t->add_single_rows) {
+                    t->add_single_rows(block, offset, ahead, count, &group, b, acc[0]);
+                    continue;
                 }
+                t->turn(block, offset, count, heads, dwords);
+                t->unpack(heads, dwords, ahead, count, &chunk);
                 t->add(t->values_are_dwords ? dwords : chunk.values[0], &chunk, count, &group,
                        width, b, acc);
             }
@@ -191,8 +203,8 @@ static void multiply_packed(const struct strip_type *t, const uint8_t *w, size_t
                             size_t out_stride)
 {
     const struct tn_packed_layout *layout = tn_packed_layout(t->type);
-    const size_t values = tn_type_info(t->type)->block_values;
-    const size_t blocks = x->k / values, most = TN_CHUNK / values;
+    const struct tn_type_info *info = tn_type_info(t->type);
+    const size_t blocks = x->k / info->block_values, most = TN_CHUNK / info->block_values;
     const size_t dword_bytes = layout->dwords * 64u;
     struct tn_chunk chunk;
     for (size_t r = 0; r < rows; r += TN_STRIP_ROWS, w += TN_STRIP_ROWS * row_bytes) {
@@ -204,12 +216,13 @@ static void multiply_packed(const struct strip_type *t, const uint8_t *w, size_t
             for (size_t b = 0; b < blocks; b += most) {
                 size_t count = blocks - b < most ? blocks - b : most;
                 const uint8_t *dwords = w + b * dword_bytes;
-                t->unpack(heads + b * layout->head_bytes, dwords, count, &chunk);
-                if (first == 0) {
-                    prefetch(dwords + TN_STRIP_ROWS * row_bytes, count * dword_bytes);
-                    prefetch(heads + TN_STRIP_ROWS * row_bytes + b * layout->head_bytes,
-                             count * layout->head_bytes);
+                const uint8_t *ahead = w + TN_STRIP_ROWS * (row_bytes + b * info->block_bytes);
+                if (width == 1 && t->add_single) {
+                    t->add_single(heads + b * layout->head_bytes, dwords, ahead, count, &group, b,
+                                  acc[0]);
+                    continue;
                 }
+                t->unpack(heads + b * layout->head_bytes, dwords, ahead, count, &chunk);
                 t->add(t->values_are_dwords ? dwords : chunk.values[0], &chunk, count, &group,
                        width, b, acc);
             }
@@ -219,6 +232,90 @@ static void multiply_packed(const struct strip_type *t, const uint8_t *w, size_t
 }
 
 // ---- types -------------------------------------------------------------------------------------
+
+// A block of 32 or 256 with one column, multiplied while it is unpacked.
+ALWAYS_INLINE void finish_BLOCKS_32(const int zero, const bool minima, const int parts,
+                                    const struct lanes_chunk *c, const struct tn_columns *x,
+                                    size_t block, float *acc)
+{
+    (void)parts;
+    int32_t sum = x->sums[block];
+    float dx = x->scales[block];
+    vi dot = i_add(c->sum[0], c->sum[1]);
+    if (zero) {
+        dot = i_sub(dot, i_set(zero * sum));
+    }
+    vf total = f_fma(f_mul(f_load(c->scale), f_set(dx)), f_from(dot), f_load(acc));
+    if (minima) {
+        total = f_fma(f_load(c->minimum), f_set(dx * (float)sum), total);
+    }
+    f_store(acc, total);
+}
+ALWAYS_INLINE void finish_BLOCKS_256(const int zero, const bool minima, const int parts,
+                                     const struct lanes_chunk *c, const struct tn_columns *x,
+                                     size_t block, float *acc)
+{
+    int32_t sum_pairs[8];
+    vi total = i_zero(), offset = i_zero();
+#pragma GCC unroll 16
+    for (int j = 0; j < parts; j++) {
+        total = i_add(total, i_mul(i_load(c->factor + 16 * j), c->sum[j]));
+    }
+    pack_sums(x->sums + 16 * block, sum_pairs);
+#pragma GCC unroll 8
+    for (int j = 0; j < 8; j++) {
+        offset = i_add_pairs(offset, i_load(c->pairs + 16 * j), i_set(sum_pairs[j]));
+    }
+    f_store(acc, add_super_block(zero, minima, total, offset, f_load(c->scale), c->minimum,
+                                 x->scales[block], f_load(acc)));
+}
+
+#if SINGLE
+#define SINGLE_OF(NAME)      single_##NAME
+#define SINGLE_ROWS_OF(NAME) single_rows_##NAME
+// Blocks of 32 have two sums, only to shorten the chain of additions.
+#define DEFINE_SINGLE(NAME, HEAD_BYTES, DWORDS, BLOCK_BYTES, BLOCKS, ZERO, MINIMA, PARTS)          \
+    ALWAYS_INLINE void single_block_##NAME(const uint8_t *heads, const uint8_t *dwords,            \
+                                           const uint8_t *ahead, const struct tn_columns *x,       \
+                                           size_t block, float *acc)                               \
+    {                                                                                              \
+        _Alignas(64) float scale[16], minimum[16];                                                 \
+        _Alignas(64) int32_t factor[16 * 16], pairs[8 * 16];                                       \
+        struct lanes_chunk part = {.scale = scale,                                                 \
+                                   .minimum = minimum,                                             \
+                                   .factor = factor,                                               \
+                                   .pairs = pairs,                                                 \
+                                   .ahead = ahead,                                                 \
+                                   .ahead_bytes = 16 * (BLOCK_BYTES),                              \
+                                   .single = true,                                                 \
+                                   .x = x->values + block * (PARTS ? 256 : 32),                    \
+                                   .per = PARTS ? 64 / (PARTS ? PARTS : 1) : 4};                   \
+        unpack_##NAME(heads, dwords, 0, &part);                                                    \
+        finish_##BLOCKS(ZERO, MINIMA, PARTS, &part, x, block, acc);                                \
+    }                                                                                              \
+    static void single_##NAME(const uint8_t *heads, const uint8_t *dwords, const uint8_t *ahead,   \
+                              size_t count, const struct tn_columns *x, size_t from, float *acc)   \
+    {                                                                                              \
+        for (size_t b = 0; b < count; b++) {                                                       \
+            single_block_##NAME(heads + b * (HEAD_BYTES), dwords + b * (DWORDS)*64,                \
+                                ahead + b * 16 * (BLOCK_BYTES), x, from + b, acc);                 \
+        }                                                                                          \
+    }                                                                                              \
+    static void single_rows_##NAME(const uint8_t *block, const int32_t *offset,                    \
+                                   const uint8_t *ahead, size_t count, const struct tn_columns *x, \
+                                   size_t from, float *acc)                                        \
+    {                                                                                              \
+        for (size_t b = 0; b < count; b++) {                                                       \
+            _Alignas(64) uint8_t heads[HEAD_BYTES], dwords[(DWORDS)*64];                           \
+            turn_##NAME(block + b * (BLOCK_BYTES), offset, heads, dwords);                         \
+            single_block_##NAME(heads, dwords, ahead + b * 16 * (BLOCK_BYTES), x, from + b, acc);  \
+        }                                                                                          \
+    }
+#else
+#define SINGLE_OF(NAME)      NULL
+#define SINGLE_ROWS_OF(NAME) NULL
+#define DEFINE_SINGLE(NAME, HEAD_BYTES, DWORDS, BLOCK_BYTES, BLOCKS, ZERO, MINIMA, PARTS)
+#endif
 
 #define BLOCKS_32(C, most, zero, minima, parts)                                                    \
     add_blocks_32(C, most, zero, minima, values + 4 * l, chunk->scale[0] + l,                      \
@@ -238,14 +335,19 @@ static void multiply_packed(const struct strip_type *t, const uint8_t *w, size_t
                         dwords + b * (DWORDS)*64);                                                 \
         }                                                                                          \
     }                                                                                              \
-    static void unpack_all_##NAME(const uint8_t *heads, const uint8_t *dwords, size_t count,       \
-                                  struct tn_chunk *c)                                              \
+    static void unpack_all_##NAME(const uint8_t *heads, const uint8_t *dwords,                     \
+                                  const uint8_t *ahead, size_t count, struct tn_chunk *c)          \
     {                                                                                              \
         for (size_t l = 0; l < 16; l += LANES) {                                                   \
-            const struct lanes_chunk part = {c->values[0] + 4 * l, c->scale[0] + l,                \
-                                             c->minimum[0] + l, c->factor[0] + l,                  \
-                                             c->pairs[0] + l};                                     \
             for (size_t b = 0; b < count; b++) {                                                   \
+                struct lanes_chunk part = {.values = c->values[8 * b] + 4 * l,                     \
+                                           .scale = c->scale[0] + l,                               \
+                                           .minimum = c->minimum[0] + l,                           \
+                                           .factor = c->factor[0] + l,                             \
+                                           .pairs = c->pairs[0] + l,                               \
+                                           .ahead = ahead + b * 16 * (BLOCK_BYTES),                \
+                                           .ahead_bytes = 16 * (BLOCK_BYTES),                      \
+                                           .per = 64};                                             \
                 unpack_##NAME(heads + b * (HEAD_BYTES) + l * (HEAD_LANE),                          \
                               dwords + b * (DWORDS)*64 + 4 * l, b, &part);                         \
             }                                                                                      \
@@ -270,8 +372,14 @@ static void multiply_packed(const struct strip_type *t, const uint8_t *w, size_t
             }                                                                                      \
         }                                                                                          \
     }                                                                                              \
-    static const struct strip_type strip_##NAME = {TYPE, turn_all_##NAME, unpack_all_##NAME,       \
-                                                   add_##NAME, AS_IS};                             \
+    DEFINE_SINGLE(NAME, HEAD_BYTES, DWORDS, BLOCK_BYTES, BLOCKS, ZERO, MINIMA, PARTS)              \
+    static const struct strip_type strip_##NAME = {TYPE,                                           \
+                                                   turn_all_##NAME,                                \
+                                                   unpack_all_##NAME,                              \
+                                                   add_##NAME,                                     \
+                                                   SINGLE_OF(NAME),                                \
+                                                   SINGLE_ROWS_OF(NAME),                           \
+                                                   AS_IS};                                         \
     static void rows_##NAME(const uint8_t *w, size_t row_bytes, size_t rows,                       \
                             const struct tn_columns *x, size_t columns, float *out,                \
                             size_t out_stride)                                                     \

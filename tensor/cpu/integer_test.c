@@ -8,6 +8,7 @@
 // Links: @tensor
 #include "tensor/cpu/integer.h"
 #include "tensor/cpu/kernels.h"
+#include "tensor/cpu/packed.h"
 #include "tensor/cpu/test_weights.h"
 
 #include <math.h>
@@ -214,21 +215,25 @@ static void panels_have_the_bits_of_row_products(void **unused)
         size_t bytes = tn_row_bytes(type, k);
         size_t rows = 1 + random_u32() % ROWS;
         size_t columns = TN_PANEL_COLUMNS + random_u32() % (COLUMNS - TN_PANEL_COLUMNS);
-        uint8_t *w = malloc(rows * bytes);
+        uint8_t *w = malloc(rows * bytes), *packed = malloc((rows + 15) / 16 * 16 * bytes);
         float *x = malloc(columns * k * sizeof *x);
         random_rows(type, w, rows, k);
+        for (size_t r = 0; r < rows; r += 16) {
+            tn_pack_strip(type, w + r * bytes, bytes, rows - r < 16 ? rows - r : 16, k,
+                          packed + r * bytes);
+        }
         fill_columns(x, columns, k);
-        EACH_ISA(isa)
-        {
-            const struct tn_integer_kernels *kn = tn_integer_kernels_of((enum tn_isa)isa);
+        for (int i = 0; i < 2 * ((int)best_isa + 1); i++) {
+            enum tn_isa isa = (enum tn_isa)(i / 2);
+            const struct tn_integer_kernels *kn = tn_integer_kernels_of(isa);
             if (!kn->multiply) {
                 continue;
             }
-            struct columns q = quantised((enum tn_isa)isa, type, x, k, columns);
+            struct columns q = quantised(isa, type, x, k, columns);
             tn_reference_products_fma[type](w, bytes, rows, &q.p.x, columns, rows_out, ROWS);
             memset(out, 0x55, COLUMNS * STRIDE * sizeof *out);
-            kn->multiply(&(struct tn_panel_work){.type = type,
-                                                 .w = w,
+            kn->multiply(&(struct tn_panel_work){.type = i % 2 ? type | TN_PACKED : type,
+                                                 .w = i % 2 ? packed : w,
                                                  .row_bytes = bytes,
                                                  .rows = rows,
                                                  .x = &q.p,
@@ -240,15 +245,16 @@ static void panels_have_the_bits_of_row_products(void **unused)
                 for (size_t r = 0; r < rows; r++) {
                     float got = out[c * STRIDE + r], want = rows_out[c * ROWS + r];
                     if (got != want) {
-                        fail_msg("%s %s k %zu rows %zu columns %zu: [%zu][%zu] is %a, expected %a",
-                                 tn_isa_name((enum tn_isa)isa), tn_type_info(type)->name, k, rows,
-                                 columns, c, r, (double)got, (double)want);
+                        fail_msg("%s %s%s k %zu rows %zu columns %zu: [%zu][%zu] is %a, not %a",
+                                 tn_isa_name(isa), tn_type_info(type)->name, i % 2 ? " packed" : "",
+                                 k, rows, columns, c, r, (double)got, (double)want);
                     }
                 }
             }
             release(&q);
         }
         free(w);
+        free(packed);
         free(x);
     }
     free(scratch);

@@ -17,28 +17,8 @@
 
 enum { TN_BLOCK = 32 };
 
-// One query row against one KV head: softmax(q k^T * scale) v over positions [0, positions), page
-// by page in ascending order.
-struct tn_attention {
-    const float *q;    // [group][dim]
-    float *out;        // [group][dim]
-    const uint8_t *kv; // this layer's and head's block in page 0: K [32][dim], then V [32][dim]
-    size_t page_bytes; // from one page to the next
-    const uint32_t *pages;
-    uint32_t positions, dim, group;
-    uint32_t kv_type; // TN_F32, TN_F16
-    float scale;
-};
-
 struct tn_kernels {
     const char *name;
-    // y = x / sqrt(mean(x^2) + epsilon) * weight
-    void (*rms_norm)(float *y, const float *x, const float *weight, size_t n, float epsilon);
-    // gate = gate / (1 + exp(-gate)) * up
-    void (*silu_mul)(float *gate, const float *up, size_t n);
-    void (*to_f16)(uint16_t *out, const float *x, size_t n);
-    void (*attention)(const struct tn_attention *a);
-
     // out[c * out_stride + r] = row r of w times column c. Rows are row_bytes apart, columns k
     // floats.
     void (*dot_f32)(const uint8_t *w, size_t row_bytes, size_t rows, const float *x, size_t columns,

@@ -13,11 +13,11 @@ bool tn_kv_fits(uint32_t kv_type, uint32_t dim);
 // Bytes of one head's keys in a page, and of its values, which follow; 64-byte multiples.
 size_t tn_kv_part_bytes(uint32_t kv_type, size_t dim);
 
-// Stores the keys and values of `count` positions from `place` on (place + count <= 32). Rows of
-// keys and of values are `stride` floats apart. Concurrent calls may write other places of a page.
+// Stores the keys and values of `count` positions from `place` on (place + count <= 32). Strides in
+// floats. Concurrent calls may write other places of a page.
 struct tn_kv_rows {
     const float *keys, *values;
-    size_t stride, dim, place, count;
+    size_t key_stride, value_stride, dim, place, count;
 };
 void tn_kv_store(const struct tn_row_kernels *k, uint32_t kv_type, uint8_t *head,
                  const struct tn_kv_rows *rows);

@@ -47,10 +47,10 @@ static void pack_block(const struct tn_packed_layout *l, const uint8_t *block, s
                l->head_size);
     }
     for (size_t i = 0; i < l->dwords; i++) {
-        uint8_t *to = strip + dword_place(l, b, i, r);
-        for (size_t j = 0; j < 4; j++) {
-            to[j] = block[l->dwords_at + 4 * i + j] ^ l->flip;
-        }
+        uint32_t four;
+        memcpy(&four, block + l->dwords_at + 4 * i, sizeof four);
+        four ^= l->flip * 0x01010101u;
+        memcpy(strip + dword_place(l, b, i, r), &four, sizeof four);
     }
 }
 

@@ -15,8 +15,7 @@
 #define TENSOR_CPU_PACKED_H
 
 #include "tensor/cpu/gemv.h"
-
-enum { TN_PACKED_VERSION = 1 };
+#include "tensor/pack.h"
 
 struct tn_packed_layout {
     uint8_t head_at, head_count, head_size; // in the source block: where, how many, bytes of one
@@ -27,12 +26,6 @@ struct tn_packed_layout {
 // Of quantised types; NULL: the type is none of them. `type` without TN_PACKED.
 const struct tn_packed_layout *tn_packed_layout(uint32_t type);
 
-// Can matrices of the type be packed?
-bool tn_can_pack(uint32_t type);
-// Sixteen rows (the first `rows` of them exist) of k values to a strip, and one row back.
-void tn_pack_strip(uint32_t type, const uint8_t *w, size_t row_bytes, size_t rows, size_t k,
-                   uint8_t *strip);
-void tn_unpack_row(uint32_t type, const uint8_t *strip, size_t row, size_t k, uint8_t *out);
 // Block b of one row, as in the source. Quantised types.
 void tn_unpack_block(uint32_t type, const uint8_t *strip, size_t row, size_t k, size_t b,
                      uint8_t *out);

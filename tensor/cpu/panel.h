@@ -10,10 +10,11 @@
 
 enum {
     TN_PANEL_ROWS = 16,
-    TN_PANEL_SLICE = 768,    // values of a row that lie unpacked at a time: two panels fit into L1
-    TN_PANEL_TOGETHER = 2,   // panels that a kernel multiplies at a time
-    TN_PANEL_COLUMNS = 8,    // fewer columns go through row products
-    TN_PANEL_GROUP_MOST = 6, // columns that a kernel multiplies at a time: 4 to 6
+    TN_PANEL_SLICE = 768,  // values of a row that lie unpacked at a time: two panels fit into L1
+    TN_PANEL_TOGETHER = 2, // panels that a kernel multiplies at a time
+    TN_PANEL_COLUMNS = 8,  // fewer columns go through row products
+    TN_PANEL_CHUNK_MOST = 512, // more go through one after the other
+    TN_PANEL_GROUP_MOST = 6,   // columns that a kernel multiplies at a time: 4 to 6
 };
 
 // Blocks of 32: w = scales * q + minima. Blocks of 256: w = scales * s * q - minima * m, with the
@@ -37,8 +38,26 @@ struct tn_panel_columns {
 // Fills what belongs to columns [first, first + count) from x.sums.
 void tn_panel_columns_fill(struct tn_panel_columns *p, size_t first, size_t count);
 
+// The columns from column `first` on.
+static inline struct tn_panel_columns tn_panel_columns_skip(const struct tn_panel_columns *p,
+                                                            size_t first)
+{
+    size_t k = p->x.k;
+    struct tn_panel_columns c = *p;
+    c.x = tn_columns_skip(&p->x, first);
+    if (p->start32) {
+        c.start16 += first * (k / 16);
+        c.start32 += first * (k / 32);
+        c.sums16 += first * (k / 16);
+        c.sums32 += first * (k / 32);
+        c.sums32_times_8 += first * (k / 32);
+    }
+    return c;
+}
+
 // A tile: out[column * out_stride + row] for `rows` rows (of which kernels may write up to the next
-// multiple of 32) and all `columns` (at least TN_PANEL_COLUMNS). Scratch: TN_PANEL_TOGETHER panels.
+// multiple of 32) and all `columns` (TN_PANEL_COLUMNS to TN_PANEL_CHUNK_MOST). Scratch:
+// TN_PANEL_TOGETHER panels.
 struct tn_panel_work {
     uint32_t type;
     const uint8_t *w;
@@ -50,5 +69,12 @@ struct tn_panel_work {
     size_t out_stride;
 };
 typedef void tn_panel_multiply(const struct tn_panel_work *work);
+
+// Values [from, from + count) of a packed strip (packed.h), at most 256, taken apart; returns where
+// their bytes stand.
+struct tn_chunk;
+const uint8_t *tn_unpack_chunk_avx512vnni(uint32_t type, const uint8_t *strip, size_t k,
+                                          size_t from, size_t count, struct tn_chunk *out);
+tn_panel_multiply tn_panel_multiply_avx2, tn_panel_multiply_avx512;
 
 #endif

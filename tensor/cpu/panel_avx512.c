@@ -9,4 +9,5 @@
 
 const struct tn_integer_kernels tn_integer_avx512 = {
     .quantise = quantise_column,
+    .multiply = tn_panel_multiply_avx512,
 };

@@ -4,6 +4,7 @@
 // Panels by vpdpbusd: unsigned weights q + 128 from the panel times signed columns, four neighbours
 // into a 32-bit lane, exactly. Sums begin at -128 times the column's, so that the 128 costs
 // nothing. 32 rows by up to six columns stay in registers.
+#include "tensor/cpu/gemv.h"
 #include "tensor/cpu/integer.h"
 #include "tensor/cpu/simd_avx512.h"
 
@@ -31,6 +32,77 @@ ALWAYS_INLINE void add_products(const int C, __m512i s[BOTH][MOST], const struct
             __m512i v = spread(x + (size_t)c * k + 4 * i);
             s[0][c] = _mm512_dpbusd_epi32(s[0][c], w0, v);
             s[1][c] = _mm512_dpbusd_epi32(s[1][c], w1, v);
+        }
+    }
+}
+
+// ---- packed weights ----------------------------------------------------------------------------
+
+// What is to be added to a byte of a chunk so that it is q + 128 (Q4_K: q + 120, as panels have
+// it).
+static uint8_t shift_of(uint32_t type)
+{
+    switch (type) {
+    case TN_Q4_0:
+    case TN_Q4_K:
+        return 120;
+    case TN_Q5_0:
+        return 112;
+    case TN_MXFP4:
+        return 116;
+    case TN_Q3_K:
+        return 124;
+    case TN_Q6_K:
+        return 96;
+    case TN_Q8_0:
+    case TN_IQ4_NL:
+    case TN_IQ4_XS:
+        return 0;
+    default:
+        return 128;
+    }
+}
+
+// Lanes a[i], a[i + 1] as pairs of sixteen bits.
+ALWAYS_INLINE void join_pairs(const int32_t (*a)[16], int count, int32_t (*out)[TN_PANEL_ROWS])
+{
+    for (int i = 0; i < count; i += 2) {
+        __m512i even = _mm512_load_si512(a[i]), odd = _mm512_load_si512(a[i + 1]);
+        _mm512_store_si512(out[i / 2],
+                           _mm512_mask_blend_epi16(0xaaaaaaaau, even, _mm512_slli_epi32(odd, 16)));
+    }
+}
+
+static void unpack_packed(uint32_t type, const uint8_t *strip, size_t k, size_t from, size_t count,
+                          struct tn_panel *out)
+{
+    const bool blocks_256 = tn_type_info(type)->block_values == 256;
+    const bool narrow = type == TN_Q2_K || type == TN_Q3_K || type == TN_Q6_K; // runs of 16
+    const int runs = narrow ? 16 : 8;
+    const __m512i shift = bytes_512(shift_of(type));
+    struct tn_chunk chunk;
+    for (size_t at = 0; at < count; at += 256) {
+        size_t n = count - at < 256 ? count - at : 256, b = at / (blocks_256 ? 256 : 32);
+        const uint8_t *values = tn_unpack_chunk_avx512vnni(type, strip, k, from + at, n, &chunk);
+        for (size_t i = 0; i < n / 4; i++) {
+            __m512i v = _mm512_loadu_si512(values + 64 * i);
+            _mm512_store_si512(out->values[at / 4 + i], _mm512_add_epi8(v, shift));
+        }
+        for (size_t i = 0; i < (blocks_256 ? 1 : n / 32); i++) {
+            _mm512_store_ps(out->scales[b + i], _mm512_load_ps(chunk.scale[i]));
+            if (tn_type_has_minima(type)) {
+                _mm512_store_ps(out->minima[b + i], _mm512_load_ps(chunk.minimum[i]));
+            }
+        }
+        if (!blocks_256) {
+            continue;
+        }
+        join_pairs((const int32_t(*)[16])chunk.factor, runs,
+                   out->run_scales + b * (size_t)runs / 2);
+        if (type == TN_Q2_K) {
+            memcpy(out->run_minima + b * 8, chunk.pairs, sizeof chunk.pairs);
+        } else if (tn_type_has_minima(type)) { // each minimum twice, for sums of 16
+            join_pairs((const int32_t(*)[16])chunk.pairs, runs, out->run_minima + b * 4);
         }
     }
 }
@@ -248,7 +320,8 @@ static void multiply(const struct tn_panel_work *work)
         [TN_Q5_1] = minima_32, [TN_IQ4_NL] = plain_32, [TN_MXFP4] = plain_32, [TN_Q2_K] = q2_k,
         [TN_Q3_K] = q3_k,      [TN_Q4_K] = q4_k,       [TN_Q5_K] = q5_k,      [TN_Q6_K] = q6_k,
         [TN_IQ4_XS] = iq4_xs};
-    group_product *const *kernel = kernels[work->type];
+    const uint32_t type = work->type & ~(uint32_t)TN_PACKED;
+    group_product *const *kernel = kernels[type];
     struct tn_panel *w = work->scratch;
     const size_t k = work->x->x.k, groups = (work->columns + MOST - 1) / MOST;
     for (size_t r = 0; r < work->rows; r += 2 * TN_PANEL_ROWS) {
@@ -258,7 +331,11 @@ static void multiply(const struct tn_panel_work *work)
             size_t count = k - from < TN_PANEL_SLICE ? k - from : TN_PANEL_SLICE;
             for (size_t i = 0; i < BOTH; i++) {
                 size_t skip = left > 16 * i ? 16 * i : 0;
-                unpack_panel(work->type, rows + skip * work->row_bytes, work->row_bytes,
+                if (work->type & TN_PACKED) {
+                    unpack_packed(type, rows + skip * work->row_bytes, k, from, count, w + i);
+                    continue;
+                }
+                unpack_panel(type, rows + skip * work->row_bytes, work->row_bytes,
                              left - skip < 16 ? left - skip : 16, from, count, w + i);
             }
             for (size_t g = 0; g < groups; g++) { // of four to six, spread evenly

@@ -1,109 +1,81 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Tessera authors
 //
-// Matrix products: columns quantised once, weight rows cut into tiles, the epilogue (bias,
-// activation or gate, residual) on each tile while it is in cache. Which path computes a column
-// never changes its bits.
-#include "tensor/cpu/executor.h"
+// Matrix products: weight rows, and columns where there are many, cut into tiles; and the epilogue
+// (bias, activation or gate, residual) on each tile while it is in cache.
+#include "tensor/cpu/product.h"
+
+#include <string.h>
 
 // Products of one input, run as one job: q, k and v wait for each other once, not three times.
 struct product {
     struct tn_executor *x;
     const struct ir_op *ops; // op_count of them
-    size_t op_count;
-    struct tn_columns in;
-    size_t columns, tile_rows, k;
+    size_t op_count, tile_rows, chunks;
 };
 
-// ---- quantising --------------------------------------------------------------------------------
+// One tile of one operation.
+struct tile {
+    const struct ir_op *op;
+    size_t row, rows, column, columns, stride;
+};
 
-enum { QUANTISED_TOGETHER = 8 };
+// Calls on each column's rows, or on all of them at once where no gaps lie between.
+#define EACH_PART(t, at, n)                                                                        \
+    for (size_t at = 0, n = (t)->rows == (t)->stride ? (t)->columns * (t)->stride : (t)->rows;     \
+         at < (t)->columns * (t)->stride; at += n == (t)->rows ? (t)->stride : n)
 
-static void quantise_tile(void *arg, size_t i, unsigned worker)
+static void add_bias(const struct tile *t, float *tile, const float *bias)
 {
-    (void)worker;
-    struct product *p = arg;
-    const struct tn_integer_kernels *kernels = p->x->integers;
-    const float *in = tn_value(p->x, p->ops->in[0]);
-    size_t first = i * QUANTISED_TOGETHER;
-    for (size_t c = first; c < p->columns && c < first + QUANTISED_TOGETHER; c++) {
-        struct tn_columns q = tn_columns_skip(&p->in, c);
-        // The buffers are this executor's own; the structure shows them read-only to kernels.
-        int8_t *values = (int8_t *)(uintptr_t)q.values;
-        kernels->quantise(q.kind, in + c * p->k, p->k, values, (float *)(uintptr_t)q.scales,
-                          (int32_t *)(uintptr_t)q.sums);
-        if (kernels->arrange) {
-            kernels->arrange(values, p->k, (uint8_t *)(uintptr_t)q.arranged);
+    for (size_t c = 0; bias && c < t->columns; c++, tile += t->stride) {
+        for (size_t r = 0; r < t->rows; r++) {
+            tile[r] += bias[t->row + r];
         }
     }
 }
 
-// Makes p->in ready: the value itself, or its columns quantised.
-static void prepare_columns(struct product *p, enum tn_columns_kind kind)
+static void store_tile(const struct tn_executor *x, const struct tile *t, const float *tile)
 {
-    struct tn_executor *x = p->x;
-    if (kind == TN_COLUMNS_FLOAT) {
-        p->in = (struct tn_columns){.kind = kind, .k = p->k, .floats = tn_value(x, p->ops->in[0])};
-        return;
-    }
-    bool done = x->quantised_value == p->ops->in[0] && x->quantised.kind == kind;
-    x->quantised_value = p->ops->in[0];
-    x->quantised.kind = kind;
-    x->quantised.k = p->k;
-    p->in = x->quantised;
-    if (!done) {
-        x->options.pool->run(x->options.pool, quantise_tile, p,
-                             (p->columns + QUANTISED_TOGETHER - 1) / QUANTISED_TOGETHER);
-    }
-}
-
-// ---- tiles -------------------------------------------------------------------------------------
-
-// out[column][tile_rows] = rows [row, row + rows) times all columns.
-static void multiply_tile(const struct product *p, const struct ir_matrix *m, size_t row,
-                          size_t rows, float *out)
-{
-    const struct tn_kernels *kernels = p->x->kernels;
-    const uint8_t *w = m->data + row * m->row_bytes;
-    const float *in = p->in.floats;
-    if (m->type == TN_F32) {
-        kernels->dot_f32(w, m->row_bytes, rows, in, p->columns, p->k, out, p->tile_rows);
-    } else if (m->type == TN_F16) {
-        kernels->dot_f16(w, m->row_bytes, rows, in, p->columns, p->k, out, p->tile_rows);
-    } else if (m->type == TN_BF16) {
-        kernels->dot_bf16(w, m->row_bytes, rows, in, p->columns, p->k, out, p->tile_rows);
-    } else {
-        tn_row_product_of(p->x->options.isa, m->type)(w, m->row_bytes, rows, &p->in, p->columns,
-                                                      out, p->tile_rows);
-    }
-}
-
-static void add_bias(const struct product *p, float *tile, const float *bias, size_t rows)
-{
-    for (size_t c = 0; bias && c < p->columns; c++, tile += p->tile_rows) {
-        for (size_t r = 0; r < rows; r++) {
-            tile[r] += bias[r];
+    size_t width = t->op->matrix[0].rows;
+    const float *residual = t->op->residual ? tn_value(x, t->op->residual) : NULL;
+    for (size_t c = t->column; c < t->column + t->columns; c++, tile += t->stride) {
+        float *out = t->op->kind == IR_LOGITS ? x->logits[c] : tn_value(x, t->op->out) + c * width;
+        out += t->row;
+        if (!residual) {
+            memcpy(out, tile, t->rows * sizeof *out);
+            continue;
+        }
+        const float *add = residual + c * width + t->row;
+        for (size_t r = 0; r < t->rows; r++) {
+            out[r] = tile[r] + add[r];
         }
     }
 }
 
-static void store_tile(const struct product *p, const struct ir_op *op, const float *tile,
-                       size_t row, size_t rows)
+static void finish_tile(const struct tn_executor *x, const struct tile *t, float *const tile[2])
 {
-    const struct tn_executor *x = p->x;
-    size_t width = op->matrix[0].rows;
-    const float *residual = op->residual ? tn_value(x, op->residual) : NULL;
-    for (size_t c = 0; c < p->columns; c++, tile += p->tile_rows) {
-        float *out = op->kind == IR_LOGITS ? x->logits[c] : tn_value(x, op->out) + c * width;
-        out += row;
-        const float *add = residual ? residual + c * width + row : NULL;
-        for (size_t r = 0; r < rows; r++) {
-            out[r] = add ? tile[r] + add[r] : tile[r];
+    const struct tn_row_kernels *kernels = x->row_kernels;
+    const struct ir_op *op = t->op;
+    if (op->kind == IR_GATED) {
+        EACH_PART(t, at, n)
+        {
+            kernels->gate(op->activation, tile[0] + at, tile[1] + at, n);
+        }
+    } else if (op->activation != IR_NONE) {
+        EACH_PART(t, at, n)
+        {
+            kernels->activate(op->activation, tile[0] + at, n);
+        }
+    } else if (op->kind == IR_LOGITS && op->number != 0) {
+        EACH_PART(t, at, n)
+        {
+            kernels->softcap(tile[0] + at, n, op->number);
         }
     }
+    store_tile(x, t, tile[0]);
 }
 
-static size_t tiles_of(const struct product *p, const struct ir_op *op)
+static size_t row_tiles_of(const struct product *p, const struct ir_op *op)
 {
     return (op->matrix[0].rows + p->tile_rows - 1) / p->tile_rows;
 }
@@ -111,38 +83,25 @@ static size_t tiles_of(const struct product *p, const struct ir_op *op)
 static void product_tile(void *arg, size_t i, unsigned worker)
 {
     const struct product *p = arg;
+    const struct tn_executor *x = p->x;
     const struct ir_op *op = p->ops;
-    struct tn_worker *w = &p->x->workers[worker];
-    while (i >= tiles_of(p, op)) {
-        i -= tiles_of(p, op++);
+    while (i >= row_tiles_of(p, op) * p->chunks) {
+        i -= row_tiles_of(p, op++) * p->chunks;
     }
-    size_t row = i * p->tile_rows, most = op->matrix[0].rows - row;
-    size_t rows = most < p->tile_rows ? most : p->tile_rows;
+    struct tile t = {.op = op,
+                     .row = i / p->chunks * p->tile_rows,
+                     .column = i % p->chunks * x->input.chunk,
+                     .stride = p->tile_rows};
+    size_t rows = op->matrix[0].rows - t.row, columns = x->input.columns - t.column;
+    t.rows = rows < p->tile_rows ? rows : p->tile_rows;
+    t.columns = columns < x->input.chunk ? columns : x->input.chunk;
+    float *const *tile = x->workers[worker].tile;
     for (int j = 0; j < (op->kind == IR_GATED ? 2 : 1); j++) {
-        multiply_tile(p, &op->matrix[j], row, rows, w->tile[j]);
-        add_bias(p, w->tile[j], op->vector[j] ? op->vector[j] + row : NULL, rows);
+        tn_multiply_tile(x, worker, &op->matrix[j], t.row, t.rows, t.column, t.columns, tile[j],
+                         t.stride);
+        add_bias(&t, tile[j], op->vector[j]);
     }
-    if (op->kind == IR_GATED) {
-        for (size_t c = 0; c < p->columns; c++) {
-            size_t at = c * p->tile_rows;
-            p->x->kernels->silu_mul(w->tile[0] + at, w->tile[1] + at, rows);
-        }
-    }
-    store_tile(p, op, w->tile[0], row, rows);
-}
-
-// Rows a tile: about the same work whatever the batch, so that a tile's time stays bounded
-// (DESIGN decision 8), and at least a few tiles for each worker.
-static size_t rows_per_tile(const struct product *p, size_t rows)
-{
-    size_t space = TILE_FLOATS_LEAST / p->columns;
-    size_t work = (p->x->options.isa == TN_ISA_SCALAR ? 1u << 20 : 1u << 23) / (p->columns * p->k);
-    size_t best = TILE_ROWS_MOST;
-    while (best > TILE_ROWS_LEAST &&
-           (best > space || best > work || rows / best < 4 * (size_t)p->x->options.pool->width)) {
-        best /= 2;
-    }
-    return best;
+    finish_tile(x, &t, tile);
 }
 
 // May `next` run in one job with `op`, which comes just before it?
@@ -155,22 +114,28 @@ static bool goes_along(const struct ir_op *op, const struct ir_op *next)
 
 size_t tn_run_products(struct tn_executor *x, const struct ir_op *ops, size_t count)
 {
-    struct product p = {.x = x,
-                        .ops = ops,
-                        .op_count = 1,
-                        .columns = tn_rows_of(x, x->graph->values[ops->in[0]].rows),
-                        .k = ops->matrix[0].columns};
+    if (ops->kind == IR_EXPERTS) {
+        tn_run_experts(x, ops);
+        return 1;
+    }
+    struct product p = {.x = x, .ops = ops, .op_count = 1};
+    size_t columns = tn_rows_of(x, x->graph->values[ops->in[0]].rows);
     size_t rows = ops->matrix[0].rows, tiles = 0;
     for (; p.op_count < count && goes_along(ops, &ops[p.op_count]); p.op_count++) {
         rows += ops[p.op_count].matrix[0].rows;
     }
-    if (p.columns == 0) {
+    if (columns == 0) {
         return p.op_count;
     }
-    prepare_columns(&p, tn_columns_kind_of(ops->matrix[0].type));
-    p.tile_rows = rows_per_tile(&p, rows);
+    if (x->input_value != ops->in[0] || x->input.kind != tn_columns_kind_of(ops->matrix[0].type)) {
+        tn_prepare_input(x, tn_value(x, ops->in[0]), NULL, columns, ops->matrix[0].columns,
+                         ops->matrix[0].type);
+        x->input_value = ops->in[0];
+    }
+    p.tile_rows = tn_rows_per_tile(x, rows);
+    p.chunks = (columns + x->input.chunk - 1) / x->input.chunk;
     for (size_t i = 0; i < p.op_count; i++) {
-        tiles += tiles_of(&p, &ops[i]);
+        tiles += row_tiles_of(&p, &ops[i]) * p.chunks;
     }
     x->options.pool->run(x->options.pool, product_tile, &p, tiles);
     return p.op_count;

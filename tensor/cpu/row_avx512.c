@@ -5,6 +5,8 @@
 #include "tensor/cpu/simd_avx512.h"
 
 #include "tensor/cpu/attention_kernels.h"
+
+#include "tensor/cpu/attention_direct.h"
 #include "tensor/cpu/row_functions.h"
 
 const struct tn_row_kernels tn_row_kernels_avx512 = ROW_KERNELS("avx512");

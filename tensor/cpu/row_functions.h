@@ -8,6 +8,7 @@
 
 #include "tensor/cpu/row_kernels.h"
 #include "tensor/cpu/row_math.h"
+#include "tensor/half.h"
 
 #include <string.h>
 
@@ -206,12 +207,53 @@ static void to_f16_row(uint16_t *out, const float *x, size_t n)
                  (v_store_f16(h, LOAD_REST(x)), memcpy(out + i, h, rest * sizeof *h)));
 }
 
+// The scale is max|x| / 127. Values too small to have an inverse become 0.
+static uint16_t to_q8_0_block(const float *x, uint8_t *out)
+{
+    const v16 shift = v_set1(12582912.0f); // 1.5 * 2^23: adding it rounds to an integer
+    v16 a = v_load(x), b = v_load(x + 16);
+    float most = v_greatest(v_max(v_abs(a), v_abs(b)));
+    v16 inverse = v_set1(most > 1e-30f ? 127.0f / most : 0);
+    v_store_low_byte((int8_t *)out, v_add(v_mul(a, inverse), shift));
+    v_store_low_byte((int8_t *)out + 16, v_add(v_mul(b, inverse), shift));
+    return tn_f32_to_f16(most / 127.0f);
+}
+
+// The scale is the (first) value of greatest size / -8, so that it becomes 0 of 0..15.
+static uint16_t to_q4_0_block(const float *x, uint8_t *out)
+{
+    const v16 shift = v_set1(12582912.0f), half = v_set1(8.5f), top = v_set1(15);
+    v16 a = v_load(x), b = v_load(x + 16);
+    float above = v_greatest(v_max(a, b));
+    float below = v_greatest(v_sub(v_set1(0), v_min(a, b)));
+    float value = above > below ? above : -below;
+    for (int i = 0; above == below && i < 32; i++) { // the first one decides
+        if (__builtin_fabsf(x[i]) == above) {
+            value = x[i];
+            break;
+        }
+    }
+    float scale = value / -8.0f;
+    v16 inverse = v_set1(__builtin_fabsf(value) > 1e-30f ? 1.0f / scale : 0);
+    int8_t q[32]; // of values in 0.5..16.5 the whole part
+    a = v_truncate(v_min(v_add(v_mul(a, inverse), half), top));
+    b = v_truncate(v_min(v_add(v_mul(b, inverse), half), top));
+    v_store_low_byte(q, v_add(a, shift));
+    v_store_low_byte(q + 16, v_add(b, shift));
+    for (int i = 0; i < 16; i++) {
+        out[i] = (uint8_t)(q[i] | q[i + 16] << 4);
+    }
+    return tn_f32_to_f16(scale);
+}
+
 #define ROW_KERNELS(NAME)                                                                          \
     {                                                                                              \
         .name = (NAME), .rms_norm = rms_norm_row, .layer_norm = layer_norm_row, .add = add_row,    \
         .scale = scale_row, .activate = activate_row, .gate = gate_row, .softcap = softcap_row,    \
         .turn_halves = turn_halves_row, .turn_neighbours = turn_neighbours_row,                    \
-        .to_f16 = to_f16_row, .block_product = block_product, .keys_to_floats = keys_to_floats,    \
+        .to_f16 = to_f16_row, .to_q8_0 = to_q8_0_block, .to_q4_0 = to_q4_0_block,                  \
+        .block_product = block_product, .direct_rows = DIRECT_ROWS, .score_direct = score_direct,  \
+        .mix_direct = mix_direct, .keys_to_floats = keys_to_floats,                                \
         .values_to_floats = values_to_floats, .weigh = weigh, .combine = combine,                  \
         .divide = divide, .exponential = exponential,                                              \
     }

@@ -22,6 +22,16 @@ struct tn_block_product {
     bool add;
 };
 
+// Rows times a page of keys or values as it stands in a type that is not F32.
+struct tn_page_product {
+    uint32_t kv_type;
+    const uint8_t *page; // the head's keys, or values
+    const float *a;      // queries, or weights of places [first, first + count)
+    float *c; // scores, 32 a row; or mixed values, padded to sixteens, which are added to
+    size_t a_stride, c_stride, rows, dim;
+    size_t first, count; // values only
+};
+
 struct tn_row_kernels {
     const char *name;
 
@@ -46,9 +56,17 @@ struct tn_row_kernels {
     void (*turn_neighbours)(float *out, const float *x, const float *table, size_t pairs);
 
     void (*to_f16)(uint16_t *out, const float *x, size_t n);
+    // 32 values to what a block of the type has after its scale, which is returned (f16).
+    uint16_t (*to_q8_0)(const float *x, uint8_t *out);
+    uint16_t (*to_q4_0)(const float *x, uint8_t *out);
 
     // ---- attention ----
     void (*block_product)(const struct tn_block_product *p);
+    // The same from pages as they stand, for few rows: up to direct_rows they are brought into
+    // registers only once.
+    size_t direct_rows;
+    void (*score_direct)(const struct tn_page_product *p);
+    void (*mix_direct)(const struct tn_page_product *p);
     // One head's keys of a page as [dim][32], values as [32][stride], stride >= dim a multiple of
     // 16 (what lies beyond dim becomes 0), in floats.
     void (*keys_to_floats)(uint32_t kv_type, const uint8_t *keys, size_t dim, float *out);

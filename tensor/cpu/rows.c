@@ -6,6 +6,7 @@
 #include "tensor/cpu/executor.h"
 
 #include "tensor/core/math.h"
+#include "tensor/cpu/packed.h"
 
 #include <string.h>
 
@@ -23,12 +24,42 @@ struct row_work {
 
 // ---- one row -----------------------------------------------------------------------------------
 
+// A row of a packed matrix: its values stand sixteen rows apart (packed.h).
+static void unpack_floats(const struct ir_matrix *m, size_t row, float *out)
+{
+    enum { PART = 64 };
+    uint32_t type = m->type & ~(uint32_t)TN_PACKED;
+    const struct tn_type_info *t = tn_type_info(type);
+    const uint8_t *strip = m->data + row / 16 * 16 * m->row_bytes;
+    size_t place = row % 16, bytes = t->block_bytes;
+    if (t->block_values > 1) {
+        uint8_t block[256]; // no block has more bytes than values
+        for (size_t b = 0; b < m->columns / t->block_values; b++, out += t->block_values) {
+            tn_unpack_block(type, strip, place, m->columns, b, block);
+            tn_dequantise_row(type, block, t->block_values, out);
+        }
+        return;
+    }
+    for (size_t i = 0; i < m->columns; i += PART) {
+        uint8_t part[PART * sizeof(float)];
+        size_t some = m->columns - i < PART ? m->columns - i : PART;
+        for (size_t j = 0; j < some; j++) {
+            memcpy(part + j * bytes, strip + ((i + j) * 16 + place) * bytes, bytes);
+        }
+        tn_dequantise_row(type, part, some, out + i);
+    }
+}
+
 static void embed_row(const struct row_work *w, size_t i)
 {
     const struct ir_matrix *m = &w->op->matrix[0];
     float *out = w->out + i * w->columns;
-    tn_dequantise_row(m->type, m->data + (size_t)w->x->rows[i].token * m->row_bytes, w->columns,
-                      out);
+    size_t token = (size_t)w->x->rows[i].token;
+    if (m->type & TN_PACKED) {
+        unpack_floats(m, token, out);
+    } else {
+        tn_dequantise_row(m->type, m->data + token * m->row_bytes, w->columns, out);
+    }
     if (w->op->number != 1) {
         w->k->scale(out, w->columns, w->op->number);
     }

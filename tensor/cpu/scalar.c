@@ -9,10 +9,6 @@
 
 const struct tn_kernels tn_kernels_scalar = {
     .name = "scalar",
-    .rms_norm = rms_norm,
-    .silu_mul = silu_mul,
-    .to_f16 = to_f16,
-    .attention = attention,
     .dot_f32 = dot_f32,
     .dot_f16 = dot_f16,
     .dot_bf16 = dot_bf16,

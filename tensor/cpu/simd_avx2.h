@@ -15,6 +15,7 @@
 #define TILE_COLUMNS   2
 #define BLOCK_ROWS     4
 #define BLOCK_SIXTEENS 1
+#define DIRECT_ROWS    2
 
 typedef struct {
     __m256 a, b;
@@ -142,6 +143,11 @@ static inline v16 v_load_low_nibbles(const void *p)
 static inline v16 v_load_high_nibbles(const void *p)
 {
     return nibbles_to_16(_mm_srli_epi16(_mm_loadu_si128(p), 4));
+}
+static inline v16 v_truncate(v16 x)
+{
+    return (v16){_mm256_round_ps(x.a, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC),
+                 _mm256_round_ps(x.b, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC)};
 }
 static inline __m256 power_of_two_8(__m256 t)
 {

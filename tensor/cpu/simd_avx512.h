@@ -15,6 +15,7 @@
 // Rows, and sixteens of columns, of one register block of attention's products.
 #define BLOCK_ROWS     8
 #define BLOCK_SIXTEENS 2
+#define DIRECT_ROWS    8
 
 typedef __m512 v16;
 
@@ -122,6 +123,10 @@ static inline v16 v_load_low_nibbles(const void *p)
 static inline v16 v_load_high_nibbles(const void *p)
 {
     return nibbles_to_16(_mm_srli_epi16(_mm_loadu_si128(p), 4));
+}
+static inline v16 v_truncate(v16 x)
+{
+    return _mm512_roundscale_ps(x, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC);
 }
 static inline v16 v_power_of_two(v16 t)
 {

@@ -18,6 +18,7 @@
 // Rows, and sixteens of columns, of one register block of attention's products.
 #define BLOCK_ROWS     2
 #define BLOCK_SIXTEENS 1
+#define DIRECT_ROWS    1 // of its products with pages that are not in floats
 
 typedef struct {
     __m128 a, b, c, d;
@@ -175,6 +176,12 @@ static inline v16 v_load_high_nibbles(const void *p)
         f[i] = (float)((q[i] >> 4) - 8);
     }
     return v_load(f);
+}
+// Without what is behind the point; |x| < 2^31.
+static inline v16 v_truncate(v16 x)
+{
+    return (v16){_mm_cvtepi32_ps(_mm_cvttps_epi32(x.a)), _mm_cvtepi32_ps(_mm_cvttps_epi32(x.b)),
+                 _mm_cvtepi32_ps(_mm_cvttps_epi32(x.c)), _mm_cvtepi32_ps(_mm_cvttps_epi32(x.d))};
 }
 static inline __m128 power_of_two_4(__m128 t)
 {

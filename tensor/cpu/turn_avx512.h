@@ -8,6 +8,7 @@
 #include <immintrin.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #define TURN_INLINED static inline __attribute__((always_inline))
 #define TURN_UNROLL  _Pragma("GCC unroll 16")
@@ -57,10 +58,11 @@ TURN_INLINED void turn_halves(const uint8_t *w, size_t row_bytes, void *out)
     }
 }
 
-// Sixteen rows by 16 floats (or other words), k ascending.
-TURN_INLINED void turn_words(const uint8_t *w, size_t row_bytes, void *out)
+// Sixteen rows by 16 floats (or other words), k ascending; results are out_bytes apart.
+TURN_INLINED void turn_words(const uint8_t *w, size_t row_bytes, void *out, size_t out_bytes)
 {
-    __m512i a[16], b[16], *to = out;
+    __m512i a[16], b[16];
+    uint8_t *to = out;
     TURN_UNROLL
     for (size_t i = 0; i < 8; i++) {
         __m512i x = _mm512_loadu_si512(w + 2 * i * row_bytes);
@@ -82,34 +84,37 @@ TURN_INLINED void turn_words(const uint8_t *w, size_t row_bytes, void *out)
         __m512i high = _mm512_shuffle_i32x4(b[j], b[4 + j], 0xee);
         __m512i low2 = _mm512_shuffle_i32x4(b[8 + j], b[12 + j], 0x44);
         __m512i high2 = _mm512_shuffle_i32x4(b[8 + j], b[12 + j], 0xee);
-        _mm512_store_si512(to + j, _mm512_shuffle_i32x4(low, low2, 0x88));
-        _mm512_store_si512(to + 4 + j, _mm512_shuffle_i32x4(low, low2, 0xdd));
-        _mm512_store_si512(to + 8 + j, _mm512_shuffle_i32x4(high, high2, 0x88));
-        _mm512_store_si512(to + 12 + j, _mm512_shuffle_i32x4(high, high2, 0xdd));
+        _mm512_storeu_si512(to + j * out_bytes, _mm512_shuffle_i32x4(low, low2, 0x88));
+        _mm512_storeu_si512(to + (4 + j) * out_bytes, _mm512_shuffle_i32x4(low, low2, 0xdd));
+        _mm512_storeu_si512(to + (8 + j) * out_bytes, _mm512_shuffle_i32x4(high, high2, 0x88));
+        _mm512_storeu_si512(to + (12 + j) * out_bytes, _mm512_shuffle_i32x4(high, high2, 0xdd));
     }
 }
 
-// `count` (1..16) columns of k floats to [k][count].
-static inline void turn_columns(const float *x, size_t k, size_t count, float *out)
+// `count` (1..16) columns of `depth` words, column_bytes apart, to [depth][count].
+static inline void turn_columns(const void *columns, size_t column_bytes, size_t depth,
+                                size_t count, void *out)
 {
-    __mmask16 some = (__mmask16)((1u << count) - 1u);
+    const __mmask16 some = (__mmask16)((1u << count) - 1u);
+    const uint8_t *from = columns;
+    uint8_t *to = out;
     size_t i = 0;
-    // A store of sixteen lanes would run over into the next row, which is written after it.
-    for (; i + 16 <= k; i += 16) {
+    for (; i + 16 <= depth; i += 16) {
         __m512i edge[16], turned[16];
         TURN_UNROLL
         for (size_t c = 0; c < 16; c++) {
-            edge[c] = c < count ? _mm512_loadu_si512(x + c * k + i) : _mm512_setzero_si512();
+            edge[c] = c < count ? _mm512_loadu_si512(from + c * column_bytes + i * 4)
+                                : _mm512_setzero_si512();
         }
-        turn_words((const uint8_t *)edge, 64, turned);
+        turn_words((const uint8_t *)edge, 64, turned, 64);
         TURN_UNROLL
-        for (size_t q = 0; q < 16; q++) {
-            _mm512_mask_storeu_epi32(out + (i + q) * count, some, turned[q]);
+        for (size_t q = 0; q < 16; q++, to += count * 4) {
+            _mm512_mask_storeu_epi32(to, some, turned[q]);
         }
     }
-    for (; i < k; i++) {
-        for (size_t c = 0; c < count; c++) {
-            out[i * count + c] = x[c * k + i];
+    for (; i < depth; i++) {
+        for (size_t c = 0; c < count; c++, to += 4) {
+            memcpy(to, from + c * column_bytes + i * 4, 4);
         }
     }
 }

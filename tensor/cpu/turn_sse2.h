@@ -9,6 +9,7 @@
 #include <emmintrin.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #define TURN_INLINED static inline __attribute__((always_inline))
 #define TURN_UNROLL  _Pragma("GCC unroll 8")
@@ -68,24 +69,27 @@ TURN_INLINED void turn_four(const uint8_t *w, size_t row_bytes, uint8_t *out, si
     _mm_storeu_si128((void *)(out + 3 * out_bytes), _mm_unpackhi_epi64(ab2, cd2));
 }
 
-// Sixteen rows by 16 floats (or other words), k ascending.
-TURN_INLINED void turn_words(const uint8_t *w, size_t row_bytes, void *out)
+// Sixteen rows by 16 floats (or other words), k ascending; results are out_bytes apart.
+TURN_INLINED void turn_words(const uint8_t *w, size_t row_bytes, void *out, size_t out_bytes)
 {
     for (size_t k = 0; k < 4; k++) {
         TURN_UNROLL
         for (size_t r = 0; r < 4; r++) {
-            turn_four(w + r * 4 * row_bytes + k * 16, row_bytes, (uint8_t *)out + k * 256 + r * 16,
-                      64);
+            turn_four(w + r * 4 * row_bytes + k * 16, row_bytes,
+                      (uint8_t *)out + k * 4 * out_bytes + r * 16, out_bytes);
         }
     }
 }
 
-// `count` columns of k floats to [k][count].
-static inline void turn_columns(const float *x, size_t k, size_t count, float *out)
+// `count` columns of `depth` words, column_bytes apart, to [depth][count].
+static inline void turn_columns(const void *columns, size_t column_bytes, size_t depth,
+                                size_t count, void *out)
 {
-    for (size_t i = 0; i < k; i++) {
-        for (size_t c = 0; c < count; c++) {
-            out[i * count + c] = x[c * k + i];
+    const uint8_t *from = columns;
+    uint8_t *to = out;
+    for (size_t i = 0; i < depth; i++) {
+        for (size_t c = 0; c < count; c++, to += 4) {
+            memcpy(to, from + c * column_bytes + i * 4, 4);
         }
     }
 }

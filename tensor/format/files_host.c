@@ -52,8 +52,10 @@ static int map_file(struct tn_files *f, char *name)
     int fd = open(name, O_RDONLY | O_CLOEXEC), rc = 0;
     if (fd < 0 || fstat(fd, &st) != 0)
         rc = fail(f, -errno, "%s: %s", name, strerror(errno));
-    else if (!S_ISREG(st.st_mode) || st.st_size == 0)
-        rc = fail(f, -EINVAL, "%s: not a file, or empty", name);
+    else if (!S_ISREG(st.st_mode))
+        rc = fail(f, -EINVAL, "%s: is no file", name);
+    else if (st.st_size == 0)
+        rc = fail(f, -EINVAL, "%s: the file is empty (at byte 0 of 0)", name);
     if (!rc) {
         void *map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
         if (map == MAP_FAILED)
@@ -104,26 +106,25 @@ static char *joined(const char *folder, size_t folder_bytes, const char *name)
 
 // ---- GGUF ---------------------------------------------------------------------------------------
 
-// "-00001-of-00003.gguf" at the end: the count, and where the number begins.
-static unsigned shard_count(const char *path, size_t *at)
+// "-00001-of-00003" before the suffix: the count, and where the number begins.
+static unsigned shard_count(const char *path, const char *suffix, size_t *at)
 {
-    enum { TAIL = 20 }; // characters, with the count's five
-    size_t n = strlen(path);
+    enum { NUMBERS = 15 }; // characters
+    size_t n = strlen(path), end = strlen(suffix);
     unsigned number, count;
     int used = 0;
-    if (n <= TAIL)
+    if (n <= NUMBERS + end || strcmp(path + n - end, suffix) != 0)
         return 0;
-    const char *tail = path + n - TAIL;
-    if (sscanf(tail, "-%5u-of-%5u.gguf%n", &number, &count, &used) != 2 || used != TAIL)
+    *at = n - end - NUMBERS;
+    if (sscanf(path + *at, "-%5u-of-%5u%n", &number, &count, &used) != 2 || used != NUMBERS)
         return 0;
-    *at = n - TAIL;
     return number && number <= count ? count : 0;
 }
 
 static int open_gguf(struct tn_files *f, const char *path, struct gguf **index)
 {
     size_t at;
-    unsigned count = shard_count(path, &at);
+    unsigned count = shard_count(path, ".gguf", &at);
     if (count < 2) {
         int rc = map_file(f, strdup(path));
         if (!rc)
@@ -191,6 +192,9 @@ static int open_safetensors(struct tn_files *f, const char *folder, size_t folde
                             const char *file, struct gguf **index)
 {
     struct safetensors_model m = {0};
+    if (!is_there(folder, folder_bytes, "config.json"))
+        return fail(f, -ENOENT, "%.*s: no config.json: it is no folder of a model",
+                    (int)folder_bytes, folder);
     int rc = map_file(f, joined(folder, folder_bytes, "config.json"));
     if (!rc)
         rc = map_file(f, joined(folder, folder_bytes, "tokenizer.json"));
@@ -235,14 +239,16 @@ int tn_files_open(const char *path, struct tn_files **out, struct gguf **index, 
     if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
         rc = open_safetensors(f, path, n, NULL, index);
     } else if (n > 12 && strcmp(path + n - 12, ".safetensors") == 0) {
+        size_t at;
         const char *slash = strrchr(path, '/');
-        rc = slash ? open_safetensors(f, path, (size_t)(slash - path) + 1, path, index)
-                   : open_safetensors(f, ".", 1, path, index);
+        const char *alone = shard_count(path, ".safetensors", &at) > 1 ? NULL : path;
+        rc = slash ? open_safetensors(f, path, (size_t)(slash - path) + 1, alone, index)
+                   : open_safetensors(f, ".", 1, alone, index);
     } else {
         rc = open_gguf(f, path, index);
     }
     if (rc) {
-        bool named = false;
+        bool named = strncmp(reason, path, n) == 0;
         for (size_t i = 0; i < f->count; i++)
             named = named || strncmp(reason, f->name[i], strlen(f->name[i])) == 0;
         snprintf(error, error_bytes, "%s%s%s", named ? "" : path, named ? "" : ": ", reason);

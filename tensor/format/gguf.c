@@ -220,7 +220,11 @@ static int take_tensor(struct reader *r, uint64_t alignment, struct gguf_tensor 
     if (t->shape[0] % type->block_values)
         return fail(r, -EINVAL, "rows of %llu values are no whole blocks of %u (%s)",
                     (unsigned long long)t->shape[0], type->block_values, type->name);
-    if (__builtin_mul_overflow(values / type->block_values, (uint64_t)type->block_bytes, &t->bytes))
+    // Packed rows come in sixteens, of each matrix (tensor/cpu/packed.h).
+    uint64_t fill = t->type & TN_PACKED ? (16 - t->shape[1] % 16) % 16 : 0, filled = 0;
+    if (__builtin_mul_overflow(values / t->shape[1], fill, &filled) ||
+        __builtin_add_overflow(values, filled, &filled) ||
+        __builtin_mul_overflow(filled / type->block_values, (uint64_t)type->block_bytes, &t->bytes))
         return fail(r, -EINVAL, "its size overflows");
     if (*offset % alignment)
         return fail(r, -EINVAL, "offset %llu is not aligned to %llu", (unsigned long long)*offset,
@@ -355,6 +359,15 @@ static int place_data(struct reader *r, struct gguf *g)
     if (!n)
         return 0;
     uint64_t start = (r->at + mask) & ~mask;
+    for (uint64_t at = r->at; at < start && at < r->bytes; at++) {
+        if (r->data[at]) {
+            r->at = at;
+            return fail(r, -EINVAL,
+                        "%llu tensors, but what follows is no padding: the number of "
+                        "tensors or one of them is damaged",
+                        (unsigned long long)n);
+        }
+    }
     uint64_t room = start <= r->total ? r->total - start : 0;
     r->definite = true; // the header is complete
     for (uint64_t i = 0; i < n; i++) {
@@ -423,11 +436,13 @@ static int read_all(struct reader *r, struct gguf *g, bool alone)
     if ((rc = take_u32(r, "the version", &version)))
         return rc;
     r->definite = true;
+    r->at = 4;
     if (version >= 0x10000 && __builtin_bswap32(version) < 0x10000)
         return fail(r, -ENOTSUP, "the file is big-endian; convert it to little-endian");
     if (version != 2 && version != 3)
         return fail(r, -ENOTSUP, "version %u; versions 2 and 3 are read", version);
     g->version = version;
+    r->at = 8;
     r->definite = false;
     if ((rc = take_u64(r, "the number of tensors", &g->tensor_count)) ||
         (rc = take_u64(r, "the number of keys", &g->entry_count)) || (rc = read_entries(r, g)) ||

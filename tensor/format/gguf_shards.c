@@ -188,6 +188,8 @@ void gguf_say_where(const struct gguf *g, char *error, size_t error_bytes)
             format = " (the tensors end at byte %llu of %llu)";
             if (g->tensor_count)
                 last = g->tensor[g->tensor_count - 1].name;
+            else if (g->entry_count)
+                last = g->entry[g->entry_count - 1].key;
         } else {
             format = " (the keys end at byte %llu of %llu)";
             if (g->entry_count)

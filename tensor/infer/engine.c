@@ -336,6 +336,11 @@ uint32_t infer_step(struct infer_engine *e)
     return e->running_count + e->waiting_count;
 }
 
+void infer_forget(struct infer_engine *e)
+{
+    pages_forget(&e->store);
+}
+
 void infer_get_stats(const struct infer_engine *e, struct infer_stats *out)
 {
     *out = e->stats;

@@ -163,6 +163,18 @@ void pages_release(struct pages *p, uint32_t page)
     }
 }
 
+void pages_forget(struct pages *p)
+{
+    while (p->oldest != NONE) {
+        uint32_t page = p->oldest;
+        leave_cache(p, page);
+        forget(p, page);
+        p->all[page].next = p->free;
+        p->free = page;
+        p->free_count++;
+    }
+}
+
 // The full page that equals this one, or the page itself.
 static uint32_t equal_page(const struct pages *p, uint32_t page)
 {

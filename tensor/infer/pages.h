@@ -44,6 +44,7 @@ static inline uint32_t pages_available(const struct pages *p)
 uint32_t pages_take(struct pages *p);
 void pages_hold(struct pages *p, uint32_t page);    // one holder more
 void pages_release(struct pages *p, uint32_t page); // one less; a described page stays as cached
+void pages_forget(struct pages *p);                 // all cached ones become free
 // `token` is stored behind what the page has; `before` identifies the page before it. Returns the
 // page to use from now on: another one when the page became full and the same one exists already.
 uint32_t pages_add_token(struct pages *p, uint32_t page, uint64_t before, int32_t token);

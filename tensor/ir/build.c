@@ -132,6 +132,9 @@ ir_value ir_add_position(struct ir_graph *g, ir_value x, struct ir_matrix table)
     if (!g->error && (s.rows != IR_TOKENS || table.rows < g->context)) {
         ir_fail(g, -EINVAL, "graph: %u rows of positions, expected %u", table.rows, g->context);
     }
+    if (table.type & TN_PACKED) {
+        ir_fail(g, -ENOTSUP, "graph: a table of positions is packed, expected rows");
+    }
     struct ir_op op = {.kind = IR_ADD_POSITION, .in = {x}, .matrix = {table}};
     return append(g, op, s.rows, s.columns);
 }

@@ -2,8 +2,8 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // Fusion: a sum with a product becomes the product's residual, an activation of a product its
-// epilogue, and activation(x G) * (x U) one gated operation. What is fused is never stored and read
-// back.
+// epilogue, activation(x G) * (x U) one gated operation, and norms and turns of heads part of what
+// takes them. What is fused is never stored and read back.
 #include "tensor/ir/ir.h"
 
 static uint32_t uses(const struct ir_graph *g, ir_value v)
@@ -79,6 +79,25 @@ static void fuse_gate(struct ir_graph *g, struct ir_op *product)
     up->kind = IR_REMOVED;
 }
 
+// Norms of heads and turns go along with what stores keys or loads queries.
+static void fuse_turn(struct ir_graph *g, struct ir_op *op)
+{
+    struct ir_op *turn = &g->ops[maker(g, op->in[0])];
+    if (turn < &g->ops[g->op_count] && turn->kind == IR_ROPE && uses(g, turn->out) == 1) {
+        op->rope = turn->rope;
+        op->in[0] = turn->in[0];
+        turn->kind = IR_REMOVED;
+    }
+    struct ir_op *norm = &g->ops[maker(g, op->in[0])];
+    if (norm < &g->ops[g->op_count] && norm->kind == IR_RMS_NORM && uses(g, norm->out) == 1 &&
+        g->values[norm->out].columns == norm->heads * g->head_dim) {
+        op->vector[0] = norm->vector[0];
+        op->number = norm->number;
+        op->in[0] = norm->in[0];
+        norm->kind = IR_REMOVED;
+    }
+}
+
 void ir_fuse(struct ir_graph *g)
 {
     for (uint32_t i = 0; i < g->op_count; i++) {
@@ -88,6 +107,8 @@ void ir_fuse(struct ir_graph *g)
             fuse_activation(g, &g->ops[i]);
         } else if (g->ops[i].kind == IR_GATE) {
             fuse_gate(g, &g->ops[i]);
+        } else if (g->ops[i].kind == IR_KV_STORE || g->ops[i].kind == IR_ATTENTION) {
+            fuse_turn(g, &g->ops[i]);
         }
     }
     uint32_t kept = 0;

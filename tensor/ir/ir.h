@@ -33,6 +33,8 @@ enum ir_kind {
     IR_ROPE,    // out = in[0], each of `heads` heads turned by its position
     IR_KV_STORE,     // K = in[0], V = in[1] of the layer, at the tokens' positions
     IR_ATTENTION,    // out = attention of the queries in[0] over the layer's KV: op->attention
+                     // Both: in[0] first through the norm of its heads by vector[0] and number,
+                     // and turned by rope, each unless NULL
     IR_TAKE_OUTPUTS, // out = the rows of in[0] whose logits are wanted
     IR_LOGITS,       // softcap(in[0] matrix[0]^T + vector[0]), written to the callers' rows
     IR_POOL,         // in[0] pooled over each sequence, written to the callers' embeddings

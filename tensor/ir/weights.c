@@ -126,6 +126,10 @@ struct ir_matrix ir_matrix_rows(struct ir_graph *g, struct ir_matrix m, uint32_t
                 m.rows);
         return m;
     }
+    if (m.type & TN_PACKED && first % 16) {
+        ir_fail(g, -EINVAL, "graph: row %u of a packed matrix begins no sixteen", first);
+        return m;
+    }
     m.data += first * m.row_bytes;
     m.rows = rows;
     return m;

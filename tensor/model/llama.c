@@ -17,7 +17,9 @@ static ir_value feed_forward(struct ir_graph *g, const struct tn_hparams *h, uin
 static void build(struct ir_graph *g, const struct tn_hparams *h)
 {
     const uint32_t n = h->embedding;
-    const struct ir_rope *rope = tn_rope(g, h, false);
+    bool halves = false; // rows as Hugging Face has them (tensor/safetensors.h)
+    gguf_bool(g->source, "tessera.rope.split_halves", &halves);
+    const struct ir_rope *rope = tn_rope(g, h, halves);
     const struct ir_attention attention = {.scale = tn_attention_scale(h)};
     struct ir_matrix tokens = ir_matrix(g, n, h->vocabulary, "token_embd.weight");
 

@@ -147,6 +147,7 @@ int tn_model_open_index(struct gguf *g, struct tn_model **out, char *error, size
     m->gguf = g;
     int e = fill_model(m, error, error_bytes);
     if (e) {
+        gguf_say_where(g, error, error_bytes);
         m->gguf = NULL; // still the caller's
         tn_model_close(m);
         return e;

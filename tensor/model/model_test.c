@@ -39,11 +39,12 @@ static void wrong_models_are_refused_by_name(void **unused)
     o = tiny_default(TN_Q8_0), o.wrong_type = "blk.0.attn_norm.weight";
     refused(&o, -ENOTSUP, "blk.0.attn_norm.weight: type F16 (1), expected F32");
     o = tiny_default(TN_Q8_0), o.architecture = "mamba";
-    refused(&o, -ENOTSUP, "general.architecture: 'mamba' is not supported");
-    o = tiny_default(TN_Q8_0), o.rope_scaling = "yarn";
-    refused(&o, -ENOTSUP, "llama.rope.scaling.type: 'yarn' is not supported");
+    refused(&o, -ENOTSUP,
+            "general.architecture: 'mamba' is not supported; supported are llama, qwen2, ");
+    o = tiny_default(TN_Q8_0), o.rope_scaling = "dynamic";
+    refused(&o, -ENOTSUP, "llama.rope.scaling.type: 'dynamic' is not supported (none, linear");
     o = tiny_default(TN_Q8_0), o.experts = 8;
-    refused(&o, -ENOTSUP, "llama.expert_count");
+    refused(&o, -EINVAL, "llama.expert_used_count: is missing or 0, but there are experts");
     o = tiny_default(TN_Q8_0), o.heads = 3, o.kv_heads = 2;
     refused(&o, -EINVAL, "attention.head_count");
     o = tiny_default(TN_Q8_0), o.missing = "token_embd.weight";

@@ -249,7 +249,7 @@ static void layer_attention(struct maker *m, uint32_t l, float residual)
         vector(m, o->head_dim, 1, 0.1f, IN_LAYER("attn_k_norm.weight"));
     }
     matrix(m, q, n, residual / sqrtf((float)q), IN_LAYER("attn_output.weight"));
-    if (biased || is(o, "gpt2")) {
+    if ((biased && !is(o, "qwen2")) || is(o, "gpt2")) {
         vector(m, n, 0, 0.05f, IN_LAYER("attn_output.bias"));
     }
     if (is(o, "gpt-oss")) {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Tessera authors
 //
-// The table of element and block types by GGUF id: name, values and bytes of a block.
+// The table of element and block types by GGUF id: name, values and bytes of a block. Packed types
+// (what the engine multiplies by can be packed) are described as what they were packed from.
 #include "tensor/types.h"
 
 static const struct tn_type_info table[TN_TYPE_LIMIT] = {
@@ -22,7 +23,11 @@ static const struct tn_type_info unknown = {NULL, 0, 0, 0};
 
 const struct tn_type_info *tn_type_info(uint32_t type)
 {
-    return type < TN_TYPE_LIMIT ? &table[type] : &unknown;
+    uint32_t plain = type & ~(uint32_t)TN_PACKED;
+    if (plain >= TN_TYPE_LIMIT || (plain != type && !table[plain].computable)) {
+        return &unknown;
+    }
+    return &table[plain];
 }
 
 size_t tn_row_bytes(uint32_t type, uint64_t values)

@@ -37,6 +37,17 @@ static void unknown_types_have_no_name(void **state)
     assert_int_equal(tn_row_bytes(4, 32), 0);
 }
 
+static void packed_types_are_described_as_their_source(void **state)
+{
+    (void)state;
+    assert_ptr_equal(tn_type_info(TN_Q4_K | TN_PACKED), tn_type_info(TN_Q4_K));
+    assert_ptr_equal(tn_type_info(TN_F16 | TN_PACKED), tn_type_info(TN_F16));
+    static const uint32_t none[] = {TN_I32 | TN_PACKED, TN_Q8_K | TN_PACKED, 4 | TN_PACKED,
+                                    TN_TYPE_LIMIT | TN_PACKED, 0x2000};
+    for (size_t i = 0; i < sizeof none / sizeof *none; i++)
+        assert_null(tn_type_info(none[i])->name);
+}
+
 static void rows_are_whole_blocks(void **state)
 {
     (void)state;
@@ -50,6 +61,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(block_sizes_are_those_of_the_format),
                                        cmocka_unit_test(unknown_types_have_no_name),
+                                       cmocka_unit_test(packed_types_are_described_as_their_source),
                                        cmocka_unit_test(rows_are_whole_blocks)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,11 +3,14 @@
 //
 // Each chat format against what its model's published template writes (without the first BOS, which
 // encoding adds), the roles each refuses, and that users cannot forge control tokens.
+//
 // Links: tensor/format/gguf.c tensor/format/gguf_values.c tensor/quant/types.c
+// Links: tensor/text/known.c tensor/text/trie.c tensor/text/wpm.c tensor/text/unigram.c
+// Links: tensor/text/charsmap.c
 // Links: tensor/text/vocabulary.c tensor/text/strings.c tensor/text/special.c tensor/text/merge.c
 // Links: tensor/text/spm.c tensor/text/bpe.c tensor/text/pretokenize.c tensor/text/encode.c
 // Links: tensor/text/decode.c tensor/text/utf8.c tensor/text/chat.c tensor/text/chat_render.c
-// Libs: -lpcre2-8
+// Libs: -lpcre2-8 -lutf8proc
 #include "tensor/chat.h"
 #include "tensor/format/test_gguf.h"
 #include "tensor/tokenizer.h"

@@ -27,8 +27,8 @@
     SHORTENED "|[^\\r\\n\\p{L}\\p{N}]?[" letters "]+|" numbers "| ?[^" SPACE letters               \
               "\\p{N}]+[\\r\\n]*|" S "*[\\r\\n]+|" TAIL "|" S "+"
 // A letter that is no lower-case (upper-case) ASCII letter.
-#define NOT_LOWER "(?:(?=\\p{L})[^a-z])"
-#define NOT_UPPER "(?:(?=\\p{L})[^A-Z])"
+#define NOT_LOWER "[^\\P{L}a-z]"
+#define NOT_UPPER "[^\\P{L}A-Z]"
 #define CASED_OF(lower, upper, after)                                                              \
     "[^\\r\\n\\p{L}\\p{N}]?" lower "*" upper "+" after "|[^\\r\\n\\p{L}\\p{N}]?" lower "+" upper   \
     "*" after "|"

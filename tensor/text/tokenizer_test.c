@@ -3,11 +3,14 @@
 //
 // Tests of both vocabulary kinds on small vocabularies whose ids are worked out by hand, and on a
 // real file where there is one.
+//
 // Links: tensor/format/gguf.c tensor/format/gguf_values.c tensor/quant/types.c
+// Links: tensor/text/known.c tensor/text/trie.c tensor/text/wpm.c tensor/text/unigram.c
+// Links: tensor/text/charsmap.c
 // Links: tensor/text/vocabulary.c tensor/text/strings.c tensor/text/special.c tensor/text/merge.c
 // Links: tensor/text/spm.c tensor/text/bpe.c tensor/text/pretokenize.c tensor/text/encode.c
 // Links: tensor/text/decode.c tensor/text/utf8.c
-// Libs: -lpcre2-8
+// Libs: -lpcre2-8 -lutf8proc
 #include "tensor/format/test_gguf.h"
 #include "tensor/text/tokenizer_private.h"
 
@@ -356,6 +359,10 @@ static void splitters_cut_as_their_models_do(void **state)
     cuts("gpt-4o", "it's 1234", "[it's][ ][123][4]");
     cuts("deepseek-llm", "ab  c  ", "[ab][ ][ c][  ]");
     cuts("deepseek-v3", "ab12 \xe4\xbd\xa0", "[ab][12][ ][\xe4\xbd\xa0]");
+    cuts("deepseek-coder", "x\xe2\x80\x89y", "[x][\xe2\x80\x89y]"); // a thin space stays
+    cuts("viking", "ab, c12", "[ab][,][ c][1][2]");
+    cuts("seed-coder", "!!\n\nx", "[!!][\n\n][x]");
+    cuts("ufakzeka", "don't", "[don]['t]");
     cuts("qwen35", "e\xcc\x81x", "[e\xcc\x81x]");
     cuts("qwen2", "e\xcc\x81x", "[e][\xcc\x81x]");
     cuts("gpt-2", "a\xc2\xa0 b", "[a][\xc2\xa0][ b]"); // a no-break space is a space
@@ -371,9 +378,9 @@ static int count_word(void *ctx, const char *text, size_t bytes)
 static void a_long_run_of_one_character_is_no_trap(void **state)
 {
     (void)state;
-    static const char *const names[] = {"gpt-2",        "llama-bpe",      "qwen2",
-                                        "falcon",       "tekken",         "gpt-4o",
-                                        "deepseek-llm", "deepseek-coder", "deepseek-v3"};
+    static const char *const names[] = {
+        "gpt-2",        "llama-bpe",      "qwen2",       "falcon",     "tekken", "gpt-4o",
+        "deepseek-llm", "deepseek-coder", "deepseek-v3", "bailingmoe", "viking", "spark2_5"};
     size_t n = 100000;
     char *text = malloc(n + 2);
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
@@ -424,11 +431,35 @@ static void long_work_pauses(void **state)
 static void every_splitter_compiles(void **state)
 {
     (void)state;
-    static const char *const names[] = {
-        "gpt-2",     "mpt",         "olmo",         "llama-bpe",      "qwen2",
-        "qwen35",    "starcoder",   "smollm",       "refact",         "command-r",
-        "falcon",    "default",     "tekken",       "gpt-4o",         "dbrx",
-        "smaug-bpe", "chatglm-bpe", "deepseek-llm", "deepseek-coder", "deepseek-v3"};
+    static const char *const names[] = {"gpt-2",
+                                        "mpt",
+                                        "olmo",
+                                        "llama-bpe",
+                                        "qwen2",
+                                        "qwen35",
+                                        "starcoder",
+                                        "smollm",
+                                        "refact",
+                                        "command-r",
+                                        "falcon",
+                                        "default",
+                                        "tekken",
+                                        "gpt-4o",
+                                        "dbrx",
+                                        "smaug-bpe",
+                                        "chatglm-bpe",
+                                        "deepseek-llm",
+                                        "deepseek-coder",
+                                        "deepseek-v3",
+                                        "spark2_5",
+                                        "minicpm5",
+                                        "laguna",
+                                        "ufakzeka",
+                                        "seed-coder",
+                                        "bailingmoe",
+                                        "viking",
+                                        "bloom",
+                                        "granite-embed-multi-97m"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         struct pretokenizer *p;
         bool a, b;

@@ -121,7 +121,7 @@ static int run_all(struct bench *b, const struct tool_counts *prompts,
     if (b->json) {
         printf("{\"model\":");
         tool_print_json_text(b->model.info.name, strlen(b->model.info.name));
-        printf(",\"rows\":[");
+        printf(",\"vocabulary\":%u,\"rows\":[", b->model.info.vocabulary);
     } else {
         printf("%-8s %7s %9s %12s %10s %10s %10s %9s\n", "test", "threads", "sequences", "tokens/s",
                "slowest", "fastest", "GFLOP/s", "GB/s");
@@ -189,6 +189,11 @@ static int run(int argc, char **argv)
     }
     status = tool_open(words[0], &b.model);
     if (status) {
+        return status;
+    }
+    status = tool_wants(&b.model, false);
+    if (status) {
+        tool_close(&b.model);
         return status;
     }
     b.setup.context = longest(&prompts, &made);

@@ -10,7 +10,8 @@
 #include <string.h>
 
 static const struct tool_command *const commands[] = {
-    &tool_generate, &tool_eval, &tool_bench, &tool_tokenize, &tool_detokenize, &tool_quantize};
+    &tool_generate, &tool_eval,       &tool_bench,    &tool_embed,
+    &tool_tokenize, &tool_detokenize, &tool_quantize, &tool_pack};
 static const char *current = "";
 
 void tool_set_name(const char *command)

@@ -33,30 +33,15 @@ uint32_t tool_cpus(void)
 
 int tool_open(const char *path, struct tool_model *m)
 {
-    char error[256] = "";
-    struct stat st;
+    char error[512] = "";
+    struct gguf *index;
     *m = (struct tool_model){0};
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &st) != 0) {
-        int e = errno;
-        if (fd >= 0) {
-            close(fd);
-        }
-        return tool_fail("%s: %s", path, strerror(e));
+    if (tn_files_open(path, &m->files, &index, error, sizeof error) != 0) {
+        return tool_fail("%s", error);
     }
-    if (!S_ISREG(st.st_mode) || st.st_size == 0) {
-        close(fd);
-        return tool_fail("%s: not a file, or empty", path);
-    }
-    m->bytes = (size_t)st.st_size;
-    m->map = mmap(NULL, m->bytes, PROT_READ, MAP_SHARED, fd, 0);
-    close(fd);
-    if (m->map == MAP_FAILED) {
-        m->map = NULL;
-        return tool_fail("%s: cannot be mapped: %s", path, strerror(errno));
-    }
-    if (tn_model_open(m->map, m->bytes, &m->model, error, sizeof error) != 0) {
-        munmap(m->map, m->bytes);
+    if (tn_model_open_index(index, &m->model, error, sizeof error) != 0) {
+        gguf_close(index);
+        tn_files_close(m->files);
         return tool_fail("%s: %s", path, error);
     }
     tn_model_info(m->model, &m->info);
@@ -67,7 +52,22 @@ int tool_open(const char *path, struct tool_model *m)
 void tool_close(struct tool_model *m)
 {
     tn_model_close(m->model);
-    munmap(m->map, m->bytes);
+    tn_files_close(m->files);
+}
+
+int tool_wants(const struct tool_model *m, bool embeds)
+{
+    if (embeds && !m->info.embeds) {
+        return tool_fail("%s (%s) goes on with texts and makes no embeddings: see `tessera "
+                         "generate --help`",
+                         m->info.name, m->info.architecture);
+    }
+    if (!embeds && m->info.embeds) {
+        return tool_fail("%s (%s) embeds whole texts and foretells no tokens: see `tessera embed "
+                         "--help`",
+                         m->info.name, m->info.architecture);
+    }
+    return TOOL_OK;
 }
 
 static int choose_isa(const char *name, enum tn_isa *out)
@@ -121,7 +121,8 @@ int tool_start(const struct tool_model *m, const struct tool_setup *s, struct to
     e->pages_each = (e->context + TN_KV_PAGE_TOKENS - 1) / TN_KV_PAGE_TOKENS;
     e->pages = e->pages_each * e->sequences;
     e->max_tokens = s->max_tokens ? s->max_tokens : TOOL_STEP_TOKENS;
-    e->pool = tn_pool_threads(s->threads ? s->threads : tool_cpus());
+    e->pool_is_lent = s->pool != NULL;
+    e->pool = s->pool ? s->pool : tn_pool_threads(s->threads ? s->threads : tool_cpus());
     e->page_table = malloc(e->pages * sizeof *e->page_table);
     if (!e->pool || !e->page_table) {
         tool_stop(e);
@@ -148,7 +149,9 @@ int tool_start(const struct tool_model *m, const struct tool_setup *s, struct to
 void tool_stop(struct tool_engine *e)
 {
     tn_executor_close(e->executor);
-    tn_pool_free(e->pool);
+    if (!e->pool_is_lent) {
+        tn_pool_free(e->pool);
+    }
     free(e->page_table);
 }
 
@@ -186,75 +189,4 @@ int tool_run(struct tool_engine *e, const struct tool_model *m, const int32_t *t
     }
     free(logits);
     return status;
-}
-
-char *tool_read_all(const char *path, size_t *bytes)
-{
-    FILE *f = strcmp(path, "-") == 0 ? stdin : fopen(path, "rb");
-    if (!f) {
-        tool_fail("%s: %s", path, strerror(errno));
-        return NULL;
-    }
-    char *text = NULL;
-    size_t used = 0, space = 0;
-    for (;;) {
-        if (space - used < 2) {
-            space = space ? space * 2 : 65536;
-            char *more = realloc(text, space);
-            if (!more) {
-                free(text);
-                text = NULL;
-                tool_fail("no memory");
-                break;
-            }
-            text = more;
-        }
-        size_t n = fread(text + used, 1, space - used - 1, f);
-        used += n;
-        if (n == 0) {
-            break;
-        }
-    }
-    if (text && ferror(f)) {
-        tool_fail("%s: could not be read", path);
-        free(text);
-        text = NULL;
-    }
-    if (f != stdin) {
-        fclose(f);
-    }
-    if (text) {
-        text[used] = 0;
-        *bytes = used;
-    }
-    return text;
-}
-
-static void print_escaped(const char *text, size_t bytes)
-{
-    for (size_t i = 0; i < bytes; i++) {
-        unsigned char c = (unsigned char)text[i];
-        if (c == '"' || c == '\\') {
-            printf("\\%c", c);
-        } else if (c == '\n') {
-            printf("\\n");
-        } else if (c < 0x20) {
-            printf("\\u%04x", c);
-        } else {
-            putchar(c);
-        }
-    }
-}
-
-// JSON is UTF-8; a text that ends inside a character, as one of tokens may, is not.
-void tool_print_json_text(const char *text, size_t bytes)
-{
-    struct utf8_stream u = {0};
-    char whole[3 * (64 + 4)];
-    putchar('"');
-    for (size_t at = 0, n; at < bytes; at += n) {
-        n = bytes - at < 64 ? bytes - at : 64;
-        print_escaped(whole, utf8_stream_push(&u, text + at, n, at + n == bytes, whole));
-    }
-    putchar('"');
 }

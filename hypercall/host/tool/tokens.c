@@ -171,7 +171,8 @@ const struct tool_command tool_tokenize = {
     .help = "Usage: tessera tokenize MODEL [OPTIONS] < text\n\n"
             "Prints the ids as a JSON array. MODEL may be a GGUF that holds only a vocabulary.\n\n"
             "  --no-special      without the tokens (BOS, EOS) that the model wants around a text\n"
-            "  --parse-special   special tokens written in the text are recognised\n",
+            "  --parse-special   special tokens written in the text are recognised\n"
+            "  --json            changes nothing: it is JSON anyway\n",
     .run = run_tokenize,
 };
 

@@ -5,6 +5,7 @@
 #ifndef TESSERA_TOOL_H
 #define TESSERA_TOOL_H
 
+#include "tensor/files.h"
 #include "tensor/infer.h"
 
 #include <stdbool.h>
@@ -18,7 +19,7 @@ struct tool_command {
     int (*run)(int argc, char **argv); // argv[0] is the command's name
 };
 extern const struct tool_command tool_generate, tool_eval, tool_tokenize, tool_detokenize,
-    tool_bench, tool_quantize;
+    tool_bench, tool_embed, tool_quantize, tool_pack;
 
 // Prints "tessera COMMAND: ..." and returns the status.
 int tool_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -59,11 +60,11 @@ struct tool_setup {
     uint32_t sequences;     // at once, 0: 1
     uint32_t max_tokens;    // in one step, 0: TOOL_STEP_TOKENS
     struct tn_trace *trace; // times by operation, NULL: none
+    struct tn_pool *pool;   // another engine's, which outlives this one; NULL: one of its own
 };
 
 struct tool_model {
-    void *map;
-    size_t bytes;
+    struct tn_files *files;
     struct tn_model *model;
     struct tn_model_info info;
     const struct tokenizer *tokenizer;
@@ -74,12 +75,16 @@ void tool_close(struct tool_model *m);
 
 struct tool_engine {
     struct tn_pool *pool;
+    bool pool_is_lent;
     struct tn_executor *executor;
     enum tn_isa isa;
     uint32_t context, max_tokens, sequences;
     uint32_t pages, pages_each; // of all sequences, of one
     uint32_t *page_table;       // 0, 1, 2, ...: each sequence has pages_each of them
 };
+// TOOL_FAILED with a message for models of the other kind: that embed texts, or that go on with
+// them.
+int tool_wants(const struct tool_model *m, bool embeds);
 int tool_start(const struct tool_model *m, const struct tool_setup *s, struct tool_engine *e);
 void tool_stop(struct tool_engine *e);
 
@@ -92,6 +97,9 @@ int tool_run(struct tool_engine *e, const struct tool_model *m, const int32_t *t
 // Times by operation: begun anew, printed with the dearest first.
 void tool_start_trace(struct tn_trace *t);
 void tool_print_trace(struct tn_trace *t, FILE *out, bool json);
+
+// After logits that are not finite: prints which weight is to blame. Returns TOOL_FAILED.
+int tool_fail_numbers(const struct tn_model *m);
 
 uint64_t tool_now_ns(void);
 uint32_t tool_cpus(void);

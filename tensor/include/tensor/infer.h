@@ -81,6 +81,9 @@ void infer_cancel(struct infer_engine *e, struct infer_sequence *s);
 // One step over everything that is ready, fair between sequences. Returns sequences still running
 // or waiting.
 uint32_t infer_step(struct infer_engine *e);
+// Forgets what is cached of finished sequences: before somebody else writes to the executor's
+// pages, which is allowed when nothing runs.
+void infer_forget(struct infer_engine *e);
 void infer_get_stats(const struct infer_engine *e, struct infer_stats *out);
 
 // Sampling alone, for tests and other callers. logits is scratch and changed; recent = last tokens

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Tessera authors
 //
-// Text to token ids and back, from the vocabulary in a GGUF. Kinds: SPM ("llama") and byte-level
-// BPE ("gpt2") with its pre-tokenizer. Thread-safe after opening.
+// Text to token ids and back, from the vocabulary in a GGUF. Kinds: SPM ("llama"), byte-level BPE
+// ("gpt2") with its pre-tokenizer, BPE over characters ("gemma4"), WordPiece ("bert") and unigram
+// ("t5"). Thread-safe after opening.
 #ifndef TENSOR_TOKENIZER_H
 #define TENSOR_TOKENIZER_H
 
@@ -16,11 +17,13 @@ int tokenizer_open(const struct gguf *g, struct tokenizer **out, char *error, si
 void tokenizer_close(struct tokenizer *t);
 
 enum {
-    TOKENIZE_ADD_SPECIAL = 1,   // BOS/EOS as the model wants them
+    TOKENIZE_ADD_SPECIAL = 1,   // BOS/EOS, CLS/SEP as the model wants them
     TOKENIZE_PARSE_SPECIAL = 2, // "<|im_start|>" in the text is the token, not its letters
 };
 // Writes at most `max` ids; returns how many the text has (may exceed max), or a negative errno.
-// Text is UTF-8; broken bytes go through byte fallback.
+// Text is UTF-8; broken bytes go through byte fallback where the kind has one. WordPiece keeps
+// neither case, accents, control characters nor the number of spaces; unigram normalises and has
+// U+FFFD for a broken byte. -EINVAL: the file's normalisation table leads outside itself.
 long tokenizer_encode(const struct tokenizer *t, const char *text, size_t bytes, unsigned flags,
                       int32_t *ids, size_t max);
 // Once, at start: what encoding and decoding call every few hundred steps, so that a long text does
@@ -30,7 +33,7 @@ void tokenizer_set_pause(void (*pause)(void));
 // Special tokens give nothing unless `special`. Returns the length (may exceed max), -EINVAL for a
 // bad id.
 long tokenizer_piece(const struct tokenizer *t, int32_t id, bool special, char *out, size_t max);
-// Whole sequence, with the leading space of SPM removed. Same return rule.
+// Whole sequence, without the leading space that encoding put there. Same return rule.
 long tokenizer_decode(const struct tokenizer *t, const int32_t *ids, size_t count, bool special,
                       char *out, size_t max);
 

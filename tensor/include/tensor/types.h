@@ -44,7 +44,7 @@ struct tn_type_info {
     uint32_t block_bytes;
     uint8_t computable; // the engine can multiply by it
 };
-// Never NULL; name is NULL for unknown ids.
+// Never NULL; name is NULL for unknown ids. Packed types as their source.
 const struct tn_type_info *tn_type_info(uint32_t type);
 // Bytes of one row of `values`; 0 if values is no multiple of the block.
 size_t tn_row_bytes(uint32_t type, uint64_t values);

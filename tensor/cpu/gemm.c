@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Tessera authors
+//
+// Blocked matrix products: a slice of k at a time, the operands' parts are packed into slivers,
+// then each sliver of B, which the first-level cache holds, meets all slivers of a part of A, which
+// the second-level cache holds. Source: Goto, van de Geijn, Anatomy of High-Performance Matrix
+// Multiplication, ACM TOMS 34 (2008).
+#include "tensor/cpu/gemm.h"
+
+#include <errno.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+enum {
+    WORD_BYTES = 4,
+    ALIGNMENT = 64,
+    ROWS_MOST = 3072,    // of A packed at a time
+    COLUMNS_MOST = 3072, // of B
+    PART_COLUMNS = 640,  // of B that the second-level cache holds
+    TOGETHER = 4         // slivers that one task packs, slivers of A that one multiplies
+};
+
+// One product under way. Sizes in slivers unless named otherwise.
+struct work {
+    const struct tn_gemm *g;
+    const struct tn_gemm_kernels *kernels;
+    uint8_t *a, *b;          // packed slivers, a_bytes and b_bytes each
+    size_t a_bytes, b_bytes; // of a sliver of full depth
+    size_t row, rows;        // the part of C, in elements
+    size_t column, columns;
+    size_t k, values;     // the slice of k
+    size_t a_tasks, part; // groups of slivers of A; slivers in a part of B
+};
+
+static size_t least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+static size_t pieces(size_t n, size_t size)
+{
+    return (n + size - 1) / size;
+}
+
+static void pack_task(void *arg, size_t i, unsigned worker)
+{
+    (void)worker;
+    const struct work *w = arg;
+    const struct tn_gemm_kernels *kernels = w->kernels;
+    if (i < w->a_tasks) {
+        size_t to = least((i + 1) * TOGETHER, pieces(w->rows, kernels->rows));
+        for (size_t s = i * TOGETHER; s < to; s++) {
+            size_t first = s * kernels->rows;
+            kernels->pack_a(w->g, w->row + first, least(kernels->rows, w->rows - first), w->k,
+                            w->values, w->a + s * w->a_bytes);
+        }
+        return;
+    }
+    i -= w->a_tasks;
+    size_t first = i * TOGETHER * kernels->lanes;
+    kernels->pack_b(w->g, w->column + first, least(TOGETHER * kernels->lanes, w->columns - first),
+                    w->k, w->values, w->b + i * TOGETHER * w->b_bytes, w->b_bytes);
+}
+
+// A few slivers of A times one part of B.
+static void multiply_task(void *arg, size_t i, unsigned worker)
+{
+    (void)worker;
+    const struct work *w = arg;
+    const struct tn_gemm *g = w->g;
+    const size_t height = w->kernels->rows, lanes = w->kernels->lanes;
+    const size_t from = i / w->a_tasks * w->part;
+    const size_t to = least(from + w->part, pieces(w->columns, lanes));
+    const size_t last = least((i % w->a_tasks + 1) * TOGETHER, pieces(w->rows, height));
+    struct tn_gemm_block t = {.depth = pieces(w->values, w->kernels->word),
+                              .c_stride = g->c_stride,
+                              .alpha = g->alpha,
+                              .beta = w->k == 0 ? g->beta : 1,
+                              .accumulate = w->k != 0 || g->accumulate};
+    for (size_t s = i % w->a_tasks * TOGETHER; s < last; s++) {
+        t.a = w->a + s * w->a_bytes;
+        t.rows = least(height, w->rows - s * height);
+        size_t c_row = (w->row + s * height) * g->c_stride + w->column;
+        for (size_t sliver = from; sliver < to; sliver++) {
+            t.b = w->b + sliver * w->b_bytes;
+            t.columns = least(lanes, w->columns - sliver * lanes);
+            t.c = (uint8_t *)g->c + (c_row + sliver * lanes) * WORD_BYTES;
+            w->kernels->multiply(&t);
+        }
+    }
+}
+
+// One slice of k of a part of C.
+static void multiply_slice(struct work *w)
+{
+    struct tn_pool *pool = w->g->pool ? w->g->pool : &tn_pool_single;
+    size_t slivers = pieces(w->columns, w->kernels->lanes);
+    w->a_tasks = pieces(pieces(w->rows, w->kernels->rows), TOGETHER);
+    // Parts of B of equal size, enough tasks for all workers.
+    size_t parts = pieces(w->columns, PART_COLUMNS);
+    while (parts < slivers && parts * w->a_tasks < 4 * (size_t)pool->width) {
+        parts++;
+    }
+    w->part = pieces(slivers, parts);
+    pool->run(pool, pack_task, w, w->a_tasks + pieces(slivers, TOGETHER));
+    pool->run(pool, multiply_task, w, pieces(slivers, w->part) * w->a_tasks);
+}
+
+// Slices of k of equal length, a multiple of a word.
+static size_t slice_values(const struct tn_gemm_kernels *kernels, size_t k)
+{
+    size_t words = pieces(k, kernels->word);
+    return pieces(words, pieces(words, TN_GEMM_DEPTH)) * kernels->word;
+}
+
+// The parts of A and B that are packed at a time: as much as fits.
+static void choose_parts(const struct tn_gemm_kernels *kernels, const struct tn_gemm *g,
+                         size_t bytes, size_t *rows, size_t *columns)
+{
+    *rows = pieces(least(g->m, ROWS_MOST), kernels->rows) * kernels->rows;
+    *columns = pieces(least(g->n, COLUMNS_MOST), kernels->lanes) * kernels->lanes;
+    const size_t depth = (TN_GEMM_DEPTH + 1) * WORD_BYTES;
+    while ((*rows + *columns) * depth > bytes) {
+        size_t *larger = *rows > *columns ? rows : columns;
+        size_t unit = larger == rows ? kernels->rows : kernels->lanes;
+        *larger = pieces(*larger / 2, unit) * unit;
+        if (*rows == kernels->rows && *columns == kernels->lanes) {
+            return;
+        }
+    }
+}
+
+static bool operand_is_sound(const struct tn_operand *o, size_t rows, size_t columns)
+{
+    return o->data && o->stride >= (o->transposed ? rows : columns);
+}
+
+static int run(const struct tn_gemm *g, const struct tn_gemm_kernels *kernels)
+{
+    if (g->m == 0 || g->n == 0) {
+        return 0;
+    }
+    if (!g->c || g->c_stride < g->n ||
+        (g->k && (!operand_is_sound(&g->a, g->m, g->k) || !operand_is_sound(&g->b, g->k, g->n)))) {
+        return -EINVAL;
+    }
+    void *workspace = g->workspace, *taken = NULL;
+    size_t bytes = g->workspace_bytes;
+    if (!workspace) {
+        bytes = tn_gemm_workspace(g);
+        workspace = taken = aligned_alloc(ALIGNMENT, bytes);
+        if (!taken) {
+            return -ENOMEM;
+        }
+    }
+    if (bytes < TN_GEMM_WORKSPACE_LEAST || (uintptr_t)workspace % ALIGNMENT) {
+        return -EINVAL;
+    }
+    struct work w = {.g = g, .kernels = kernels, .a = workspace};
+    size_t rows, columns, slice = slice_values(kernels, g->k ? g->k : 1);
+    choose_parts(kernels, g, bytes, &rows, &columns);
+    w.a_bytes = kernels->rows * TN_GEMM_DEPTH * WORD_BYTES;
+    w.b_bytes = kernels->lanes * (TN_GEMM_DEPTH + 1) * WORD_BYTES;
+    w.b = w.a + rows * TN_GEMM_DEPTH * WORD_BYTES;
+    for (w.column = 0; w.column < g->n; w.column += columns) {
+        w.columns = least(columns, g->n - w.column);
+        for (w.row = 0; w.row < g->m; w.row += rows) {
+            w.rows = least(rows, g->m - w.row);
+            // Without any k there is one empty slice: C still becomes beta C.
+            for (w.k = 0; w.k == 0 || w.k < g->k; w.k += slice) {
+                w.values = least(slice, g->k - w.k);
+                multiply_slice(&w);
+            }
+        }
+    }
+    free(taken);
+    return 0;
+}
+
+size_t tn_gemm_workspace(const struct tn_gemm *g)
+{
+    size_t rows = least(g->m, ROWS_MOST) + TN_GEMM_ROWS_MOST;
+    size_t columns = least(g->n, COLUMNS_MOST) + TN_GEMM_LANES_MOST;
+    size_t bytes = (rows + columns) * (TN_GEMM_DEPTH + 1) * WORD_BYTES;
+    bytes = pieces(bytes, ALIGNMENT) * ALIGNMENT;
+    return bytes > TN_GEMM_WORKSPACE_LEAST ? bytes : TN_GEMM_WORKSPACE_LEAST;
+}
+
+int tn_gemm(const struct tn_gemm *g)
+{
+    static const struct tn_gemm_kernels *const levels[TN_ISA_COUNT] = {
+        &tn_gemm_scalar, &tn_gemm_avx2, &tn_gemm_avx512, &tn_gemm_avx512};
+    return (unsigned)g->isa < TN_ISA_COUNT ? run(g, levels[g->isa]) : -EINVAL;
+}
+
+int tn_gemm_int8(const struct tn_gemm *g)
+{
+    static const struct tn_gemm_kernels *const levels[TN_ISA_COUNT] = {
+        &tn_gemm8_scalar, &tn_gemm8_avx2, &tn_gemm8_avx2, &tn_gemm8_avx512vnni};
+    enum { LONGEST = 65536 }; // 65536 * 255 * 128 < 2^31
+    return (unsigned)g->isa < TN_ISA_COUNT && g->k <= LONGEST ? run(g, levels[g->isa]) : -EINVAL;
+}

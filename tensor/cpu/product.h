@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Tessera authors
+//
+// Tiles of matrix products, for product.c and experts.c.
+#ifndef TENSOR_CPU_PRODUCT_H
+#define TENSOR_CPU_PRODUCT_H
+
+#include "tensor/cpu/executor.h"
+
+enum {
+    TILE_FLOATS = 16384,                     // results of one tile
+    TILE_COLUMNS_MOST = TN_PANEL_CHUNK_MOST, // so that a tile has 32 rows at least
+    TILE_ROWS_MOST = 256,
+};
+
+// Makes x->input hold `columns` columns as weights of `type` want them, on the pool: column c is
+// in[c], or in[index[c]] where there is an index (not for floats), of `in`, [][k].
+void tn_prepare_input(struct tn_executor *x, const float *in, const uint32_t *index, size_t columns,
+                      size_t k, uint32_t type);
+// out[column * stride + row] = rows [row, row + rows) of m times columns [first, first + columns)
+// of x->input; floats are arranged only for whole chunks. `row` is a multiple of 16; up to 31 rows
+// beyond the last may be written. Any number of workers at a time.
+void tn_multiply_tile(const struct tn_executor *x, unsigned worker, const struct ir_matrix *m,
+                      size_t row, size_t rows, size_t first, size_t columns, float *out,
+                      size_t stride);
+// Rows a tile, a power of two from 16 on: about the same work whatever the batch, so that a tile's
+// time stays bounded (DESIGN decision 8), and a few tiles for each worker.
+size_t tn_rows_per_tile(const struct tn_executor *x, size_t rows);
+
+void tn_run_experts(struct tn_executor *x, const struct ir_op *op);
+void tn_experts_carve(struct tn_executor *x, struct tn_arena *a);
+// Columns of products of experts in one step at most.
+size_t tn_experts_columns(const struct tn_executor *x);
+
+#endif
