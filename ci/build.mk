@@ -13,3 +13,9 @@ $(BUILD)/bin/techniques: $(BUILD)/host/ci/bench/techniques.o $(TENSOR_HOST_OBJEC
 	@mkdir -p $(@D)
 	$(call say,link $@)
 	$(Q)$(CC) $^ -o $@ $(HOST_LIBS)
+# The JIT beside the compiler's kernels: tensor/jit/README.md.
+$(BUILD)/bin/bench-jit: $(BUILD)/host/ci/bench/jit.o $(BUILD)/host/tensor/jit/jit_host.o \
+		$(TENSOR_HOST_OBJECTS)
+	@mkdir -p $(@D)
+	$(call say,link $@)
+	$(Q)$(CC) $^ -o $@ $(HOST_LIBS)

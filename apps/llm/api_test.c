@@ -5,6 +5,7 @@
 // Links: apps/llm/text.c apps/llm/stop.c apps/llm/body.c apps/llm/request.c apps/llm/metrics.c
 // Links: apps/llm/engine.c apps/llm/engine_open.c apps/llm/frames.c apps/llm/exchange.c
 // Links: apps/llm/server.c apps/llm/reader.c apps/llm/tokenize.c apps/llm/info.c
+// Links: apps/llm/embeddings.c
 // Links: apps/llm/port_native_host.c tensor/core/pool_host.c @tensor
 // Links: libos/net/http_server.c libos/net/http_conn.c libos/net/http_parse.c
 // Links: libos/net/http_request.c libos/net/http_reply.c libos/net/http_route.c
@@ -342,6 +343,8 @@ static void wrong_requests_name_the_field(void **state)
              "n");
     is_error(post("/v1/chat/completions", "{\"messages\":[{\"role\":\"x\",\"content\":\"a\"}]}"),
              400, bad, "messages[0].role");
+    is_error(post("/v1/embeddings", "{\"input\":\"a\"}"), 400, "not_supported_error",
+             "makes no embeddings");
     is_error(post("/tokenize", "{\"content\":5}"), 400, bad, "content");
     is_error(post("/tokenize", "{\"content\":\"a\",\"add_special\":1}"), 400, bad, "add_special");
     is_error(post("/detokenize", "{\"tokens\":[1,512]}"), 400, bad, "tokens[1]");
@@ -515,6 +518,15 @@ static void metrics_count_what_happened(void **state)
     assert_true(metric("time_to_first_token_seconds_count") == first + 1);
     assert_true(metric("request_prefill_time_seconds_count") > 0);
     assert_true(metric("inter_token_latency_seconds_count") >= 10);
+    // The same long prompt once more is read from its cached pages.
+    static const char again[] =
+        "{\"prompt\":\"the quick brown fox jumps over the lazy dog, and then again and again\","
+        "\"max_tokens\":3,\"ignore_eos\":true,\"temperature\":0}";
+    post("/v1/completions", again);
+    double reused = metric("prompt_tokens_reused_total");
+    post("/v1/completions", again);
+    assert_true(metric("prompt_tokens_reused_total") >= reused + 32);
+    assert_true(metric("kv_pages_cached") >= 1);
 }
 
 int main(void)

@@ -94,6 +94,9 @@ static void publish(struct engine *e)
     atomic_store_explicit(&e->metrics.running, s.running, memory_order_relaxed);
     atomic_store_explicit(&e->metrics.waiting, s.waiting, memory_order_relaxed);
     atomic_store_explicit(&e->metrics.pages_used, s.kv_pages_used, memory_order_relaxed);
+    atomic_store_explicit(&e->metrics.pages_cached, s.kv_pages_cached, memory_order_relaxed);
+    atomic_store_explicit(&e->metrics.pages_shared, s.kv_pages_shared, memory_order_relaxed);
+    atomic_store_explicit(&e->metrics.reused_tokens, s.reused_tokens, memory_order_relaxed);
     atomic_store_explicit(&e->metrics.prompt_tokens, s.prompt_tokens, memory_order_relaxed);
     atomic_store_explicit(&e->metrics.made_tokens, s.made_tokens, memory_order_relaxed);
     atomic_store_explicit(&e->metrics.prompt_ns, s.prompt_ns, memory_order_relaxed);
@@ -248,13 +251,13 @@ static unsigned submit_new(struct engine *e)
         next = j->next;
         if (j->sequence)
             continue;
-        if (!j->logits_only) {
+        if (!j->logits_only && !j->vectors) {
             submit(e, j);
             continue;
         }
         if (s.running || s.waiting)
             return 1;
-        j->error = engine_logits(e, j);
+        j->error = j->vectors ? engine_embed(e, j) : engine_logits(e, j);
         end_job(e, j, j->error ? JOB_REFUSED : JOB_STOPPED);
     }
     return 0;

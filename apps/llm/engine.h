@@ -33,6 +33,9 @@ struct job {
     struct tn_sampling sampling;
     struct stop_strings stop; // texts belong to the job's maker
     float *logits;            // logits_only: room for one row
+    float *vectors;           // embeddings: room for one a text; NULL: none wanted
+    size_t *text_ends;        // where each text's tokens end
+    size_t text_count;
     uint64_t arrived_ns;
 
     // The engine's alone.
@@ -73,8 +76,9 @@ struct engine_metrics {
     struct histogram first_token, inter_token, whole, queued, prefill, decode;
     _Atomic uint64_t ended[JOB_END_COUNT];
     _Atomic uint64_t prompt_tokens, made_tokens, prompt_ns, decode_ns,
-        steps;                                     // of the engine's steps
-    _Atomic uint64_t running, waiting, pages_used; // gauges
+        steps;                      // of the engine's steps
+    _Atomic uint64_t reused_tokens; // of prompts: read before, for others that begin alike
+    _Atomic uint64_t running, waiting, pages_used, pages_cached, pages_shared; // gauges
 };
 
 struct engine;

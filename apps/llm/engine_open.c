@@ -10,10 +10,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define STEP_TOKENS   128u
-#define DEFAULT_SLOTS 8u
-#define DEFAULT_QUEUE 64u
-#define LEAST_CONTEXT 64u
+#define STEP_TOKENS 128u
+// What an executor can be asked for.
+#define MOST_STEP_TOKENS 2048u
+#define DEFAULT_SLOTS    8u
+#define DEFAULT_QUEUE    64u
+#define LEAST_CONTEXT    64u
 // A model's whole context is not worth all memory: as much as this unless asked for more.
 #define USUAL_CONTEXT 8192u
 
@@ -44,6 +46,47 @@ int engine_logits(struct engine *e, struct job *j)
     return 0;
 }
 
+// To length 1. -EDOM: it has no direction.
+static int normalise(float *v, uint32_t n)
+{
+    double squares = 0;
+    for (uint32_t i = 0; i < n; i++)
+        squares += (double)v[i] * (double)v[i];
+    if (!(squares > 0 && squares < 1e300))
+        return -EDOM;
+    double scale = 1 / __builtin_sqrt(squares);
+    for (uint32_t i = 0; i < n; i++)
+        v[i] = (float)((double)v[i] * scale);
+    return 0;
+}
+
+int engine_embed(struct engine *e, struct job *j)
+{
+    struct tn_model_info info;
+    tn_model_info(e->model, &info);
+    size_t at = 0;
+    for (size_t t = 0; t < j->text_count; t++) {
+        uint32_t n = (uint32_t)(j->text_ends[t] - at);
+        float *v = j->vectors + t * info.embedding;
+        struct tn_step_sequence s = {.tokens = j->tokens + at,
+                                     .token_count = n,
+                                     .kv_pages = e->logits_pages,
+                                     .kv_page_count =
+                                         (n + TN_KV_PAGE_TOKENS - 1) / TN_KV_PAGE_TOKENS,
+                                     .logits_from = n,
+                                     .embedding = v};
+        int rc = tn_step(e->executor, &s, 1);
+        if (!rc)
+            rc = normalise(v, info.embedding);
+        if (rc)
+            return rc;
+        if (atomic_load_explicit(&j->cancelled, memory_order_relaxed))
+            return -ECANCELED;
+        at = j->text_ends[t];
+    }
+    return 0;
+}
+
 static uint32_t pages_for(uint32_t tokens)
 {
     return (tokens + TN_KV_PAGE_TOKENS - 1) / TN_KV_PAGE_TOKENS;
@@ -61,7 +104,7 @@ static int plan(struct engine *e, const struct tn_model_info *info, struct tn_ex
                 char *error, size_t error_bytes)
 {
     struct engine_facts *f = &e->facts;
-    uint64_t page = tn_kv_page_bytes(e->model, x->kv_type);
+    uint64_t page = tn_kv_page_bytes(e->model, x->kv_type) + INFER_PAGE_BYTES;
     // Scratch, logits rows and the waiting jobs come out of the same memory.
     uint64_t other = tn_scratch_bytes(e->model, x->max_tokens, x->pool->width) +
                      (uint64_t)f->slots * info->vocabulary * sizeof(float) + (256u << 10);
@@ -127,8 +170,13 @@ static int open_infer(struct engine *e, const struct engine_options *o, char *er
     f->queue = o->queue ? o->queue : DEFAULT_QUEUE;
     f->context = o->context;
     f->kv_type = kv_type_for(&info);
+    // A text that is embedded is one step.
+    uint32_t step = info.embeds ? info.context : STEP_TOKENS;
+    step = step < MOST_STEP_TOKENS ? step : MOST_STEP_TOKENS;
+    if (info.embeds && (!f->context || f->context > step))
+        f->context = step;
     struct tn_executor_options x = {.pool = port_pool(),
-                                    .max_tokens = STEP_TOKENS,
+                                    .max_tokens = step > f->slots ? step : f->slots,
                                     .max_sequences = f->slots,
                                     .kv_type = f->kv_type,
                                     .alloc = port_alloc,

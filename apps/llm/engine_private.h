@@ -27,5 +27,7 @@ void engine_run(void *engine);
 // The last position's logits of j->tokens into j->logits, while no sequence runs. 0 or a negative
 // errno.
 int engine_logits(struct engine *e, struct job *j);
+// The vectors of j's texts, of length 1, likewise.
+int engine_embed(struct engine *e, struct job *j);
 
 #endif

@@ -30,6 +30,8 @@ static void release(struct exchange *x)
     free(x->body);
     free(x->job.tokens);
     free(x->job.logits);
+    free(x->job.vectors);
+    free(x->job.text_ends);
     free(x);
 }
 
@@ -107,7 +109,10 @@ static void answer_whole(struct exchange *x)
     } else if (is_text_only(x->kind)) {
         llm_reply(r, &x->text, NULL);
     } else {
-        frame_whole(x, &t);
+        if (x->kind == EXCHANGE_EMBEDDINGS)
+            embeddings_frame(x, &t);
+        else
+            frame_whole(x, &t);
         llm_reply(r, &t, NULL);
     }
 }

@@ -12,6 +12,7 @@ enum exchange_kind {
     EXCHANGE_COMPLETION,
     EXCHANGE_CHAT,
     EXCHANGE_LOGITS,
+    EXCHANGE_EMBEDDINGS,
     EXCHANGE_TOKENIZE, // these two never reach the engine: the reader answers
     EXCHANGE_DETOKENIZE,
 };
@@ -34,6 +35,7 @@ struct exchange {
     size_t body_bytes;
     struct completion request;
     struct text text;     // the whole answer
+    bool base64;          // how embeddings are written
     struct fault refusal; // status 0: none
     struct job job;
 };
@@ -46,6 +48,11 @@ void exchange_pump(struct llm *l);
 // reader.c: the reader's strand.
 void reader_run(void *llm);
 void reader_submit(struct llm *l, struct exchange *x);
+
+// /v1/embeddings (embeddings.c): the reader's part, and the server's. 0 or -EINVAL with the refusal
+// set.
+int embeddings_read(struct exchange *x, const json_t *root);
+void embeddings_frame(const struct exchange *x, struct text *out);
 
 // Bodies and events (frames.c).
 void frame_whole(const struct exchange *x, struct text *out);

@@ -107,6 +107,9 @@ void llm_metrics_get(struct http_request *r, void *llm)
     struct text t = {0};
     metric_print(&t, "counter", "prompt_tokens_total", "Prompt tokens read.",
                  (double)counted(&m->prompt_tokens));
+    metric_print(&t, "counter", "prompt_tokens_reused_total",
+                 "Prompt tokens that were not read again: another prompt began with them.",
+                 (double)counted(&m->reused_tokens));
     metric_print(&t, "counter", "prompt_seconds_total", "Time spent on prompts.",
                  (double)counted(&m->prompt_ns) / 1e9);
     metric_print(&t, "counter", "tokens_predicted_total", "Tokens made.",
@@ -134,6 +137,10 @@ void llm_metrics_get(struct http_request *r, void *llm)
                  f->kv_pages ? used / f->kv_pages : 0);
     metric_print(&t, "gauge", "kv_cache_tokens", "Tokens that the KV pages in use can hold.",
                  used * TN_KV_PAGE_TOKENS);
+    metric_print(&t, "gauge", "kv_pages_cached", "KV pages kept for prompts that begin alike.",
+                 (double)counted(&m->pages_cached));
+    metric_print(&t, "gauge", "kv_pages_shared", "KV pages that several requests hold.",
+                 (double)counted(&m->pages_shared));
     histograms(m, &t);
     http_metrics(l, &t);
     port_metrics(&t);
@@ -162,6 +169,7 @@ void llm_page_get(struct http_request *r, void *llm)
                 "GET  /v1/models            the model\n"
                 "POST /v1/chat/completions  {\"messages\":[{\"role\":\"user\",\"content\":…}]}\n"
                 "POST /v1/completions       {\"prompt\":…}\n"
+                "POST /v1/embeddings       {\"input\":…} (models that embed)\n"
                 "POST /tokenize /detokenize text to token ids and back\n"
                 "POST /logits               the last position's logits, float32\n"
                 "GET  /props                settings\n"

@@ -6,6 +6,7 @@
 // Links: apps/llm/text.c apps/llm/stop.c apps/llm/body.c apps/llm/request.c apps/llm/metrics.c
 // Links: apps/llm/engine.c apps/llm/engine_open.c apps/llm/frames.c apps/llm/exchange.c
 // Links: apps/llm/server.c apps/llm/reader.c apps/llm/tokenize.c apps/llm/info.c
+// Links: apps/llm/embeddings.c
 // Links: apps/llm/port_native_host.c tensor/core/pool_host.c @tensor
 // Links: libos/net/http_server.c libos/net/http_conn.c libos/net/http_parse.c
 // Links: libos/net/http_request.c libos/net/http_reply.c libos/net/http_route.c

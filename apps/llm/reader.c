@@ -56,6 +56,11 @@ static int read_body(struct exchange *x)
 {
     struct fault *f = &x->refusal;
     struct completion *c = &x->request;
+    bool text_only = x->kind == EXCHANGE_TOKENIZE || x->kind == EXCHANGE_DETOKENIZE;
+    if (x->llm->info.embeds && x->kind != EXCHANGE_EMBEDDINGS && !text_only)
+        return fault_set(f, NOT_SUPPORTED,
+                         "%s makes embeddings of texts (/v1/embeddings) and foretells no tokens",
+                         x->llm->name);
     if (x->kind == EXCHANGE_COMPLETION || x->kind == EXCHANGE_CHAT) {
         int rc = completion_parse(x->body, x->body_bytes, x->kind == EXCHANGE_CHAT, c, f);
         return rc ? rc : take_prompt(x);
@@ -65,6 +70,7 @@ static int read_body(struct exchange *x)
         return -EINVAL;
     return x->kind == EXCHANGE_TOKENIZE     ? llm_tokenize(x->llm, c->root, &x->text, f)
            : x->kind == EXCHANGE_DETOKENIZE ? llm_detokenize(x->llm, c->root, &x->text, f)
+           : x->kind == EXCHANGE_EMBEDDINGS ? embeddings_read(x, c->root)
                                             : read_logits(x);
 }
 

@@ -248,6 +248,7 @@ static const struct route {
     {"GET", "/metrics", 0, llm_metrics_get, 0},
     {"POST", "/v1/completions", 0, NULL, EXCHANGE_COMPLETION},
     {"POST", "/v1/chat/completions", 0, NULL, EXCHANGE_CHAT},
+    {"POST", "/v1/embeddings", 0, NULL, EXCHANGE_EMBEDDINGS},
     {"POST", "/tokenize", 0, NULL, EXCHANGE_TOKENIZE},
     {"POST", "/detokenize", 0, NULL, EXCHANGE_DETOKENIZE},
     {"POST", "/logits", 0, NULL, EXCHANGE_LOGITS},

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The Tessera authors
 #
-# Builds build/bin/peer: llama.cpp's prebuilt libraries of one release (an npm package, which carries
-# the source of the same release as a git bundle: the headers come out of it) behind peer.c.
+# Builds build/bin/peer and build/bin/compare: llama.cpp's prebuilt libraries of one release (an npm package, which carries
+# the source of the same release as a git bundle: the headers come out of it) behind peer.c and compare.c.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 package=node-llama-cpp@3.22
@@ -25,9 +25,11 @@ if [ ! -f "$headers/include/llama.h" ]; then
     rm -rf "$dir/source"
 fi
 mkdir -p build/bin
-if [ ! -x build/bin/peer ] || [ ci/bench/peer.c -nt build/bin/peer ]; then
-    name() { (cd "$libraries" && echo "$1".v*.so); }
-    ${CC:-cc} -std=gnu11 -O2 -Wall -Wextra -DPEER_LIBRARIES="\"$libraries\"" -I"$headers/include" \
-        -I"$headers/ggml/include" ci/bench/peer.c -o build/bin/peer -L"$libraries" -l:"$(name libllama)" \
-        -l:"$(name libggml)" -lggml-base -Wl,-rpath,"$libraries"
-fi
+name() { (cd "$libraries" && echo "$1".v*.so); }
+for program in peer compare; do
+    if [ ! -x build/bin/$program ] || [ ci/bench/$program.c -nt build/bin/$program ]; then
+        ${CC:-cc} -std=gnu11 -O2 -Wall -Wextra -DPEER_LIBRARIES="\"$libraries\"" -I"$headers/include" \
+            -I"$headers/ggml/include" ci/bench/$program.c -o build/bin/$program -L"$libraries" \
+            -l:"$(name libllama)" -l:"$(name libggml)" -lggml-base -lm -Wl,-rpath,"$libraries"
+    fi
+done

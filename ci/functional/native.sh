@@ -110,6 +110,29 @@ json "bench --trace" '.rows[0].trace | length > 3' "$t" bench $demo -p 16 -n 0 -
 json "tokenize --json" 'length == 0 or type == "array"' "$t" tokenize $demo --json
 json "detokenize --json" 'type == "string"' "$t" detokenize $demo "$ids" --json
 
+# ---- embeddings --------------------------------------------------------------------------------
+check "make-model" make --no-print-directory build/bin/make-model build/bin/llm-native
+build/bin/make-model "$work/bert.gguf" bert F16 pooling 1 >"$work/out" 2>&1
+json "embed --json: a vector of length 1" '.tokens > 2 and (.embedding | map(. * .) | add - 1 | fabs) < 1e-3' \
+    "$t" embed "$work/bert.gguf" --text "hello world" --json
+vector=$("$t" embed "$work/bert.gguf" --text "hello world" | jq -c .)
+port=$(free_port)
+timeout 60 build/bin/llm-native "$work/bert.gguf" --port "$port" >"$work/native" 2>&1 &
+vm_pids+=($!)
+vm_host=127.0.0.1 vm_port=$port
+for _ in $(seq 100); do
+    [ "$(status_of "http://127.0.0.1:$port/health")" = 200 ] && break
+    sleep 0.1
+done
+same "/v1/embeddings gives the same vector" "$vector" \
+    "$(ask /v1/embeddings '{"input":"hello world"}' | jq -c '.data[0].embedding')"
+same "and among others" "$vector" \
+    "$(ask /v1/embeddings '{"input":["x","hello world","a b c"]}' | jq -c '.data[1].embedding')"
+same "as base64 it has four bytes a number" "$(jq length <<<"$vector")" \
+    "$(($(ask /v1/embeddings '{"input":"x","encoding_format":"base64"}' | jq -r '.data[0].embedding' | base64 -d | wc -c) / 4))"
+holds "it foretells no tokens and says so" "foretells no tokens" "$(ask /v1/completions '{"prompt":"x"}')"
+refused "generate of a model that embeds" 1 "see .tessera embed" "$t" generate "$work/bert.gguf" --prompt Hi
+
 # ---- what is wrong -----------------------------------------------------------------------------
 "$t" >"$work/out" 2>&1
 same "no command is wrong usage" 2 $?

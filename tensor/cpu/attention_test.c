@@ -5,9 +5,7 @@
 // definition; and bit for bit between one token at a time, chunks, batches, pages in any order,
 // thread counts, splits by themselves, and the levels with fused multiply-add.
 //
-// Links: tensor/cpu/attention.c tensor/cpu/kv.c tensor/cpu/row_kernels.c tensor/cpu/row_scalar.c
-// Links: tensor/cpu/row_avx2.c tensor/cpu/row_avx512.c tensor/cpu/isa.c tensor/quant/types.c
-// Links: tensor/core/arena.c tensor/core/pool.c tensor/core/pool_host.c
+// Links: @tensor tensor/core/pool_host.c
 #include "tensor/cpu/executor.h"
 #include "tensor/cpu/kv.h"
 #include "tensor/half.h"
@@ -474,6 +472,9 @@ static void kv_pages_have_the_documented_layout(void **unused)
         k[i / DIM][i % DIM] = random_float();
         v[i / DIM][i % DIM] = random_float();
     }
+    k[0][7] = -2, k[0][8] = 2; // of two greatest ones the first decides the sign of Q4_0's scale
+    k[1][40] = 2, k[1][41] = -2;
+    memset(v[2], 0, DIM / 2 * sizeof(float)); // a block of nothing
     static const uint32_t types[] = {TN_F32, TN_F16, TN_Q8_0, TN_Q4_0};
     for (int t = 0; t < 4; t++) {
         size_t part = tn_kv_part_bytes(types[t], DIM), row = part / PAGE;

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
 enum { MOST_TOKENS = 2048, MOST_WORKERS = 256 };
 
@@ -109,9 +110,20 @@ static int check_options(const struct tn_model *m, const struct tn_executor_opti
     return -EINVAL;
 }
 
+// Large blocks in pages of 2 MB where the system has them to give: values of neighbouring tokens
+// are kilobytes apart.
 static void *default_alloc(size_t bytes)
 {
-    return aligned_alloc(TN_ALIGN, tn_align_up(bytes));
+    const size_t huge = (size_t)2 << 20;
+    if (bytes < 2 * huge) {
+        return aligned_alloc(TN_ALIGN, tn_align_up(bytes));
+    }
+    size_t whole = (bytes + huge - 1) & ~(huge - 1);
+    void *block = aligned_alloc(huge, whole);
+    if (block) {
+        madvise(block, whole, MADV_HUGEPAGE);
+    }
+    return block;
 }
 
 int tn_executor_open(const struct tn_model *m, const struct tn_executor_options *o,

@@ -217,7 +217,14 @@ static void product_tile(void *arg, size_t i, unsigned worker)
     float *const *tile = x->workers[worker].tile;
     for (int j = 0; j < 2 && r->matrix[j]; j++) {
         struct ir_matrix own = expert_matrix(r->matrix[j], low);
-        tn_multiply_tile(x, worker, &own, row, rows, from, columns, tile[j], r->tile_rows);
+        tn_multiply_tile(x, worker,
+                         &(struct tn_tile){.matrix = &own,
+                                           .row = row,
+                                           .rows = rows,
+                                           .column = from,
+                                           .columns = columns,
+                                           .out = tile[j],
+                                           .stride = r->tile_rows});
         for (size_t c = 0; r->bias[j] && c < columns; c++) {
             const float *bias = r->bias[j] + low * height + row;
             for (size_t k = 0; k < rows; k++) {

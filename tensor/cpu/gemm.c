@@ -14,22 +14,25 @@
 enum {
     WORD_BYTES = 4,
     ALIGNMENT = 64,
-    ROWS_MOST = 3072,    // of A packed at a time
-    COLUMNS_MOST = 3072, // of B
-    PART_COLUMNS = 640,  // of B that the second-level cache holds
-    TOGETHER = 4         // slivers that one task packs, slivers of A that one multiplies
+    ROWS_MOST = 3072,   // of A packed at a time
+    COLUMNS_MOST = 640, // of B packed at a time: what the second-level cache holds
+    STAYING_STRIDE = 1024,
+    TOGETHER = 4 // slivers of A that one task packs or multiplies
 };
 
-// One product under way. Sizes in slivers unless named otherwise.
+// One product under way.
 struct work {
     const struct tn_gemm *g;
     const struct tn_gemm_kernels *kernels;
-    uint8_t *a, *b;          // packed slivers, a_bytes and b_bytes each
+    uint8_t *a, *b;          // packed slivers
     size_t a_bytes, b_bytes; // of a sliver of full depth
-    size_t row, rows;        // the part of C, in elements
+    size_t row, rows;        // the part of C
     size_t column, columns;
-    size_t k, values;     // the slice of k
-    size_t a_tasks, part; // groups of slivers of A; slivers in a part of B
+    size_t k, values;       // the slice of k
+    size_t a_tasks;         // groups of slivers of A
+    size_t b_tasks, b_task; // tasks that pack B, slivers each
+    size_t parts, part;     // into which tasks cut B, slivers each
+    bool a_stays, b_stays;  // multiplied where they lie
 };
 
 static size_t least(size_t a, size_t b)
@@ -41,47 +44,62 @@ static size_t pieces(size_t n, size_t size)
     return (n + size - 1) / size;
 }
 
+// Packs some of B, or of A.
 static void pack_task(void *arg, size_t i, unsigned worker)
 {
     (void)worker;
     const struct work *w = arg;
     const struct tn_gemm_kernels *kernels = w->kernels;
-    if (i < w->a_tasks) {
-        size_t to = least((i + 1) * TOGETHER, pieces(w->rows, kernels->rows));
-        for (size_t s = i * TOGETHER; s < to; s++) {
-            size_t first = s * kernels->rows;
-            kernels->pack_a(w->g, w->row + first, least(kernels->rows, w->rows - first), w->k,
-                            w->values, w->a + s * w->a_bytes);
-        }
+    if (i < w->b_tasks) {
+        size_t first = i * w->b_task * kernels->lanes;
+        kernels->pack_b(w->g, w->column + first,
+                        least(w->b_task * kernels->lanes, w->columns - first), w->k, w->values,
+                        w->b + i * w->b_task * w->b_bytes, w->b_bytes);
         return;
     }
-    i -= w->a_tasks;
-    size_t first = i * TOGETHER * kernels->lanes;
-    kernels->pack_b(w->g, w->column + first, least(TOGETHER * kernels->lanes, w->columns - first),
-                    w->k, w->values, w->b + i * TOGETHER * w->b_bytes, w->b_bytes);
+    i = (i - w->b_tasks) * TOGETHER;
+    size_t to = least(i + TOGETHER, pieces(w->rows, kernels->rows));
+    for (; i < to; i++) {
+        size_t first = i * kernels->rows;
+        kernels->pack_a(w->g, w->row + first, least(kernels->rows, w->rows - first), w->k,
+                        w->values, w->a + i * w->a_bytes);
+    }
 }
 
-// A few slivers of A times one part of B.
+// A few slivers of A times a part of B.
 static void multiply_task(void *arg, size_t i, unsigned worker)
 {
     (void)worker;
     const struct work *w = arg;
     const struct tn_gemm *g = w->g;
     const size_t height = w->kernels->rows, lanes = w->kernels->lanes;
-    const size_t from = i / w->a_tasks * w->part;
+    const size_t from = i % w->parts * w->part, s0 = i / w->parts * TOGETHER;
     const size_t to = least(from + w->part, pieces(w->columns, lanes));
-    const size_t last = least((i % w->a_tasks + 1) * TOGETHER, pieces(w->rows, height));
+    const size_t last = least(s0 + TOGETHER, pieces(w->rows, height));
     struct tn_gemm_block t = {.depth = pieces(w->values, w->kernels->word),
                               .c_stride = g->c_stride,
                               .alpha = g->alpha,
                               .beta = w->k == 0 ? g->beta : 1,
                               .accumulate = w->k != 0 || g->accumulate};
-    for (size_t s = i % w->a_tasks * TOGETHER; s < last; s++) {
+    const uint8_t *b = w->b;
+    size_t b_bytes = w->b_bytes;
+    t.b_step = lanes;
+    if (w->b_stays) {
+        b = (const uint8_t *)g->b.data + (w->k * g->b.stride + w->column) * WORD_BYTES;
+        b_bytes = lanes * WORD_BYTES;
+        t.b_step = g->b.stride;
+    }
+    for (size_t s = s0; s < last; s++) {
         t.a = w->a + s * w->a_bytes;
+        if (w->a_stays) {
+            t.a = (const uint8_t *)g->a.data +
+                  ((w->row + s * height) * g->a.stride + w->k) * WORD_BYTES;
+            t.a_step = g->a.stride;
+        }
         t.rows = least(height, w->rows - s * height);
         size_t c_row = (w->row + s * height) * g->c_stride + w->column;
         for (size_t sliver = from; sliver < to; sliver++) {
-            t.b = w->b + sliver * w->b_bytes;
+            t.b = b + sliver * b_bytes;
             t.columns = least(lanes, w->columns - sliver * lanes);
             t.c = (uint8_t *)g->c + (c_row + sliver * lanes) * WORD_BYTES;
             w->kernels->multiply(&t);
@@ -89,20 +107,20 @@ static void multiply_task(void *arg, size_t i, unsigned worker)
     }
 }
 
-// One slice of k of a part of C.
+// One slice of k of a part of C. The slice's A is packed with the first columns.
 static void multiply_slice(struct work *w)
 {
     struct tn_pool *pool = w->g->pool ? w->g->pool : &tn_pool_single;
     size_t slivers = pieces(w->columns, w->kernels->lanes);
     w->a_tasks = pieces(pieces(w->rows, w->kernels->rows), TOGETHER);
-    // Parts of B of equal size, enough tasks for all workers.
-    size_t parts = pieces(w->columns, PART_COLUMNS);
-    while (parts < slivers && parts * w->a_tasks < 4 * (size_t)pool->width) {
-        parts++;
-    }
-    w->part = pieces(slivers, parts);
-    pool->run(pool, pack_task, w, w->a_tasks + pieces(slivers, TOGETHER));
-    pool->run(pool, multiply_task, w, pieces(slivers, w->part) * w->a_tasks);
+    w->b_task = pieces(slivers, pool->width);
+    w->b_tasks = w->b_stays ? 0 : pieces(slivers, w->b_task);
+    pool->run(pool, pack_task, w, w->b_tasks + (w->column == 0 && !w->a_stays ? w->a_tasks : 0));
+    // Enough tasks for all workers.
+    w->parts = least(pieces(4 * (size_t)pool->width, w->a_tasks), slivers);
+    w->part = pieces(slivers, w->parts);
+    w->parts = pieces(slivers, w->part);
+    pool->run(pool, multiply_task, w, w->parts * w->a_tasks);
 }
 
 // Slices of k of equal length, a multiple of a word.
@@ -116,8 +134,10 @@ static size_t slice_values(const struct tn_gemm_kernels *kernels, size_t k)
 static void choose_parts(const struct tn_gemm_kernels *kernels, const struct tn_gemm *g,
                          size_t bytes, size_t *rows, size_t *columns)
 {
+    // Columns in equal parts.
+    size_t part = g->n ? pieces(g->n, pieces(g->n, COLUMNS_MOST)) : 1;
     *rows = pieces(least(g->m, ROWS_MOST), kernels->rows) * kernels->rows;
-    *columns = pieces(least(g->n, COLUMNS_MOST), kernels->lanes) * kernels->lanes;
+    *columns = pieces(part, kernels->lanes) * kernels->lanes;
     const size_t depth = (TN_GEMM_DEPTH + 1) * WORD_BYTES;
     while ((*rows + *columns) * depth > bytes) {
         size_t *larger = *rows > *columns ? rows : columns;
@@ -156,18 +176,22 @@ static int run(const struct tn_gemm *g, const struct tn_gemm_kernels *kernels)
         return -EINVAL;
     }
     struct work w = {.g = g, .kernels = kernels, .a = workspace};
+    // Short rows that lie close together are as good as slivers.
+    w.b_stays = kernels->unpacked && !g->b.transposed && g->n % 16 == 0 &&
+                g->b.stride <= STAYING_STRIDE && g->n <= COLUMNS_MOST;
+    w.a_stays = w.b_stays && !g->a.transposed && g->a.stride < 1024;
     size_t rows, columns, slice = slice_values(kernels, g->k ? g->k : 1);
     choose_parts(kernels, g, bytes, &rows, &columns);
     w.a_bytes = kernels->rows * TN_GEMM_DEPTH * WORD_BYTES;
     w.b_bytes = kernels->lanes * (TN_GEMM_DEPTH + 1) * WORD_BYTES;
     w.b = w.a + rows * TN_GEMM_DEPTH * WORD_BYTES;
-    for (w.column = 0; w.column < g->n; w.column += columns) {
-        w.columns = least(columns, g->n - w.column);
-        for (w.row = 0; w.row < g->m; w.row += rows) {
-            w.rows = least(rows, g->m - w.row);
-            // Without any k there is one empty slice: C still becomes beta C.
-            for (w.k = 0; w.k == 0 || w.k < g->k; w.k += slice) {
-                w.values = least(slice, g->k - w.k);
+    for (w.row = 0; w.row < g->m; w.row += rows) {
+        w.rows = least(rows, g->m - w.row);
+        // Without any k there is one empty slice: C still becomes beta C.
+        for (w.k = 0; w.k == 0 || w.k < g->k; w.k += slice) {
+            w.values = least(slice, g->k - w.k);
+            for (w.column = 0; w.column < g->n; w.column += columns) {
+                w.columns = least(columns, g->n - w.column);
                 multiply_slice(&w);
             }
         }

@@ -17,7 +17,9 @@ enum {
 // One block of C: a sliver of A times a sliver of B.
 struct tn_gemm_block {
     const void *a, *b;
-    size_t depth; // words
+    size_t depth;  // words
+    size_t a_step; // words from row to row where A lies unpacked; 0: a sliver
+    size_t b_step; // words from one row of the sliver of B to the next
     void *c;
     size_t c_stride, rows, columns; // rows and columns that exist: 1 .. those of the level
     float alpha, beta;
@@ -27,6 +29,7 @@ struct tn_gemm_block {
 struct tn_gemm_kernels {
     size_t rows, lanes; // of a block
     size_t word;        // values of k in a word: 1 or 4
+    bool unpacked;      // B may also be multiplied where it lies, whole sixteens of its columns
     // `count` rows of A from `first` on, values k0 .. k0 + values - 1, into one sliver of
     // (values + word - 1) / word words; what does not exist is zero.
     void (*pack_a)(const struct tn_gemm *g, size_t first, size_t count, size_t k0, size_t values,

@@ -19,7 +19,11 @@
 #define INLINED static inline __attribute__((always_inline))
 #define UNROLL  _Pragma("GCC unroll 32")
 
-enum { LANES = BLOCKS * 16, WORD = 4 };
+enum {
+    LANES = BLOCKS * 16,
+    WORD = 4,
+    AHEAD = 2 // rows of words of B that memory is asked for before they are packed
+};
 
 static const uint8_t *element(const struct tn_operand *o, size_t row, size_t column)
 {
@@ -86,25 +90,18 @@ static void pack_a(const struct tn_gemm *g, size_t first, size_t count, size_t k
     }
 }
 
-// Sixteen columns or fewer into one sixteenth of a sliver.
-static void pack_sixteen(const struct tn_gemm *g, size_t first, size_t count, size_t k0,
-                         size_t values, uint8_t *out)
+// Where column c of B goes in slivers that begin at `out`; before it lies the row of sums.
+INLINED uint8_t *sliver_column(void *out, size_t sliver_bytes, size_t c)
 {
-    const uint8_t *from = element(&g->b, k0, first);
-    const size_t stride = g->b.stride, whole = values / WORD, rest = values % WORD;
-    const size_t row = LANES * WORD;
+    return (uint8_t *)out + c / LANES * sliver_bytes + (LANES + c % LANES) * WORD;
+}
+
+// Columns that lie one after the other, sixteen of them turned at a time.
+static void pack_turned(const uint8_t *from, size_t stride, size_t count, size_t values,
+                        uint8_t *out)
+{
+    const size_t whole = values / WORD, rest = values % WORD, row = LANES * WORD;
     size_t i = 0;
-    if (!g->b.transposed) {
-        for (; count == 16 && i < whole; i++) {
-            interleave(from + i * WORD * stride, stride, out + i * row);
-        }
-        for (; i * WORD < values; i++) {
-            memset(out + i * row, 0, 16 * WORD);
-            interleave_edge(from + i * WORD * stride, stride, count,
-                            values - i * WORD < WORD ? values - i * WORD : WORD, out + i * row);
-        }
-        return;
-    }
     for (; count == 16 && i + 16 <= whole; i += 16) {
         turn_words(from + i * WORD, stride, out + i * row, row);
     }
@@ -114,20 +111,49 @@ static void pack_sixteen(const struct tn_gemm *g, size_t first, size_t count, si
     }
 }
 
+// `rows` (1..4) rows of B to one row of words of all slivers.
+static void pack_rows(const uint8_t *from, size_t stride, size_t count, size_t rows, size_t i,
+                      void *out, size_t sliver_bytes)
+{
+    for (size_t c = 0; c < count; c += 16) {
+        uint8_t *to = sliver_column(out, sliver_bytes, c) + i * LANES * WORD;
+        if (rows == WORD && c + 16 <= count) {
+            interleave(from + c, stride, to);
+        } else {
+            memset(to, 0, 16 * WORD);
+            interleave_edge(from + c, stride, count - c < 16 ? count - c : 16, rows, to);
+        }
+    }
+}
+
+// A sixteen of a sliver that does not exist is not read, nor written.
 static void pack_b(const struct tn_gemm *g, size_t first, size_t count, size_t k0, size_t values,
                    void *out, size_t sliver_bytes)
 {
-    const size_t depth = (values + WORD - 1) / WORD;
-    for (size_t c = 0; c < count; c += 16) { // a sixteen that is not there is not read
-        uint8_t *start = (uint8_t *)out + c / LANES * sliver_bytes + c % LANES * WORD;
-        uint8_t *to = start + LANES * WORD;
-        pack_sixteen(g, first + c, count - c < 16 ? count - c : 16, k0, values, to);
+    const size_t depth = (values + WORD - 1) / WORD, stride = g->b.stride;
+    const uint8_t *from = element(&g->b, k0, first);
+    for (size_t c = 0; g->b.transposed && c < count; c += 16) {
+        pack_turned(from + c * stride, stride, count - c < 16 ? count - c : 16, values,
+                    sliver_column(out, sliver_bytes, c));
+    }
+    for (size_t i = 0; !g->b.transposed && i < depth; i++) {
+        const uint8_t *row = from + i * WORD * stride;
+        size_t left = values - i * WORD;
+        for (size_t c = 0; left > (AHEAD + 1) * WORD && c < count; c += 64) {
+            for (size_t r = AHEAD * WORD; r < (AHEAD + 1) * WORD; r++) {
+                __builtin_prefetch(row + r * stride + c);
+            }
+        }
+        pack_rows(row, stride, count, left < WORD ? left : WORD, i, out, sliver_bytes);
+    }
+    for (size_t c = 0; c < count; c += 16) {
+        const uint8_t *words = sliver_column(out, sliver_bytes, c);
         i16 sum = i_set1(0);
         for (size_t i = 0; g->a_signed && i < depth; i++) {
             sum = i_dot(sum, i_pairs_unsigned(i_set1((int32_t)0x80808080)),
-                        i_pairs(i_load(to + i * LANES * WORD)));
+                        i_pairs(i_load(words + i * LANES * WORD)));
         }
-        i_store(start, i_subtract(i_set1(0), sum));
+        i_store(sliver_column(out, sliver_bytes, c) - LANES * WORD, i_subtract(i_set1(0), sum));
     }
 }
 
@@ -217,7 +243,7 @@ static void multiply(const struct tn_gemm_block *t)
 
 #define GEMM8_KERNELS                                                                              \
     {                                                                                              \
-        GROUP, LANES, WORD, pack_a, pack_b, multiply                                               \
+        GROUP, LANES, WORD, false, pack_a, pack_b, multiply                                        \
     }
 
 #endif

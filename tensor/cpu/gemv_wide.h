@@ -46,7 +46,11 @@ static void multiply_wide(const struct tn_panel_work *work)
             t->add(t->values_are_dwords ? dwords : chunk.values[0], &chunk, count, x, work->columns,
                    b, acc);
         }
-        put_results(acc, work->columns, work->rows - r, work->out + r, work->out_stride);
+        size_t left = work->rows - r;
+        put_results(acc, work->columns, left, work->out + r, work->out_stride);
+        if (work->done) {
+            work->done(work->arg, r, left < TN_STRIP_ROWS ? left : TN_STRIP_ROWS, 0, work->columns);
+        }
     }
 }
 

@@ -166,42 +166,47 @@ void tn_prepare_input(struct tn_executor *x, const float *in, const uint32_t *in
 
 // ---- tiles -------------------------------------------------------------------------------------
 
-static void multiply_floats(const struct tn_executor *x, unsigned worker, const struct ir_matrix *m,
-                            size_t row, size_t rows, size_t first, size_t columns, float *out,
-                            size_t stride)
+static void multiply_floats(const struct tn_executor *x, unsigned worker, const struct tn_tile *t,
+                            const uint8_t *w)
 {
-    struct tn_float_columns c = float_chunk(&x->input, first / x->input.chunk * x->input.chunk);
-    if (c.columns != columns || first % x->input.chunk) { // a part of a chunk: as it is
+    const struct tn_input *input = &x->input;
+    struct tn_float_columns c = float_chunk(input, t->column / input->chunk * input->chunk);
+    if (c.columns != t->columns || t->column % input->chunk) { // a part of a chunk: as it is
         c = (struct tn_float_columns){
-            .floats = x->input.floats.floats + first * c.k, .columns = columns, .k = c.k};
+            .floats = input->floats.floats + t->column * c.k, .columns = t->columns, .k = c.k};
     }
-    x->floats->multiply(m->type, m->data + row * m->row_bytes, m->row_bytes, rows, &c, out, stride,
+    x->floats->multiply(t->matrix->type, w, t->matrix->row_bytes, t->rows, &c, t->out, t->stride,
                         (float *)x->workers[worker].scratch);
 }
 
-void tn_multiply_tile(const struct tn_executor *x, unsigned worker, const struct ir_matrix *m,
-                      size_t row, size_t rows, size_t first, size_t columns, float *out,
-                      size_t stride)
+void tn_multiply_tile(const struct tn_executor *x, unsigned worker, const struct tn_tile *t)
 {
+    const struct ir_matrix *m = t->matrix;
+    const uint8_t *w = m->data + t->row * m->row_bytes;
     if (x->input.kind == TN_COLUMNS_FLOAT) {
-        multiply_floats(x, worker, m, row, rows, first, columns, out, stride);
-        return;
-    }
-    struct tn_panel_columns c = tn_panel_columns_skip(&x->input.integers, first);
-    const uint8_t *w = m->data + row * m->row_bytes;
-    if (x->integers->multiply && columns >= TN_PANEL_COLUMNS) {
-        x->integers->multiply(&(struct tn_panel_work){.type = m->type,
-                                                      .w = w,
-                                                      .row_bytes = m->row_bytes,
-                                                      .rows = rows,
-                                                      .x = &c,
-                                                      .columns = columns,
-                                                      .scratch = x->workers[worker].scratch,
-                                                      .out = out,
-                                                      .out_stride = stride});
+        multiply_floats(x, worker, t, w);
     } else {
-        tn_row_product_of(x->options.isa, m->type)(w, m->row_bytes, rows, &c.x, columns, out,
-                                                   stride);
+        struct tn_panel_columns c = tn_panel_columns_skip(&x->input.integers, t->column);
+        if (x->integers->multiply && t->columns >= TN_PANEL_COLUMNS) {
+            x->integers->multiply(&(struct tn_panel_work){.type = m->type,
+                                                          .w = w,
+                                                          .row_bytes = m->row_bytes,
+                                                          .rows = t->rows,
+                                                          .ahead = t->ahead * m->row_bytes,
+                                                          .x = &c,
+                                                          .columns = t->columns,
+                                                          .scratch = x->workers[worker].scratch,
+                                                          .out = t->out,
+                                                          .out_stride = t->stride,
+                                                          .done = t->done,
+                                                          .arg = t->arg});
+            return;
+        }
+        tn_row_product_of(x->options.isa, m->type)(w, m->row_bytes, t->rows, &c.x, t->columns,
+                                                   t->out, t->stride);
+    }
+    if (t->done) {
+        t->done(t->arg, 0, t->rows, 0, t->columns);
     }
 }
 

@@ -55,6 +55,10 @@ static inline struct tn_panel_columns tn_panel_columns_skip(const struct tn_pane
     return c;
 }
 
+// Told of results while they are in cache: out[column * out_stride + row] of rows [row, row + rows)
+// and columns [column, column + columns) of a tile.
+typedef void tn_tile_done(const void *arg, size_t row, size_t rows, size_t column, size_t columns);
+
 // A tile: out[column * out_stride + row] for `rows` rows (of which kernels may write up to the next
 // multiple of 32) and all `columns` (TN_PANEL_COLUMNS to TN_PANEL_CHUNK_MOST). Scratch:
 // TN_PANEL_TOGETHER panels.
@@ -62,11 +66,14 @@ struct tn_panel_work {
     uint32_t type;
     const uint8_t *w;
     size_t row_bytes, rows;
+    size_t ahead; // bytes from w to the rows that the worker is likely to multiply next; 0: unknown
     const struct tn_panel_columns *x;
     size_t columns;
     struct tn_panel *scratch;
     float *out;
     size_t out_stride;
+    tn_tile_done *done; // NULL: none
+    const void *arg;
 };
 typedef void tn_panel_multiply(const struct tn_panel_work *work);
 

@@ -109,9 +109,17 @@ static void unpack_packed(uint32_t type, const uint8_t *strip, size_t k, size_t 
 
 // ---- blocks of 32 ------------------------------------------------------------------------------
 
+// How a type's sums are put together. All but `minima` are constants where kernels are made.
+struct form {
+    int run;      // blocks of 256: values of a run, 16 or 32
+    bool short_;  // a run's sum fits 16 bits: two of them are scaled by one vpdpwssd
+    bool eighths; // weights lie less 8, which 8 * sum of scale * (sum of the column) makes good
+    bool minima;
+};
+
 // Columns [column, column + C), values [from, from + count) of all; goes on from out unless from
 // is 0.
-ALWAYS_INLINE void group_32(const int C, const bool minima, const struct tn_panel *w,
+ALWAYS_INLINE void group_32(const int C, const struct form f, const struct tn_panel *w,
                             const struct tn_panel_columns *p, size_t column, size_t from,
                             size_t count, float *out, size_t stride)
 {
@@ -140,7 +148,7 @@ ALWAYS_INLINE void group_32(const int C, const bool minima, const struct tn_pane
                 _mm512_fmadd_ps(_mm512_mul_ps(d0, dx), _mm512_cvtepi32_ps(s[0][c]), total[0][c]);
             total[1][c] =
                 _mm512_fmadd_ps(_mm512_mul_ps(d1, dx), _mm512_cvtepi32_ps(s[1][c]), total[1][c]);
-            if (minima) {
+            if (f.minima) {
                 __m512 sum = _mm512_cvtepi32_ps(spread(sums + (size_t)c * blocks + b));
                 sum = _mm512_mul_ps(dx, sum);
                 total[0][c] = _mm512_fmadd_ps(_mm512_load_ps(w[0].minima[b]), sum, total[0][c]);
@@ -156,14 +164,6 @@ ALWAYS_INLINE void group_32(const int C, const bool minima, const struct tn_pane
 }
 
 // ---- blocks of 256 -----------------------------------------------------------------------------
-
-// How a type's runs are put together.
-struct form {
-    int run;      // values of a run: 16 or 32
-    bool short_;  // a run's sum fits 16 bits: two of them are scaled by one vpdpwssd
-    bool eighths; // weights lie less 8, which 8 * sum of scale * (sum of the column) makes good
-    bool minima;
-};
 
 // One block: t = sum of scale * (run's sum).
 ALWAYS_INLINE void block_256(const int C, const struct form f, const struct tn_panel *w,
@@ -288,45 +288,56 @@ ALWAYS_INLINE void group_256(const int C, const struct form f, const struct tn_p
 
 // ---- all columns -------------------------------------------------------------------------------
 
-typedef void group_product(const struct tn_panel *w, const struct tn_panel_columns *p,
+typedef void group_product(bool minima, const struct tn_panel *w, const struct tn_panel_columns *p,
                            size_t column, size_t from, size_t count, float *out, size_t stride);
 
-#define DEFINE_GROUP(NAME, C, CALL, ...)                                                           \
-    static void NAME##_##C(const struct tn_panel *w, const struct tn_panel_columns *p,             \
-                           size_t column, size_t from, size_t count, float *out, size_t stride)    \
+#define DEFINE_GROUP(NAME, C, CALL, RUN, SHORT, EIGHTHS)                                           \
+    static void NAME##_##C(bool minima, const struct tn_panel *w,                                  \
+                           const struct tn_panel_columns *p, size_t column, size_t from,           \
+                           size_t count, float *out, size_t stride)                                \
     {                                                                                              \
-        CALL(C, __VA_ARGS__, w, p, column, from, count, out, stride);                              \
+        const struct form f = {RUN, SHORT, EIGHTHS, minima};                                       \
+        CALL(C, f, w, p, column, from, count, out, stride);                                        \
     }
-#define DEFINE_GROUPS(NAME, CALL, ...)                                                             \
-    DEFINE_GROUP(NAME, 4, CALL, __VA_ARGS__)                                                       \
-    DEFINE_GROUP(NAME, 5, CALL, __VA_ARGS__)                                                       \
-    DEFINE_GROUP(NAME, 6, CALL, __VA_ARGS__)                                                       \
+#define DEFINE_GROUPS(NAME, CALL, RUN, SHORT, EIGHTHS)                                             \
+    DEFINE_GROUP(NAME, 4, CALL, RUN, SHORT, EIGHTHS)                                               \
+    DEFINE_GROUP(NAME, 5, CALL, RUN, SHORT, EIGHTHS)                                               \
+    DEFINE_GROUP(NAME, 6, CALL, RUN, SHORT, EIGHTHS)                                               \
     static group_product *const NAME[3] = {NAME##_4, NAME##_5, NAME##_6};
 
-DEFINE_GROUPS(plain_32, group_32, false)
-DEFINE_GROUPS(minima_32, group_32, true)
-DEFINE_GROUPS(q2_k, group_256, (struct form){.run = 16, .short_ = true, .minima = true})
-DEFINE_GROUPS(q3_k, group_256, (struct form){.run = 16, .short_ = true})
-DEFINE_GROUPS(q4_k, group_256,
-              (struct form){.run = 32, .short_ = true, .eighths = true, .minima = true})
-DEFINE_GROUPS(q5_k, group_256, (struct form){.run = 32, .minima = true})
-DEFINE_GROUPS(q6_k, group_256, (struct form){.run = 16})
-DEFINE_GROUPS(iq4_xs, group_256, (struct form){.run = 32})
+DEFINE_GROUPS(blocks_32, group_32, 32, false, false)
+DEFINE_GROUPS(runs_16_short, group_256, 16, true, false)
+DEFINE_GROUPS(runs_16, group_256, 16, false, false)
+DEFINE_GROUPS(runs_32_eighths, group_256, 32, true, true)
+DEFINE_GROUPS(runs_32, group_256, 32, false, false)
+
+// The next rows come from afar: they are asked for, part i of `parts`, while these are multiplied.
+static void fetch_part(const uint8_t *next, size_t bytes, size_t i, size_t parts)
+{
+    for (size_t at = i * bytes / parts / 64 * 64; at < (i + 1) * bytes / parts; at += 64) {
+        _mm_prefetch((const char *)next + at, _MM_HINT_T1);
+    }
+}
 
 static void multiply(const struct tn_panel_work *work)
 {
     static group_product *const *const kernels[TN_TYPE_LIMIT] = {
-        [TN_Q8_0] = plain_32,  [TN_Q4_0] = plain_32,   [TN_Q4_1] = minima_32, [TN_Q5_0] = plain_32,
-        [TN_Q5_1] = minima_32, [TN_IQ4_NL] = plain_32, [TN_MXFP4] = plain_32, [TN_Q2_K] = q2_k,
-        [TN_Q3_K] = q3_k,      [TN_Q4_K] = q4_k,       [TN_Q5_K] = q5_k,      [TN_Q6_K] = q6_k,
-        [TN_IQ4_XS] = iq4_xs};
+        [TN_Q8_0] = blocks_32,       [TN_Q4_0] = blocks_32,     [TN_Q4_1] = blocks_32,
+        [TN_Q5_0] = blocks_32,       [TN_Q5_1] = blocks_32,     [TN_IQ4_NL] = blocks_32,
+        [TN_MXFP4] = blocks_32,      [TN_Q2_K] = runs_16_short, [TN_Q3_K] = runs_16_short,
+        [TN_Q4_K] = runs_32_eighths, [TN_Q5_K] = runs_32,       [TN_Q6_K] = runs_16,
+        [TN_IQ4_XS] = runs_32,
+    };
     const uint32_t type = work->type & ~(uint32_t)TN_PACKED;
     group_product *const *kernel = kernels[type];
+    const bool minima = tn_type_has_minima(type);
     struct tn_panel *w = work->scratch;
     const size_t k = work->x->x.k, groups = (work->columns + MOST - 1) / MOST;
     for (size_t r = 0; r < work->rows; r += 2 * TN_PANEL_ROWS) {
         const uint8_t *rows = work->w + r * work->row_bytes;
-        size_t left = work->rows - r;
+        size_t left = work->rows - r, part = 0;
+        const size_t parts = groups * ((k + TN_PANEL_SLICE - 1) / TN_PANEL_SLICE);
+        const uint8_t *next = left > 32 ? rows + 32 * work->row_bytes : work->w + work->ahead;
         for (size_t from = 0; from < k; from += TN_PANEL_SLICE) {
             size_t count = k - from < TN_PANEL_SLICE ? k - from : TN_PANEL_SLICE;
             for (size_t i = 0; i < BOTH; i++) {
@@ -340,9 +351,13 @@ static void multiply(const struct tn_panel_work *work)
             }
             for (size_t g = 0; g < groups; g++) { // of four to six, spread evenly
                 size_t c = g * work->columns / groups;
+                fetch_part(next, 32 * work->row_bytes, part++, parts);
                 size_t wide = (g + 1) * work->columns / groups - c;
-                kernel[wide - 4](w, work->x, c, from, count, work->out + c * work->out_stride + r,
-                                 work->out_stride);
+                kernel[wide - 4](minima, w, work->x, c, from, count,
+                                 work->out + c * work->out_stride + r, work->out_stride);
+                if (work->done && from + count == k) {
+                    work->done(work->arg, r, left < 32 ? left : 32, c, wide);
+                }
             }
         }
     }

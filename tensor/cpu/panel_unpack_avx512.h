@@ -19,9 +19,10 @@
 
 // ---- turning -----------------------------------------------------------------------------------
 
-// out[i] lane r = row[r] lane i, for sixteen registers of sixteen 32-bit lanes.
-ALWAYS_INLINE void turn_sixteen(const __m512i row[16], __m512i out[16])
+// to[i] lane r = row[r] lane i, for sixteen registers of sixteen 32-bit lanes; the first `count`.
+static void turn_sixteen(const __m512i row[16], int count, uint8_t (*to)[TN_PANEL_ROWS][4])
 {
+    __m512i out[16];
     __m512i a[16], b[16];
     for (int i = 0; i < 16; i += 2) {
         a[i] = _mm512_unpacklo_epi32(row[i], row[i + 1]);
@@ -42,6 +43,9 @@ ALWAYS_INLINE void turn_sixteen(const __m512i row[16], __m512i out[16])
         out[8 + j] = _mm512_shuffle_i32x4(even_low, even_high, 0xdd);
         out[4 + j] = _mm512_shuffle_i32x4(odd_low, odd_high, 0x88);
         out[12 + j] = _mm512_shuffle_i32x4(odd_low, odd_high, 0xdd);
+    }
+    for (int i = 0; i < count; i++) {
+        _mm512_store_si512(to[i], out[i]);
     }
 }
 
@@ -255,6 +259,7 @@ ALWAYS_INLINE void scales_of_256(uint32_t type, const uint8_t *const row[16], si
     const int runs = wide ? 8 : 16;
     size_t d = type == TN_Q2_K ? 80 : type == TN_Q3_K ? 108 : type == TN_Q6_K ? 208 : 0;
     uint8_t scale[16][16], minimum[16][16];
+#pragma GCC unroll 1
     for (int r = 0; r < 16; r++) {
         run_bytes(type, row[r] + at, scale[r], minimum[r]);
     }
@@ -268,15 +273,6 @@ ALWAYS_INLINE void scales_of_256(uint32_t type, const uint8_t *const row[16], si
 
 // ---- a slice of sixteen rows -------------------------------------------------------------------
 
-ALWAYS_INLINE void store_turned(const __m512i row[16], uint8_t (*out)[TN_PANEL_ROWS][4], int count)
-{
-    __m512i turned[16];
-    turn_sixteen(row, turned);
-    for (int i = 0; i < count; i++) {
-        _mm512_store_si512(out[i], turned[i]);
-    }
-}
-
 ALWAYS_INLINE void unpack_slice_32(uint32_t type, const uint8_t *const start[16], size_t blocks,
                                    struct tn_panel *out)
 {
@@ -285,15 +281,16 @@ ALWAYS_INLINE void unpack_slice_32(uint32_t type, const uint8_t *const start[16]
     for (size_t b = 0; b < blocks; b += 2) {
         bool both = b + 1 < blocks;
         __m512i row[16];
+#pragma GCC unroll 1
         for (int r = 0; r < 16; r++) {
             const uint8_t *block = start[r] + b * bytes;
             row[r] = decode_two(type, block, both ? block + bytes : block, table);
         }
         if (both) {
-            store_turned(row, out->values + b * 8, 16);
+            turn_sixteen(row, 16, out->values + b * 8);
             scales_of_32(type, start, (b + 1) * bytes, out, b + 1);
         } else {
-            store_turned(row, out->values + b * 8, 8);
+            turn_sixteen(row, 8, out->values + b * 8);
         }
         scales_of_32(type, start, b * bytes, out, b);
     }
@@ -308,10 +305,11 @@ ALWAYS_INLINE void unpack_slice_256(uint32_t type, const uint8_t *const start[16
 #pragma GCC unroll 4
         for (int part = 0; part < 4; part++) {
             __m512i row[16];
+#pragma GCC unroll 1
             for (int r = 0; r < 16; r++) {
                 row[r] = decode_quarter(type, start[r] + b * bytes, part, table);
             }
-            store_turned(row, out->values + b * 64 + part * 16, 16);
+            turn_sixteen(row, 16, out->values + b * 64 + part * 16);
         }
         scales_of_256(type, start, b * bytes, out, b);
     }

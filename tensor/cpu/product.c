@@ -5,8 +5,6 @@
 // (bias, activation or gate, residual) on each tile while it is in cache.
 #include "tensor/cpu/product.h"
 
-#include <string.h>
-
 // Products of one input, run as one job: q, k and v wait for each other once, not three times.
 struct product {
     struct tn_executor *x;
@@ -14,65 +12,83 @@ struct product {
     size_t op_count, tile_rows, chunks;
 };
 
-// One tile of one operation.
-struct tile {
+// What becomes of one tile's results.
+struct finish {
+    const struct tn_executor *x;
     const struct ir_op *op;
-    size_t row, rows, column, columns, stride;
+    size_t row, column, stride; // the tile's first ones
+    float *const *tile;         // [2]: of two matrices
+    int matrix;                 // the last one is finished
 };
 
-// Calls on each column's rows, or on all of them at once where no gaps lie between.
-#define EACH_PART(t, at, n)                                                                        \
-    for (size_t at = 0, n = (t)->rows == (t)->stride ? (t)->columns * (t)->stride : (t)->rows;     \
-         at < (t)->columns * (t)->stride; at += n == (t)->rows ? (t)->stride : n)
-
-static void add_bias(const struct tile *t, float *tile, const float *bias)
+static void add_bias(float *part, size_t stride, size_t columns, const float *bias, size_t rows)
 {
-    for (size_t c = 0; bias && c < t->columns; c++, tile += t->stride) {
-        for (size_t r = 0; r < t->rows; r++) {
-            tile[r] += bias[t->row + r];
+    for (size_t c = 0; c < columns; c++, part += stride) {
+        for (size_t r = 0; r < rows; r++) {
+            part[r] += bias[r];
         }
     }
 }
 
-static void store_tile(const struct tn_executor *x, const struct tile *t, const float *tile)
+// The operation's activation, gate or soft cap on n values that lie together.
+static void activate(const struct finish *f, float *part, const float *other, size_t n)
 {
-    size_t width = t->op->matrix[0].rows;
-    const float *residual = t->op->residual ? tn_value(x, t->op->residual) : NULL;
-    for (size_t c = t->column; c < t->column + t->columns; c++, tile += t->stride) {
-        float *out = t->op->kind == IR_LOGITS ? x->logits[c] : tn_value(x, t->op->out) + c * width;
-        out += t->row;
-        if (!residual) {
-            memcpy(out, tile, t->rows * sizeof *out);
-            continue;
-        }
-        const float *add = residual + c * width + t->row;
-        for (size_t r = 0; r < t->rows; r++) {
-            out[r] = tile[r] + add[r];
+    const struct tn_row_kernels *kernels = f->x->row_kernels;
+    if (f->op->kind == IR_GATED) {
+        kernels->gate(f->op->activation, part, other, n);
+    } else if (f->op->kind == IR_LOGITS) {
+        kernels->softcap(part, n, f->op->number);
+    } else {
+        kernels->activate(f->op->activation, part, n);
+    }
+}
+
+static void store(const struct finish *f, const float *part, size_t row, size_t rows, size_t column,
+                  size_t columns)
+{
+    size_t width = f->op->matrix[0].rows;
+    const float *residual = f->op->residual ? tn_value(f->x, f->op->residual) : NULL;
+    for (size_t c = column; c < column + columns; c++, part += f->stride) {
+        float *out = f->op->kind == IR_LOGITS ? f->x->logits[c] + row
+                                              : tn_value(f->x, f->op->out) + c * width + row;
+        const float *add = residual ? residual + c * width + row : NULL;
+        if (add) {
+            for (size_t r = 0; r < rows; r++) {
+                out[r] = part[r] + add[r];
+            }
+        } else {
+            for (size_t r = 0; r < rows; r++) {
+                out[r] = part[r];
+            }
         }
     }
 }
 
-static void finish_tile(const struct tn_executor *x, const struct tile *t, float *const tile[2])
+static void finish(const void *arg, size_t row, size_t rows, size_t column, size_t columns)
 {
-    const struct tn_row_kernels *kernels = x->row_kernels;
-    const struct ir_op *op = t->op;
-    if (op->kind == IR_GATED) {
-        EACH_PART(t, at, n)
-        {
-            kernels->gate(op->activation, tile[0] + at, tile[1] + at, n);
-        }
-    } else if (op->activation != IR_NONE) {
-        EACH_PART(t, at, n)
-        {
-            kernels->activate(op->activation, tile[0] + at, n);
-        }
-    } else if (op->kind == IR_LOGITS && op->number != 0) {
-        EACH_PART(t, at, n)
-        {
-            kernels->softcap(tile[0] + at, n, op->number);
+    const struct finish *f = arg;
+    const struct ir_op *op = f->op;
+    const size_t at = column * f->stride + row;
+    const bool gated = op->kind == IR_GATED;
+    const float *bias = op->vector[f->matrix];
+    if (bias) {
+        add_bias(f->tile[f->matrix] + at, f->stride, columns, bias + f->row + row, rows);
+    }
+    if (gated && f->matrix == 0) {
+        return;
+    }
+    float *part = f->tile[0] + at;
+    if (gated || op->activation != IR_NONE || (op->kind == IR_LOGITS && op->number != 0)) {
+        const float *other = f->tile[1] + at;
+        if (rows == f->stride) {
+            activate(f, part, other, columns * rows);
+        } else {
+            for (size_t c = 0; c < columns; c++) {
+                activate(f, part + c * f->stride, other + c * f->stride, rows);
+            }
         }
     }
-    store_tile(x, t, tile[0]);
+    store(f, part, f->row + row, rows, f->column + column, columns);
 }
 
 static size_t row_tiles_of(const struct product *p, const struct ir_op *op)
@@ -88,20 +104,27 @@ static void product_tile(void *arg, size_t i, unsigned worker)
     while (i >= row_tiles_of(p, op) * p->chunks) {
         i -= row_tiles_of(p, op++) * p->chunks;
     }
-    struct tile t = {.op = op,
-                     .row = i / p->chunks * p->tile_rows,
-                     .column = i % p->chunks * x->input.chunk,
-                     .stride = p->tile_rows};
-    size_t rows = op->matrix[0].rows - t.row, columns = x->input.columns - t.column;
-    t.rows = rows < p->tile_rows ? rows : p->tile_rows;
-    t.columns = columns < x->input.chunk ? columns : x->input.chunk;
-    float *const *tile = x->workers[worker].tile;
-    for (int j = 0; j < (op->kind == IR_GATED ? 2 : 1); j++) {
-        tn_multiply_tile(x, worker, &op->matrix[j], t.row, t.rows, t.column, t.columns, tile[j],
-                         t.stride);
-        add_bias(&t, tile[j], op->vector[j]);
+    size_t row = i / p->chunks * p->tile_rows, column = i % p->chunks * x->input.chunk;
+    size_t rows = op->matrix[0].rows - row, columns = x->input.columns - column;
+    struct finish f = {.x = x,
+                       .op = op,
+                       .row = row,
+                       .column = column,
+                       .stride = p->tile_rows,
+                       .tile = x->workers[worker].tile};
+    struct tn_tile t = {.row = row,
+                        .rows = rows < p->tile_rows ? rows : p->tile_rows,
+                        .column = column,
+                        .columns = columns < x->input.chunk ? columns : x->input.chunk,
+                        .ahead = p->tile_rows * x->options.pool->width,
+                        .stride = p->tile_rows,
+                        .done = finish,
+                        .arg = &f};
+    for (f.matrix = 0; f.matrix < (op->kind == IR_GATED ? 2 : 1); f.matrix++) {
+        t.matrix = &op->matrix[f.matrix];
+        t.out = f.tile[f.matrix];
+        tn_multiply_tile(x, worker, &t);
     }
-    finish_tile(x, &t, tile);
 }
 
 // May `next` run in one job with `op`, which comes just before it?

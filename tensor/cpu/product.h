@@ -17,12 +17,20 @@ enum {
 // in[c], or in[index[c]] where there is an index (not for floats), of `in`, [][k].
 void tn_prepare_input(struct tn_executor *x, const float *in, const uint32_t *index, size_t columns,
                       size_t k, uint32_t type);
-// out[column * stride + row] = rows [row, row + rows) of m times columns [first, first + columns)
-// of x->input; floats are arranged only for whole chunks. `row` is a multiple of 16; up to 31 rows
-// beyond the last may be written. Any number of workers at a time.
-void tn_multiply_tile(const struct tn_executor *x, unsigned worker, const struct ir_matrix *m,
-                      size_t row, size_t rows, size_t first, size_t columns, float *out,
-                      size_t stride);
+// A part of a product: rows [row, row + rows) of a matrix times columns [column, column + columns)
+// of x->input.
+struct tn_tile {
+    const struct ir_matrix *matrix;
+    size_t row, rows, column, columns;
+    size_t ahead; // how many rows on the worker's next tile is likely to begin; 0: unknown
+    float *out;   // out[column * stride + row], counted from the tile's first ones
+    size_t stride;
+    tn_tile_done *done; // told of all results, part by part, with arg; NULL: none
+    const void *arg;
+};
+// `row` is a multiple of 16; up to 31 rows beyond the last may be written. Floats are arranged only
+// for whole chunks. Any number of workers at a time.
+void tn_multiply_tile(const struct tn_executor *x, unsigned worker, const struct tn_tile *t);
 // Rows a tile, a power of two from 16 on: about the same work whatever the batch, so that a tile's
 // time stays bounded (DESIGN decision 8), and a few tiles for each worker.
 size_t tn_rows_per_tile(const struct tn_executor *x, size_t rows);

@@ -5,8 +5,7 @@
 // levels with fused multiply-add against each other, bit for bit; and that an element's result does
 // not depend on where in a row it stands.
 //
-// Links: tensor/cpu/row_kernels.c tensor/cpu/row_scalar.c tensor/cpu/row_avx2.c
-// Links: tensor/cpu/row_avx512.c tensor/cpu/isa.c
+// Links: @tensor
 #include "tensor/cpu/row_kernels.h"
 #include "tensor/half.h"
 

@@ -91,26 +91,39 @@ TURN_INLINED void turn_words(const uint8_t *w, size_t row_bytes, void *out, size
     }
 }
 
+// `count` columns (constant after inlining) of 16 words to [16][count].
+TURN_INLINED void turn_sixteen_words(const uint8_t *from, size_t column_bytes, const size_t count,
+                                     uint8_t *to)
+{
+    const __mmask16 some = (__mmask16)((1u << count) - 1u);
+    __m512i edge[16], turned[16];
+    TURN_UNROLL
+    for (size_t c = 0; c < 16; c++) {
+        edge[c] = _mm512_setzero_si512();
+        if (c < count) {
+            edge[c] = _mm512_loadu_si512(from + c * column_bytes);
+            __builtin_prefetch(from + (count + c) * column_bytes); // what is likely turned next
+        }
+    }
+    turn_words((const uint8_t *)edge, 64, turned, 64);
+    TURN_UNROLL
+    for (size_t q = 0; q < 16; q++) {
+        _mm512_mask_storeu_epi32(to + q * count * 4, some, turned[q]);
+    }
+}
+
 // `count` (1..16) columns of `depth` words, column_bytes apart, to [depth][count].
 static inline void turn_columns(const void *columns, size_t column_bytes, size_t depth,
                                 size_t count, void *out)
 {
-    const __mmask16 some = (__mmask16)((1u << count) - 1u);
     const uint8_t *from = columns;
     uint8_t *to = out;
     size_t i = 0;
-    for (; i + 16 <= depth; i += 16) {
-        __m512i edge[16], turned[16];
-        TURN_UNROLL
-        for (size_t c = 0; c < 16; c++) {
-            edge[c] = c < count ? _mm512_loadu_si512(from + c * column_bytes + i * 4)
-                                : _mm512_setzero_si512();
-        }
-        turn_words((const uint8_t *)edge, 64, turned, 64);
-        TURN_UNROLL
-        for (size_t q = 0; q < 16; q++, to += count * 4) {
-            _mm512_mask_storeu_epi32(to, some, turned[q]);
-        }
+    for (; count == 12 && i + 16 <= depth; i += 16, to += 16 * 12 * 4) {
+        turn_sixteen_words(from + i * 4, column_bytes, 12, to);
+    }
+    for (; i + 16 <= depth; i += 16, to += 16 * count * 4) {
+        turn_sixteen_words(from + i * 4, column_bytes, count, to);
     }
     for (; i < depth; i++) {
         for (size_t c = 0; c < count; c++, to += 4) {

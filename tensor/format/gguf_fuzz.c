@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // Any bytes as a GGUF: refused with a message, or every accessor stays inside the block.
+//
 // Links: tensor/format/gguf.c tensor/format/gguf_values.c tensor/quant/types.c
 #include "tensor/gguf.h"
 

@@ -284,7 +284,7 @@ static void wrong_keys_are_named(void **state)
     refused(&m, -EINVAL, "general.alignment");
     make_header(&m, 3, 0, 1);
     make_key_u32(&m, "split.count", 3);
-    refused(&m, -ENOTSUP, "one of 3 shards");
+    refused(&m, -ENOTSUP, "one of 3 files");
     make_header(&m, 3, 0, 1);
     make_key(&m, "bad\nkey\x1b[31m", 77);
     make_u64(&m, 0);

@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // A written GGUF file, byte by byte, and files written in steps.
+//
 // Links: tensor/format/gguf_write.c tensor/format/gguf_write_host.c tensor/format/gguf.c
 // Links: tensor/format/gguf_values.c tensor/quant/types.c
 #include "tensor/gguf_write.h"

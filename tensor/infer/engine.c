@@ -28,6 +28,7 @@ static void set_limits(struct infer_engine *e, const struct infer_options *o,
         p->context = (uint32_t)stored;
     }
     e->vocabulary = info->vocabulary;
+    e->embeds = info->embeds;
     e->pages_per_sequence = (p->context + TN_KV_PAGE_TOKENS - 1) / TN_KV_PAGE_TOKENS;
 }
 
@@ -99,7 +100,7 @@ void infer_close(struct infer_engine *e)
 
 int infer_submit(struct infer_engine *e, const struct infer_request *r, struct infer_sequence **out)
 {
-    if (r->token_count == 0) {
+    if (r->token_count == 0 || e->embeds) {
         return -EINVAL;
     }
     if (r->token_count >= e->options.context) {

@@ -37,6 +37,7 @@ struct infer_engine {
     struct infer_options options;
     struct tn_executor_options limits;
     uint32_t vocabulary;
+    bool embeds; // no next tokens
     uint32_t pages_per_sequence;
 
     struct infer_sequence *sequences; // slots + queue of them

@@ -4,11 +4,15 @@
 // Pages of a KV store: see pages.h. Lists are chains of page numbers.
 #include "tensor/infer/pages.h"
 
+#include "tensor/infer.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { NONE = UINT32_MAX };
+// With its bucket.
+_Static_assert(sizeof(struct page) + 2 * sizeof(uint32_t) <= INFER_PAGE_BYTES, "infer.h says so");
 
 int pages_open(struct pages *p, uint32_t total)
 {

@@ -43,8 +43,11 @@ static void find_narrow(const struct ir_graph *g, bool *narrow)
     }
 }
 
-// The operations with the choices of rows moved. `chosen[v]` is the value that has v's rows.
-static uint32_t rewrite(struct ir_graph *g, const bool *narrow, ir_value *chosen, struct ir_op *to)
+// The operations with the choices of rows moved: each value that a narrow one reads and that has
+// all rows is chosen from as soon as it is made, so that sums can still become residuals of the
+// products between. `chosen[v]` is the value that has v's rows.
+static uint32_t rewrite(struct ir_graph *g, const bool *narrow, const bool *read_narrow,
+                        ir_value *chosen, struct ir_op *to)
 {
     uint32_t count = 0;
     for (uint32_t i = 0; i < g->op_count; i++) {
@@ -55,18 +58,17 @@ static uint32_t rewrite(struct ir_graph *g, const bool *narrow, ir_value *chosen
         }
         for (int j = 0; j < 2; j++) {
             ir_value v = op.in[j];
-            if (v && chosen[v]) {
-                op.in[j] = chosen[v];
-            } else if (v && op.out && narrow[op.out] && !narrow[v]) {
-                struct ir_op take = {.kind = IR_TAKE_OUTPUTS, .in = {v}, .out = g->value_count++};
-                g->values[take.out] =
-                    (struct ir_shape){.rows = IR_OUTPUTS, .columns = g->values[v].columns};
-                to[count++] = take;
-                chosen[v] = take.out;
-                op.in[j] = take.out;
-            }
+            bool chooses = narrow[op.out] || (v && g->values[v].rows == IR_OUTPUTS);
+            op.in[j] = v && chosen[v] && chooses ? chosen[v] : v;
         }
         to[count++] = op;
+        if (read_narrow[op.out] && !narrow[op.out] && g->values[op.out].rows == IR_TOKENS) {
+            struct ir_op take = {.kind = IR_TAKE_OUTPUTS, .in = {op.out}, .out = g->value_count++};
+            g->values[take.out] =
+                (struct ir_shape){.rows = IR_OUTPUTS, .columns = g->values[op.out].columns};
+            to[count++] = take;
+            chosen[op.out] = take.out;
+        }
     }
     return count;
 }
@@ -75,18 +77,25 @@ void ir_narrow(struct ir_graph *g)
 {
     uint32_t values = g->value_count * 2; // at most one choice more a value
     bool *narrow = calloc(values, sizeof *narrow);
+    bool *read_narrow = calloc(values, sizeof *read_narrow);
     ir_value *chosen = calloc(values, sizeof *chosen);
     struct ir_op *ops = calloc(g->op_count + g->value_count, sizeof *ops);
     void *shapes = realloc(g->values, values * sizeof *g->values);
     g->values = shapes ? shapes : g->values;
-    if (!narrow || !chosen || !ops || !shapes) {
+    if (!narrow || !read_narrow || !chosen || !ops || !shapes) {
         ir_fail(g, -ENOMEM, "no memory for the model's graph");
         free(ops);
     } else {
         g->value_space = values;
         find_narrow(g, narrow);
         uint32_t before = g->value_count, space = g->op_count + before;
-        g->op_count = rewrite(g, narrow, chosen, ops);
+        for (uint32_t i = 0; i < g->op_count; i++) {
+            const struct ir_op *op = &g->ops[i];
+            read_narrow[op->in[0]] |= narrow[op->out];
+            read_narrow[op->in[1]] |= narrow[op->out];
+        }
+        read_narrow[0] = false;
+        g->op_count = rewrite(g, narrow, read_narrow, chosen, ops);
         for (ir_value v = 1; v < before; v++) {
             if (narrow[v]) {
                 g->values[v].rows = IR_OUTPUTS;
@@ -97,5 +106,6 @@ void ir_narrow(struct ir_graph *g)
         g->op_space = space;
     }
     free(chosen);
+    free(read_narrow);
     free(narrow);
 }

@@ -92,8 +92,7 @@ bool asm_finish(struct assembler *a)
     return !a->full;
 }
 
-// ---- ModRM and what follows
-// ------------------------------------------------------------------------
+// ---- ModRM and what follows --------------------------------------------------------------------
 
 static bool is_short(int32_t displacement, int scale)
 {
@@ -159,8 +158,7 @@ static void finish(struct assembler *a, struct encoding e, int uses)
     }
 }
 
-// ---- vector formats
-// --------------------------------------------------------------------------------
+// ---- vector formats ----------------------------------------------------------------------------
 
 static void put_sse(struct assembler *a, struct encoding e, int reg, struct operand rm)
 {
@@ -335,8 +333,7 @@ void asm_odd_to_even(struct assembler *a, struct vector v, int to, int from)
     put_vector(a, (struct encoding){PREFIX_F3, MAP_0F, 0x16, -1}, v, to, 0, in_register(from));
 }
 
-// ---- general instructions
-// --------------------------------------------------------------------------
+// ---- general instructions ----------------------------------------------------------------------
 
 static void put_rex(struct assembler *a, bool wide, int reg, struct operand rm)
 {
@@ -381,6 +378,26 @@ void asm_add_immediate(struct assembler *a, int to, int32_t value)
 void asm_compare_immediate(struct assembler *a, int with, int32_t value)
 {
     immediate_to(a, 7, with, value);
+}
+
+void asm_align(struct assembler *a, size_t to)
+{
+    static const uint8_t nop[8][8] = {{0x90},
+                                      {0x66, 0x90},
+                                      {0x0f, 0x1f, 0x00},
+                                      {0x0f, 0x1f, 0x40, 0x00},
+                                      {0x0f, 0x1f, 0x44, 0x00, 0x00},
+                                      {0x66, 0x0f, 0x1f, 0x44, 0x00, 0x00},
+                                      {0x0f, 0x1f, 0x80, 0x00, 0x00, 0x00, 0x00},
+                                      {0x0f, 0x1f, 0x84, 0x00, 0x00, 0x00, 0x00, 0x00}};
+    size_t gap = (to - a->used % to) % to;
+    while (gap) {
+        size_t n = gap < 8 ? gap : 8;
+        for (size_t i = 0; i < n; i++) {
+            put(a, nop[n - 1][i]);
+        }
+        gap -= n;
+    }
 }
 
 void asm_jump_back_if_not_equal(struct assembler *a, size_t to)

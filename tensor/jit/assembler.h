@@ -13,7 +13,7 @@
 
 enum { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8, R9, R10, R11, R12, R13, R14, R15, NO_REGISTER };
 
-enum { ASM_MAX_CONSTANTS = 64, ASM_MAX_USES = 1024 };
+enum { ASM_MAX_CONSTANTS = 64, ASM_MAX_USES = 4096 };
 
 // A register, memory at [base + index + displacement], or behind the code a constant or the lanes
 // of asm_lanes.
@@ -60,12 +60,12 @@ void asm_lanes(struct assembler *a, uint32_t lanes); // OPERAND_LANES: the lowes
 // Puts the constants behind the code. False: it did not fit.
 bool asm_finish(struct assembler *a);
 
-// ---- general instructions
-// --------------------------------------------------------------------------
+// ---- general instructions ----------------------------------------------------------------------
 void asm_move_immediate(struct assembler *a, int to, uint32_t value); // 32 bits, the rest zero
 void asm_load_pointer(struct assembler *a, int to, struct operand memory);
 void asm_add_immediate(struct assembler *a, int to, int32_t value); // 64 bits
 void asm_compare_immediate(struct assembler *a, int with, int32_t value);
+void asm_align(struct assembler *a, size_t to); // a loop's beginning, with the manual's long NOPs
 void asm_jump_back_if_not_equal(struct assembler *a, size_t to); // an offset already written
 void asm_return(struct assembler *a);
 void asm_zero_upper(struct assembler *a);                // vzeroupper

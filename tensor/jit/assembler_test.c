@@ -409,6 +409,27 @@ static void fused_moves_and_the_rest(void **state)
     IS("c4c17a16c9", asm_odd_to_even(a, x, 1, 9));    // vmovshdup xmm1, xmm9
 }
 
+static void loops_are_aligned_by_long_nops(void **state)
+{
+    (void)state;
+    static const char *const want[9] = {
+        "",           "90",           "6690",           "0f1f00",          "0f1f4000",
+        "0f1f440000", "660f1f440000", "0f1f8000000000", "0f1f840000000000"};
+    for (size_t gap = 0; gap <= 8; gap++) {
+        begin();
+        for (size_t i = 0; i < 64 - gap && gap; i++) {
+            asm_return(a);
+        }
+        asm_align(a, 64);
+        assert_int_equal(a->used % 64, 0);
+        if (gap) { // compare what was added
+            memmove(code, code + 64 - gap, gap);
+            a->used = gap;
+        }
+        is_bytes(want[gap], "align");
+    }
+}
+
 static void jumps_go_back_near_and_far(void **state)
 {
     (void)state;
@@ -488,6 +509,7 @@ int main(void)
         cmocka_unit_test(general_instructions),
         cmocka_unit_test(arithmetic),
         cmocka_unit_test(fused_moves_and_the_rest),
+        cmocka_unit_test(loops_are_aligned_by_long_nops),
         cmocka_unit_test(jumps_go_back_near_and_far),
         cmocka_unit_test(constants_stand_behind_the_code),
         cmocka_unit_test(what_does_not_fit_is_told),

@@ -41,13 +41,17 @@ body_value body_number(struct body *b, float value)
     return BODY_CONSTANT | asm_number(b->out, value);
 }
 
+body_value body_div_or_zero(struct body *b, body_value x, body_value y, body_value c, float bound)
+{
+    return put(b, (struct body_op){BODY_DIV_OR_ZERO, x, y, c, asm_number(b->out, bound), 0});
+}
+
 static bool is_constant(body_value v)
 {
     return v >= 0 && v & BODY_CONSTANT;
 }
 
-// ---- which slot each value lives in
-// ------------------------------------------------------------------
+// ---- which slot each value lives in ------------------------------------------------------------
 
 // Slots are the registers of one copy of the body; copy u has them from u * slots on.
 struct plan {
@@ -62,6 +66,7 @@ static void find_last_uses(const struct body *b, struct plan *p)
     bool seen[BODY_MAX_OPS] = {false};
     for (int i = b->count - 1; i >= 0; i--) {
         const body_value v[3] = {b->op[i].a, b->op[i].b, b->op[i].c};
+        p->uses[b->op[i].array] += b->op[i].kind == BODY_DIV_OR_ZERO;
         for (int k = 0; k < 3; k++) {
             p->dies[i][k] = v[k] >= 0 && v[k] < BODY_CONSTANT && !seen[v[k]];
             if (is_constant(v[k])) {
@@ -76,13 +81,6 @@ static void find_last_uses(const struct body *b, struct plan *p)
     }
 }
 
-// Whether operation i may write where operand k lives. Those that take two instructions write their
-// result before they have read all operands.
-static bool may_take_over(enum body_kind kind, int k)
-{
-    return kind == BODY_ZERO_BELOW ? false : kind == BODY_POWER ? k == 0 : true;
-}
-
 static void make_plan(const struct body *b, struct plan *p)
 {
     bool busy[BODY_MAX_OPS] = {false};
@@ -92,7 +90,7 @@ static void make_plan(const struct body *b, struct plan *p)
         const struct body_op *op = &b->op[i];
         const body_value v[3] = {op->a, op->b, op->c};
         for (int k = 0; k < 3; k++) {
-            if (p->dies[i][k] && may_take_over(op->kind, k)) {
+            if (p->dies[i][k]) {
                 busy[p->slot[v[k]]] = false;
             }
         }
@@ -113,16 +111,10 @@ static void make_plan(const struct body *b, struct plan *p)
                 p->slots = slot + 1;
             }
         }
-        for (int k = 0; k < 3; k++) {
-            if (p->dies[i][k] && !may_take_over(op->kind, k)) {
-                busy[p->slot[v[k]]] = false;
-            }
-        }
     }
 }
 
-// ---- writing
-// -------------------------------------------------------------------------------------------
+// ---- writing -----------------------------------------------------------------------------------
 
 struct writer {
     const struct body *b;
@@ -142,7 +134,7 @@ struct writer {
 
 static int register_of(const struct writer *w, body_value v)
 {
-    return v & BODY_ARGUMENT ? w->argument : w->first + w->plan.slot[v];
+    return v & BODY_ARGUMENT ? w->argument : w->first + w->plan.slot[v & (BODY_MAX_OPS - 1)];
 }
 
 static struct operand operand_of(const struct writer *w, body_value v)
@@ -250,19 +242,22 @@ static void write_store(const struct writer *w, const struct body_op *o)
     asm_store(w->out, v, to, from);
 }
 
-static void write_zero_below(const struct writer *w, int to, const struct body_op *o)
+// The comparison comes first: the quotient may take over any operand's register.
+static void write_div_or_zero(const struct writer *w, int to, const struct body_op *o)
 {
-    struct operand bound = operand_of(w, o->c);
+    struct operand bound = operand_of(w, BODY_CONSTANT | o->array);
+    int first = register_of(w, o->a), spare = w->first + w->plan.slots;
     if (w->t->form == FORM_EVEX) {
         struct vector kept = w->whole;
         kept.mask = COMPARE_MASK;
         kept.zero = true;
-        asm_compare_to_mask(w->out, w->whole, COMPARE_MASK, register_of(w, o->a), bound);
-        asm_move(w->out, kept, to, register_of(w, o->b));
+        asm_compare_to_mask(w->out, w->whole, COMPARE_MASK, register_of(w, o->c), bound);
+        asm_arithmetic(w->out, kept, OP_DIV, to, first, operand_of(w, o->b));
         return;
     }
-    asm_compare(w->out, w->whole, to, register_of(w, o->a), bound);
-    asm_arithmetic(w->out, w->whole, OP_AND, to, to, in_register(register_of(w, o->b)));
+    asm_compare(w->out, w->whole, spare, register_of(w, o->c), bound);
+    asm_arithmetic(w->out, w->whole, OP_DIV, to, first, operand_of(w, o->b));
+    asm_arithmetic(w->out, w->whole, OP_AND, to, to, in_register(spare));
 }
 
 static void write_op(const struct writer *w, int i)
@@ -301,8 +296,8 @@ static void write_op(const struct writer *w, int i)
         asm_shift_left(w->out, w->whole, to, register_of(w, o->a), 23);
         asm_add_integers(w->out, w->whole, to, to, operand_of(w, o->b));
         break;
-    case BODY_ZERO_BELOW:
-        write_zero_below(w, to, o);
+    case BODY_DIV_OR_ZERO:
+        write_div_or_zero(w, to, o);
         break;
     case BODY_SWAP:
         asm_swap_neighbours(w->out, w->whole, to, register_of(w, o->a));
@@ -385,6 +380,7 @@ bool body_write(const struct body *b, const struct target *t, const int *pointer
     uint32_t done = 0;
     if (turns > 2) { // shorter ones are written out
         asm_move_immediate(w.out, RAX, 0);
+        asm_align(w.out, 64);
         size_t top = w.out->used;
         write_copies(&w, w.copies, RAX, 0);
         asm_add_immediate(w.out, RAX, (int32_t)step);

@@ -20,10 +20,10 @@ enum body_kind {
     BODY_DIV,
     BODY_MIN,
     BODY_MAX,
-    BODY_FMA,        // a b + c
-    BODY_POWER,      // 2^a, a whole number in the lowest bits of a float: shifted into the exponent
-    BODY_ZERO_BELOW, // b where a >= c, elsewhere 0
-    BODY_SWAP,       // neighbouring lanes change places
+    BODY_FMA,   // a b + c
+    BODY_POWER, // 2^a, a whole number in the lowest bits of a float: shifted into the exponent
+    BODY_DIV_OR_ZERO, // a / b where c >= the constant `array`, elsewhere 0
+    BODY_SWAP,        // neighbouring lanes change places
 };
 
 // Operands: the number of the operation that gave the value; a constant; or the argument, one float
@@ -50,9 +50,9 @@ body_value body_put(struct body *b, enum body_kind kind, body_value x, body_valu
 body_value body_load(struct body *b, int array, int32_t shift);
 void body_store(struct body *b, int array, int32_t shift, body_value value);
 body_value body_number(struct body *b, float value);
+body_value body_div_or_zero(struct body *b, body_value x, body_value y, body_value c, float bound);
 
-// ---- into code
-// ---------------------------------------------------------------------------------------
+// ---- into code ---------------------------------------------------------------------------------
 
 struct target {
     enum vector_form form; // VEX: 8 lanes, 16 registers; EVEX: 16 lanes, 32 registers

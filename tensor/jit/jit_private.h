@@ -8,8 +8,7 @@
 #include "tensor/jit.h"
 #include "tensor/jit/body.h"
 
-// ---- kernels.c: the code of a shape
-// ----------------------------------------------------------------
+// ---- kernels.c: the code of a shape ------------------------------------------------------------
 struct kernel_work {
     struct assembler out;
     struct body body;
@@ -25,8 +24,7 @@ int kernel_write(struct kernel_work *w, const struct target *t, const struct jit
 // Uses all vector registers and RAX.
 void sum_of_products(struct assembler *a, const struct target *t, int x, int y, uint32_t length);
 
-// ---- pool.c: buffers, never writable and executable at once
-// ------------------------------------------
+// ---- pool.c: buffers, never writable and executable at once ------------------------------------
 struct pool_buffer {
     void *code; // NULL: free
     size_t bytes;

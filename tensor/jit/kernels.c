@@ -42,8 +42,7 @@ static body_value put_exp(struct body *b, body_value x)
 static body_value put_logistic(struct body *b, body_value x, body_value z)
 {
     body_value e = put_exp(b, two(b, BODY_SUB, body_number(b, 0), z));
-    body_value y = two(b, BODY_DIV, x, two(b, BODY_ADD, e, body_number(b, 1)));
-    return body_put(b, BODY_ZERO_BELOW, z, y, body_number(b, -87.0f));
+    return body_div_or_zero(b, x, two(b, BODY_ADD, e, body_number(b, 1)), z, -87.0f);
 }
 
 static body_value put_gelu(struct body *b, body_value x)
@@ -53,8 +52,7 @@ static body_value put_gelu(struct body *b, body_value x)
     return put_logistic(b, x, two(b, BODY_MUL, x, steep));
 }
 
-// ---- bodies
-// ------------------------------------------------------------------------------------------
+// ---- bodies ------------------------------------------------------------------------------------
 
 static void add_body(struct body *b)
 {
@@ -135,8 +133,7 @@ static void chain_body(struct body *b, const struct jit_shape *s)
     body_store(b, 0, 0, have[s->inputs + s->steps - 1]);
 }
 
-// ---- whole kernels
-// -----------------------------------------------------------------------------------
+// ---- whole kernels -----------------------------------------------------------------------------
 
 int kernel_check(const struct jit_shape *s)
 {

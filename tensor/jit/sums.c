@@ -95,6 +95,7 @@ void sum_of_products(struct assembler *a, const struct target *t, int x, int y, 
     }
     if (turns > 1) {
         asm_move_immediate(a, RAX, 0);
+        asm_align(a, 64);
         size_t top = a->used;
         for (int i = 0; i < BLOCKS_A_TURN; i++) {
             add_block(&s, RAX, i * LANES * 4);

@@ -30,6 +30,14 @@ static void full_key(const struct reader *r, const char *key, char *out, size_t 
     snprintf(out, bytes, "%s.%s", r->architecture, key);
 }
 
+// The same for a key "<architecture>.key".
+static void fail_own(struct reader *r, int result, const char *key, const char *what)
+{
+    char name[96];
+    full_key(r, key, name, sizeof name);
+    fail(r, result, name, what);
+}
+
 // The value of a key that may be an array with one number a layer: all must be equal then.
 static int number_or_equal_numbers(struct reader *r, const char *name, uint64_t *out)
 {
@@ -142,7 +150,7 @@ static void read_rope(struct reader *r, struct tn_hparams *h)
 {
     h->rope_dimensions = read_u32(r, "rope.dimension_count", 2, h->head_dim, h->head_dim);
     if (h->rope_dimensions % 2 != 0) {
-        fail(r, -EINVAL, "rope.dimension_count", "is odd");
+        fail_own(r, -EINVAL, "rope.dimension_count", "is odd");
     }
     h->rope_base = read_f64(r, "rope.freq_base", 1, 1e12, 10000);
     h->rope_base_window = read_f64(r, "rope.freq_base_swa", 1, 1e12, 0);
@@ -176,7 +184,7 @@ static void read_experts(struct reader *r, struct tn_hparams *h)
     h->experts_used = read_u32(r, "expert_used_count", 0, h->experts, 0);
     h->expert_feed_forward = read_u32(r, "expert_feed_forward_length", 1, 1u << 20, 0);
     if (h->experts && h->experts_used == 0) {
-        fail(r, -EINVAL, "expert_used_count", "is missing or 0, but there are experts");
+        fail_own(r, -EINVAL, "expert_used_count", "is missing or 0, but there are experts");
     }
 }
 
@@ -214,14 +222,14 @@ static void read_vocabulary(struct reader *r, struct tn_hparams *h)
 static void read_heads(struct reader *r, struct tn_hparams *h)
 {
     if (h->heads % h->kv_heads != 0) {
-        fail(r, -EINVAL, "attention.head_count", "is no multiple of attention.head_count_kv");
+        fail_own(r, -EINVAL, "attention.head_count", "is no multiple of attention.head_count_kv");
     }
     h->head_dim = read_u32(r, "attention.key_length", 1, 4096, h->embedding / h->heads);
     uint32_t value_dim = read_u32(r, "attention.value_length", 1, 4096, h->embedding / h->heads);
     if (h->head_dim == 0) {
-        fail(r, -EINVAL, "attention.head_count", "is more than embedding_length");
+        fail_own(r, -EINVAL, "attention.head_count", "is more than embedding_length");
     } else if (value_dim != h->head_dim) {
-        fail(r, -ENOTSUP, "attention.value_length", "differs from attention.key_length");
+        fail_own(r, -ENOTSUP, "attention.value_length", "differs from attention.key_length");
     }
 }
 

@@ -4,6 +4,8 @@
 // Opening a model: GGUF, hyperparameters, tokenizer, graph.
 #include "tensor/model/model_private.h"
 
+#include "tensor/pack.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -110,8 +112,31 @@ static const struct tn_architecture *architecture_of(const struct gguf *g, char 
     return a;
 }
 
+// Packed weights lie as this version's kernels read them.
+static int check_packing(const struct gguf *g, char *error, size_t error_bytes)
+{
+    uint64_t version = 0;
+    for (uint64_t t = 0; t < gguf_tensor_count(g); t++) {
+        if (!(gguf_tensor_at(g, t)->type & TN_PACKED)) {
+            continue;
+        }
+        if (gguf_u64(g, "tessera.packed.version", &version) != 0 || version != TN_PACKED_VERSION) {
+            snprintf(error, error_bytes,
+                     "tessera.packed.version: %llu, expected %d; pack the source again",
+                     (unsigned long long)version, TN_PACKED_VERSION);
+            return -ENOTSUP;
+        }
+        return 0;
+    }
+    return 0;
+}
+
 static int fill_model(struct tn_model *m, char *error, size_t error_bytes)
 {
+    int packing = check_packing(m->gguf, error, error_bytes);
+    if (packing) {
+        return packing;
+    }
     const struct tn_architecture *a = architecture_of(m->gguf, error, error_bytes);
     if (!a) {
         return gguf_str(m->gguf, "general.architecture", &(struct gguf_string){0}) ? -EINVAL

@@ -61,7 +61,7 @@ static void a_norm_that_is_not_finite_is_refused(void **unused)
     struct tn_model *m;
     memset(file + bytes - 8, 0xff, 4); // output_norm.weight comes last
     assert_int_equal(tn_model_open(file, bytes, &m, error, sizeof error), -EINVAL);
-    assert_string_equal(error, "output_norm.weight: value 62 is not a finite number");
+    assert_non_null(strstr(error, "output_norm.weight: value 62 is not a finite number"));
     free(file);
 }
 

@@ -336,6 +336,9 @@ static void tensors(struct maker *m)
     uint64_t n = o->embedding;
     float embedding = o->tied ? 3 / sqrtf((float)n) : 0.5f;
     float residual = embedding * (o->tied ? 20 : 3) / sqrtf(2 * (float)o->layers);
+    if (o->experts) { // the router's choice should hang on the token, not on rounding before it
+        residual = 0.6f * embedding / sqrtf(2 * (float)o->layers);
+    }
     matrix(m, n, o->vocabulary, embedding, "token_embd.weight");
     if (is(o, "gpt2") || is(o, "bert")) {
         matrices(m, TN_F32, n, o->context, 1, embedding, "position_embd.weight");

@@ -99,7 +99,7 @@ static bool is_system(const struct chat_message *m)
     return is(m, "system") || is(m, "developer");
 }
 
-// ---- formats in which each message stands for itself ----------------------------------------
+// ---- formats in which each message stands for itself -------------------------------------------
 static void chatml(struct renderer *r, const struct chat_message *m, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
@@ -136,7 +136,7 @@ static void phi3(struct renderer *r, const struct chat_message *m, size_t count)
     mark(r, "<|assistant|>\n");
 }
 
-// ---- formats in which user and assistant take turns ------------------------------------------
+// ---- formats in which user and assistant take turns --------------------------------------------
 static void gemma(struct renderer *r, const struct chat_message *system,
                   const struct chat_message *m, size_t count)
 {

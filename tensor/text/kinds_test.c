@@ -88,8 +88,7 @@ static double seconds(void)
     return (double)s.tv_sec + 1e-9 * (double)s.tv_nsec;
 }
 
-// ---- WordPiece
-// -----------------------------------------------------------------------------------
+// ---- WordPiece ---------------------------------------------------------------------------------
 
 static const struct test_token word_tokens[] = {{"[PAD]", 0, 3},
                                                 {"[UNK]", 0, 3},
@@ -184,8 +183,7 @@ static void wpm_needs_its_unknown_token(void **state)
     is_refused(-EINVAL, KEY("unknown_token_id"));
 }
 
-// ---- unigram
-// -------------------------------------------------------------------------------------
+// ---- unigram -----------------------------------------------------------------------------------
 
 // A charsmap of our own: every node of the double array has a block of 256 units to itself.
 struct map_maker {
@@ -399,8 +397,7 @@ static void byte_tokens_make_every_text_whole(void **state)
     decodes_to(ids, (size_t)n, text);
 }
 
-// ---- BPE over marked text
-// --------------------------------------------------------------------------
+// ---- BPE over marked text ----------------------------------------------------------------------
 
 static void marked_bpe_merges_across_words(void **state)
 {
@@ -425,8 +422,7 @@ static void marked_bpe_merges_across_words(void **state)
     decodes_to((const int32_t[]){2, 9, 7}, 3, "a b\n");
 }
 
-// ---- known by text
-// ---------------------------------------------------------------------------------
+// ---- known by text -----------------------------------------------------------------------------
 
 static void a_turn_that_ends_with_call_goes_on_after_end(void **state)
 {
@@ -476,8 +472,7 @@ static void some_models_marks_take_the_blanks_beside_them(void **state)
     ENCODES("a  <mask> a", TOKENIZE_PARSE_SPECIAL, "4,3,5,4");
 }
 
-// ---- time
-// ------------------------------------------------------------------------------------------
+// ---- time --------------------------------------------------------------------------------------
 
 static void long_texts_take_linear_time(void **state)
 {

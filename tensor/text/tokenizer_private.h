@@ -101,7 +101,7 @@ int64_t token_lookup(const struct tokenizer *t, const char *text, size_t bytes);
 int64_t merge_lookup(const struct tokenizer *t, const char *text, size_t left, size_t bytes);
 uint64_t text_hash(uint64_t seed, const char *text, size_t bytes);
 
-// ---- what files do not say, known by text (known.c) -----------------------------------------
+// ---- what files do not say, known by text (known.c) --------------------------------------------
 void known_token(struct tokenizer *t, uint32_t id); // one token, while opening
 void known_ends(struct tokenizer *t);               // after all of them and the special ids
 void known_blanks(const struct gguf *g, struct tokenizer *t);
@@ -118,7 +118,7 @@ int charsmap_open(struct charsmap *m, const uint8_t *data, uint64_t bytes); // -
 int charsmap_find(const struct charsmap *m, const char *text, size_t bytes, size_t *used,
                   const char **replacement);
 
-// ---- ids going out ------------------------------------------------------------------------
+// ---- ids going out -----------------------------------------------------------------------------
 struct id_sink {
     int32_t *ids;
     size_t max, count;
@@ -130,7 +130,7 @@ static inline void sink_put(struct id_sink *s, int32_t id)
     s->count++;
 }
 
-// ---- the merge loop (SPM and BPE) ---------------------------------------------------------
+// ---- the merge loop (SPM and BPE) --------------------------------------------------------------
 struct merge_symbol {
     uint32_t start, bytes; // bytes 0: merged into an earlier one
     int32_t previous, next;
@@ -158,7 +158,7 @@ size_t utf8_character(const char *text, size_t bytes);
 size_t utf8_lead_bytes(char lead);                   // 1 for a stray continuation byte
 uint32_t utf8_value(const char *text, size_t bytes); // of a valid character of so many bytes
 
-// ---- encoders of plain text ---------------------------------------------------------------
+// ---- encoders of plain text --------------------------------------------------------------------
 int spm_encode(const struct tokenizer *t, struct merge_work *w, const char *text, size_t bytes,
                bool prefix_space, struct id_sink *out);
 int bpe_encode(const struct tokenizer *t, struct merge_work *w, const char *text, size_t bytes,
@@ -169,7 +169,7 @@ int unigram_encode(const struct tokenizer *t, const char *text, size_t bytes, st
 // The text with U+2581 for each space, and one before it; the caller frees. NULL: no memory.
 char *mark_spaces(const char *text, size_t bytes, bool prefix_space, size_t *marked_bytes);
 
-// ---- BPE's splitting ----------------------------------------------------------------------
+// ---- BPE's splitting ---------------------------------------------------------------------------
 // Compiles the named splitter. -ENOTSUP: unknown name. ignore_merges and add_bos get what the name
 // implies.
 int pretokenizer_open(struct gguf_string name, struct pretokenizer **out, bool *ignore_merges,
@@ -183,7 +183,7 @@ uint32_t byte_to_character(uint8_t byte);
 int character_to_byte(uint32_t character); // -1: none
 size_t put_utf8(uint32_t character, char *out);
 
-// ---- text with parts in which control tokens are letters ----------------------------------
+// ---- text with parts in which control tokens are letters ---------------------------------------
 // As tokenizer_encode; with `parts` (covering the text in order) control tokens are seen only
 // inside parts that are not literal, and text merges across the borders of parts.
 long tokenizer_encode_parts(const struct tokenizer *t, const char *text, size_t bytes,

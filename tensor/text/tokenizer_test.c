@@ -65,7 +65,7 @@ static void decodes_to(const int32_t *ids, size_t n, bool special, const char *w
     assert_memory_equal(got, want, strlen(want));
 }
 
-// ---- SPM ------------------------------------------------------------------------------------
+// ---- SPM ---------------------------------------------------------------------------------------
 enum { A = 3, B, C, SPACE, AB, BC, SPACE_A, ABC, EURO, MARK, USER, BYTE0 };
 
 static void spm(bool prefix)
@@ -245,7 +245,7 @@ static void wrong_vocabularies_are_named(void **state)
     assert_non_null(strstr(error, "scores"));
 }
 
-// ---- BPE ------------------------------------------------------------------------------------
+// ---- BPE ---------------------------------------------------------------------------------------
 // Ids: the 256 byte characters by byte, then merged pieces, then a control token.
 static void bpe(const char *pre, const char *const *merges, const char *const *pieces, size_t n)
 {
@@ -470,7 +470,7 @@ static void every_splitter_compiles(void **state)
     }
 }
 
-// ---- UTF-8 ----------------------------------------------------------------------------------
+// ---- UTF-8 -------------------------------------------------------------------------------------
 static void streams(const char *const *pushes, bool flush, const char *want)
 {
     struct utf8_stream s = {0};

@@ -11,8 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-// ---- the text as the vocabulary wants it
-// ---------------------------------------------------------
+// ---- the text as the vocabulary wants it -------------------------------------------------------
 
 struct normal {
     const struct tokenizer *t;
@@ -101,8 +100,7 @@ static int normalise(struct normal *n, const char *text, size_t bytes)
     return rc;
 }
 
-// ---- the best cut
-// ----------------------------------------------------------------------------------
+// ---- the best cut ------------------------------------------------------------------------------
 
 struct best { // the best way to reach a place of the text
     double score;

@@ -5,15 +5,11 @@
 #include "hypercall/host/tool/tool.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
 
 uint64_t tool_now_ns(void)
 {
@@ -117,6 +113,7 @@ int tool_start(const struct tool_model *m, const struct tool_setup *s, struct to
     if (s->context && s->context < e->context) {
         e->context = s->context;
     }
+    e->populate = tool_populate_start(m->files);
     e->sequences = s->sequences ? s->sequences : 1;
     e->pages_each = (e->context + TN_KV_PAGE_TOKENS - 1) / TN_KV_PAGE_TOKENS;
     e->pages = e->pages_each * e->sequences;
@@ -148,6 +145,7 @@ int tool_start(const struct tool_model *m, const struct tool_setup *s, struct to
 
 void tool_stop(struct tool_engine *e)
 {
+    tool_populate_stop(e->populate);
     tn_executor_close(e->executor);
     if (!e->pool_is_lent) {
         tn_pool_free(e->pool);

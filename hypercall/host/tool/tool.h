@@ -81,12 +81,17 @@ struct tool_engine {
     uint32_t context, max_tokens, sequences;
     uint32_t pages, pages_each; // of all sequences, of one
     uint32_t *page_table;       // 0, 1, 2, ...: each sequence has pages_each of them
+    struct tool_populate *populate;
 };
 // TOOL_FAILED with a message for models of the other kind: that embed texts, or that go on with
 // them.
 int tool_wants(const struct tool_model *m, bool embeds);
 int tool_start(const struct tool_model *m, const struct tool_setup *s, struct tool_engine *e);
 void tool_stop(struct tool_engine *e);
+// Begins to map the model's pages, beside what the caller does. NULL: it does not. The files must
+// stay until the stop.
+struct tool_populate *tool_populate_start(const struct tn_files *files);
+void tool_populate_stop(struct tool_populate *p); // NULL: nothing
 
 // Runs tokens [from, count) of one sequence at positions from `from`, in steps of e->max_tokens.
 // `row` gets the logits of the wanted positions in order; all: every position, otherwise the last.

@@ -68,11 +68,12 @@ struct infer_stats {
 };
 
 // 0; -EINVAL: the draft model or its executor does not fit; -ENOMEM.
+enum { INFER_PAGE_BYTES = 192 }; // of its own memory, for each KV page
 int infer_open(const struct tn_model *m, struct tn_executor *x, const struct infer_options *o,
                struct infer_engine **out);
 void infer_close(struct infer_engine *e);
-// 0; -E2BIG (prompt does not fit the context), -EAGAIN (queue full), -EINVAL (bad id, empty
-// prompt).
+// 0; -E2BIG (prompt does not fit the context), -EAGAIN (queue full), -EINVAL (bad id, empty prompt,
+// a model that embeds).
 int infer_submit(struct infer_engine *e, const struct infer_request *r,
                  struct infer_sequence **out);
 // on_finish(INFER_CANCELLED) follows at once; its pages are free after it. A handle is good until
