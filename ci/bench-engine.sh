@@ -22,7 +22,7 @@ json=$dir/engine.json
 mkdir -p $dir build/bin
 : >$json
 fifos=$(mktemp -d "${TMPDIR:-/tmp}/tessera-bench.XXXXXX")
-declare -A to=() from=() pid=() load=() peak=()
+declare -A to=() from=() pid=() load=() first=() peak=()
 
 cleanup() {
     local p
@@ -77,7 +77,7 @@ model() {
 
 # ---- programs that wait for tests --------------------------------------------------------------
 start() { # NAME COMMAND…
-    local name=$1 word rest in out
+    local name=$1 word in out open made
     shift
     rm -f "$fifos/$name".*
     mkfifo "$fifos/$name.in" "$fifos/$name.out"
@@ -88,8 +88,8 @@ start() { # NAME COMMAND…
     from[$name]=$out
     names+=("$name")
     answer "$name" || return 1 # it has said why
-    read -r word _ rest <<<"$line"
-    load[$name]=$rest
+    read -r word open made <<<"$line"
+    load[$name]=$open first[$name]=$made
     [ "$word" = ready ]
 }
 answer() { # NAME: sets $line
@@ -148,7 +148,7 @@ measure() {
     local kind=${1%%[0-9]*} tokens=${1#??} name begun=$SECONDS round wall cpu work bytes
     rm -f "$fifos"/*.wall "$fifos"/*.cpu
     for name in "${names[@]}"; do
-        once "$name" "$kind" $((tokens < 16 ? tokens : 16))
+        once "$name" "$kind" $((tokens > 128 && megabytes > 500 ? 128 : tokens)) # warms up
     done
     for ((round = 0; round < repeat && (round < 2 || SECONDS - begun < budget); round++)); do
         for name in "${names[@]}"; do
@@ -210,7 +210,7 @@ for size in "${sizes[@]}"; do
         megabytes=$(($(stat -c %s "$model") / 1000000 + 1)) packed=$dir/$size-$type.packed packing=-
         if [ "$pack" != 0 ]; then
             begun=$(date +%s.%N)
-            "$tessera" pack "$model" "$packed" >/dev/null || fail "packing $model"
+            "$tessera" pack "$model" "$packed" >/dev/null 2>&1 || fail "packing $model"
             packing=$(awk "BEGIN {printf \"%.2f s\", $(date +%s.%N) - $begun}")
         fi
         for t in "${threads[@]}"; do
@@ -227,8 +227,8 @@ for size in "${sizes[@]}"; do
             stop_all
             if [ "$t" = "${threads[0]}" ]; then
                 for name in "${names[@]}"; do
-                    facts+=("$(printf '%-5s %-7s %-9s  %10.1f ms  %8.1f MB  %9.1f MB file  %s' "$size" "$type" "$name" \
-                        "$(awk "BEGIN {print ${load[$name]} * 1000}")" "${peak[$name]}" \
+                    facts+=("$(printf '%-5s %-7s %-9s  %9.1f ms %9.1f ms %9.1f MB %9.1f MB  %s' "$size" "$type" "$name" \
+                        "$(awk "BEGIN {print ${load[$name]} * 1000}")" "$(awk "BEGIN {print ${first[$name]} * 1000}")" "${peak[$name]}" \
                         "$(awk "BEGIN {print $(stat -c %s "$([ "$name" = packed ] && echo "$packed" || echo "$model")") / 1048576}")" \
                         "$([ "$name" = packed ] && echo "packing $packing")")")
                 done
@@ -247,5 +247,6 @@ for size in "${sizes[@]}"; do
     done
 done
 echo
-echo 'Start to first token (file in the page cache), peak memory of the process (with what it mapped):'
+echo 'From the start until the model is open, and until it has made a token (file in the page cache);'
+echo 'peak memory of the process, with what it mapped; the file:'
 printf '%s\n' "${facts[@]}"

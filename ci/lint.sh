@@ -41,6 +41,9 @@ allow() { # FOLDER PATTERN
 allow platform 'platform/'
 allow libos 'libos/|platform/|tensor/|lwip/|netif/|arch/|llhttp|lwipopts|net_port'
 allow tensor 'tensor/'
+# Models are written as graphs and call no kernel.
+allow tensor/model 'tensor/(model|ir|core)/|tensor/[a-z_]+\.h'
+allow tensor/ir 'tensor/ir/|tensor/[a-z_]+\.h'
 allow apps/llm 'libos/|tensor/|apps/llm/|hypercall/guest/'
 allow apps/selftest 'libos/|tensor/|platform/|apps/selftest/'
 # A layer's users see its public headers only.

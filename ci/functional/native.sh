@@ -107,6 +107,8 @@ json "bench --json" '(.rows | length) == 4 and (.rows[0].tokens_per_s | length) 
     "$t" bench $demo -p 16 -n 3 -t 1,2 -r 2 --json
 json "bench --sequences" '.rows[1].sequences == 8' "$t" bench $demo -p 0 -n 3 -t 1 -r 1 --sequences 1,8 --json
 json "bench --trace" '.rows[0].trace | length > 3' "$t" bench $demo -p 16 -n 0 -t 1 -r 1 --trace --json
+json "bench --lookup" '.rows[0] | .steps > 0 and .accepted_tokens <= .drafted_tokens' \
+    "$t" bench $demo --lookup 4 -n 30 -r 1 -t 1 --json
 json "tokenize --json" 'length == 0 or type == "array"' "$t" tokenize $demo --json
 json "detokenize --json" 'type == "string"' "$t" detokenize $demo "$ids" --json
 

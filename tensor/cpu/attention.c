@@ -16,7 +16,8 @@ enum {
     SPLIT = TN_SPLIT_TOKENS,
     SCORE_STRIDE = SPLIT + 16, // not a power of two: rows must not share cache sets
     MOST_QUERIES = 64,
-    QUERY_STEP = 8, // tiles leave out queries in steps of a register block
+    MOST_WORK = 1 << 27, // multiply-adds of one tile, roughly
+    QUERY_STEP = 8,      // tiles leave out queries in steps of a register block
     MOST_PART_FLOATS = 1 << 20,
     LEAST_SHARED_WORK = 1 << 17, // multiply-adds below which waking other workers costs more
 };
@@ -53,7 +54,7 @@ void tn_attention_carve(struct tn_attention_memory *m, const struct tn_attention
                         struct tn_arena *a)
 {
     size_t group = l->heads / l->kv_heads, queries = most_queries(l->isa, l->dim);
-    size_t tiles_a_token = (group + queries - 1) / queries, splits = splits_of(l->context);
+    size_t tiles_a_token = (group + QUERY_STEP - 1) / QUERY_STEP, splits = splits_of(l->context);
     m->tiles = tn_arena_take(a, l->max_tokens * tiles_a_token * sizeof *m->tiles);
     m->runs = tn_arena_take(a, l->max_tokens * sizeof *m->runs);
     m->workers = tn_arena_take(a, l->width * sizeof *m->workers);
@@ -74,6 +75,17 @@ void tn_attention_carve(struct tn_attention_memory *m, const struct tn_attention
 
 // ---- binding a step ----------------------------------------------------------------------------
 
+// Queries of a tile that may see so many positions: fewer where there are many, so that a tile's
+// time stays bounded (DESIGN decision 8).
+static uint32_t queries_of(const struct tn_executor *x, size_t positions)
+{
+    size_t dim = x->graph->head_dim, queries = most_queries(x->options.isa, dim);
+    while (queries > QUERY_STEP && queries * positions * 2 * dim > MOST_WORK) {
+        queries /= 2;
+    }
+    return (uint32_t)queries;
+}
+
 static void add_runs(struct tn_attention_memory *m, const struct tn_step_sequence *s, uint32_t row)
 {
     for (uint32_t done = 0; done < s->token_count;) {
@@ -91,13 +103,13 @@ void tn_attention_bind(struct tn_executor *x)
     struct tn_attention_memory *m = &x->attention;
     const struct ir_graph *g = x->graph;
     uint32_t group = g->heads / g->kv_heads;
-    uint32_t queries = (uint32_t)most_queries(x->options.isa, g->head_dim);
     m->tile_count = 0;
     m->run_count = 0;
     for (uint32_t row = 0; row < x->row_count;) {
         uint32_t sequence = x->rows[row].sequence;
         const struct tn_step_sequence *s = &x->sequences[sequence];
         uint32_t all = s->token_count * group;
+        uint32_t queries = queries_of(x, s->position + s->token_count);
         for (uint32_t first = 0; first < all; first += queries) {
             uint32_t count = all - first < queries ? all - first : queries;
             m->tiles[m->tile_count++] = (struct tn_query_tile){sequence, row, first, count};
@@ -210,6 +222,14 @@ static bool directly(const struct tile *t, size_t rows)
            __builtin_popcountll(rows) <= 2;
 }
 
+// How many queries from `first` on to work on at once: all that see up to `to`, or one step of
+// those that see less, so that little is computed that none of them sees.
+static size_t same_view(const struct tile *t, size_t first, size_t last, uint32_t to)
+{
+    size_t all = last - first;
+    return t->to[first] >= to || all < QUERY_STEP ? all : QUERY_STEP;
+}
+
 static void score_page(struct tile *t, uint32_t page, uint32_t begin)
 {
     const struct job *j = t->job;
@@ -237,17 +257,20 @@ static void score_page(struct tile *t, uint32_t page, uint32_t begin)
         k->keys_to_floats(kv_type, keys, j->dim, t->page);
         floats = t->page;
     }
-    k->block_product(&(struct tn_block_product){
-        .a = t->queries + first * j->dim,
-        .a_stride = j->dim,
-        .b = floats,
-        .b_stride = PAGE,
-        .c = scores,
-        .c_stride = SCORE_STRIDE,
-        .rows = last - first,
-        .depth = j->dim,
-        .columns = t->to[last - 1] - page * PAGE <= PAGE / 2 ? PAGE / 2 : PAGE,
-    });
+    for (size_t i = first, rows; i < last; i += rows) {
+        rows = same_view(t, i, last, (page + 1) * PAGE);
+        k->block_product(&(struct tn_block_product){
+            .a = t->queries + i * j->dim,
+            .a_stride = j->dim,
+            .b = floats,
+            .b_stride = PAGE,
+            .c = scores + (i - first) * SCORE_STRIDE,
+            .c_stride = SCORE_STRIDE,
+            .rows = rows,
+            .depth = j->dim,
+            .columns = t->to[i + rows - 1] <= page * PAGE + PAGE / 2 ? PAGE / 2 : PAGE,
+        });
+    }
 }
 
 static void mix_page(struct tile *t, uint32_t page, uint32_t begin)
@@ -283,18 +306,22 @@ static void mix_page(struct tile *t, uint32_t page, uint32_t begin)
         k->values_to_floats(kv_type, values, j->dim, to - from, j->padded, t->page);
         floats = t->page;
     }
-    k->block_product(&(struct tn_block_product){
-        .a = weights,
-        .a_stride = SCORE_STRIDE,
-        .b = floats + skipped * j->padded,
-        .b_stride = j->padded,
-        .c = t->mixed + first * j->padded,
-        .c_stride = j->padded,
-        .rows = last - first,
-        .depth = to - from - skipped,
-        .columns = j->padded,
-        .add = true,
-    });
+    for (size_t i = first, rows; i < last; i += rows) {
+        rows = same_view(t, i, last, to);
+        uint32_t end = t->to[i + rows - 1] < to ? t->to[i + rows - 1] : to;
+        k->block_product(&(struct tn_block_product){
+            .a = weights + (i - first) * SCORE_STRIDE,
+            .a_stride = SCORE_STRIDE,
+            .b = floats + skipped * j->padded,
+            .b_stride = j->padded,
+            .c = t->mixed + i * j->padded,
+            .c_stride = j->padded,
+            .rows = rows,
+            .depth = end - from - skipped,
+            .columns = j->padded,
+            .add = true,
+        });
+    }
 }
 
 static size_t clamp(uint32_t position, uint32_t begin)

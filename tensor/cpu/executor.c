@@ -68,7 +68,6 @@ size_t tn_scratch_bytes(const struct tn_model *m, uint32_t max_tokens, unsigned 
     for (int isa = 0; isa < TN_ISA_COUNT; isa++) { // levels arrange columns differently
         struct tn_executor x = {
             .graph = &m->graph,
-            .kernels = tn_kernels_of((enum tn_isa)isa),
             .integers = tn_integer_kernels_of((enum tn_isa)isa),
             .floats = tn_float_kernels_of((enum tn_isa)isa),
             .options = {.isa = (enum tn_isa)isa, .max_tokens = max_tokens, .pool = &pool}};
@@ -144,7 +143,6 @@ int tn_executor_open(const struct tn_model *m, const struct tn_executor_options 
     if (x->options.context == 0 || x->options.context > m->graph.context) {
         x->options.context = m->graph.context;
     }
-    x->kernels = tn_kernels_of(o->isa);
     x->integers = tn_integer_kernels_of(o->isa);
     x->floats = tn_float_kernels_of(o->isa);
     x->row_kernels = tn_row_kernels_of(o->isa);

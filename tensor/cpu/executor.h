@@ -51,7 +51,6 @@ struct tn_row {
 struct tn_executor {
     const struct tn_model *model;
     const struct ir_graph *graph;
-    const struct tn_kernels *kernels;
     const struct tn_integer_kernels *integers;
     const struct tn_float_kernels *floats;
     const struct tn_row_kernels *row_kernels;
@@ -73,7 +72,8 @@ struct tn_executor {
     // The step under way.
     const struct tn_step_sequence *sequences;
     uint32_t row_count, output_count;
-    ir_value input_value; // whose columns `input` holds, 0: none
+    ir_value input_value;           // whose columns `input` holds, 0: none
+    const struct ir_op *input_norm; // that they went through
 };
 
 static inline float *tn_value(const struct tn_executor *x, ir_value v)
@@ -100,6 +100,9 @@ void tn_products_carve(struct tn_executor *x, struct tn_arena *a);
 void tn_worker_carve(struct tn_worker *w, struct tn_arena *a);
 // Everything else.
 void tn_run_rows(struct tn_executor *x, const struct ir_op *op);
+// One row of n floats through a norm.
+void tn_norm_row(const struct tn_row_kernels *k, const struct ir_op *norm, const float *in,
+                 size_t n, float *out);
 // Adds the time of `count` operations from `ops` on to the caller's trace (trace.c).
 void tn_trace_add(struct tn_executor *x, const struct ir_op *ops, uint32_t count, uint64_t ns);
 // Fills x->turn for the rows of the step.

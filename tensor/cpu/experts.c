@@ -281,11 +281,11 @@ static void prepare_tokens(struct round *r, uint32_t type)
     struct tn_executor *x = r->x;
     struct tn_experts_memory *m = &x->experts;
     if (tn_columns_kind_of(type) != TN_COLUMNS_FLOAT) {
-        tn_prepare_input(x, r->in, m->token, r->pairs, r->e->up.columns, type);
+        tn_prepare_input(x, NULL, r->in, m->token, r->pairs, r->e->up.columns, type);
         return;
     }
     x->options.pool->run(x->options.pool, gather_tile, r, r->pairs);
-    tn_prepare_input(x, m->gathered, NULL, r->pairs, r->e->up.columns, type);
+    tn_prepare_input(x, NULL, m->gathered, NULL, r->pairs, r->e->up.columns, type);
 }
 
 static void gate_and_up(struct round *r)
@@ -312,7 +312,7 @@ static void gate_and_up(struct round *r)
 static void down(struct round *r)
 {
     struct tn_experts_memory *m = &r->x->experts;
-    tn_prepare_input(r->x, m->hidden, NULL, r->pairs, r->e->down.columns, r->e->down.type);
+    tn_prepare_input(r->x, NULL, m->hidden, NULL, r->pairs, r->e->down.columns, r->e->down.type);
     r->matrix[0] = &r->e->down;
     r->bias[0] = r->e->down_bias;
     r->matrix[1] = NULL;

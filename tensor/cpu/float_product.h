@@ -16,7 +16,7 @@
 #include <stdbool.h>
 
 enum {
-    TN_FLOAT_DEPTH = 256,                             // k of one panel
+    TN_FLOAT_DEPTH = 192,                             // k of one panel
     TN_FLOAT_ROWS = 32,                               // rows of one panel at most
     TN_FLOAT_SCRATCH = TN_FLOAT_DEPTH * TN_FLOAT_ROWS // floats of scratch a product needs
 };

@@ -245,6 +245,9 @@ INLINED void multiply_block(const size_t B, const size_t C, const bool arranged,
         for (size_t b = 0; b < B; b++) {
             w[b] = v_load(panel + b * panel_step);
         }
+        if (arranged) { // comes from the second-level cache; the panel is in the first
+            __builtin_prefetch(x + 24 * C);
+        }
         UNROLL
         for (size_t c = 0; c < C; c++) {
             v16 column = v_set1(x[arranged ? c : c * x_step]);

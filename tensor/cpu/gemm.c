@@ -32,7 +32,7 @@ struct work {
     size_t a_tasks;         // groups of slivers of A
     size_t b_tasks, b_task; // tasks that pack B, slivers each
     size_t parts, part;     // into which tasks cut B, slivers each
-    bool a_stays, b_stays;  // multiplied where they lie
+    bool b_stays;           // B is multiplied where it lies
 };
 
 static size_t least(size_t a, size_t b)
@@ -91,11 +91,6 @@ static void multiply_task(void *arg, size_t i, unsigned worker)
     }
     for (size_t s = s0; s < last; s++) {
         t.a = w->a + s * w->a_bytes;
-        if (w->a_stays) {
-            t.a = (const uint8_t *)g->a.data +
-                  ((w->row + s * height) * g->a.stride + w->k) * WORD_BYTES;
-            t.a_step = g->a.stride;
-        }
         t.rows = least(height, w->rows - s * height);
         size_t c_row = (w->row + s * height) * g->c_stride + w->column;
         for (size_t sliver = from; sliver < to; sliver++) {
@@ -115,7 +110,7 @@ static void multiply_slice(struct work *w)
     w->a_tasks = pieces(pieces(w->rows, w->kernels->rows), TOGETHER);
     w->b_task = pieces(slivers, pool->width);
     w->b_tasks = w->b_stays ? 0 : pieces(slivers, w->b_task);
-    pool->run(pool, pack_task, w, w->b_tasks + (w->column == 0 && !w->a_stays ? w->a_tasks : 0));
+    pool->run(pool, pack_task, w, w->b_tasks + (w->column == 0 ? w->a_tasks : 0));
     // Enough tasks for all workers.
     w->parts = least(pieces(4 * (size_t)pool->width, w->a_tasks), slivers);
     w->part = pieces(slivers, w->parts);
@@ -179,7 +174,6 @@ static int run(const struct tn_gemm *g, const struct tn_gemm_kernels *kernels)
     // Short rows that lie close together are as good as slivers.
     w.b_stays = kernels->unpacked && !g->b.transposed && g->n % 16 == 0 &&
                 g->b.stride <= STAYING_STRIDE && g->n <= COLUMNS_MOST;
-    w.a_stays = w.b_stays && !g->a.transposed && g->a.stride < 1024;
     size_t rows, columns, slice = slice_values(kernels, g->k ? g->k : 1);
     choose_parts(kernels, g, bytes, &rows, &columns);
     w.a_bytes = kernels->rows * TN_GEMM_DEPTH * WORD_BYTES;

@@ -18,7 +18,6 @@ enum {
 struct tn_gemm_block {
     const void *a, *b;
     size_t depth;  // words
-    size_t a_step; // words from row to row where A lies unpacked; 0: a sliver
     size_t b_step; // words from one row of the sliver of B to the next
     void *c;
     size_t c_stride, rows, columns; // rows and columns that exist: 1 .. those of the level

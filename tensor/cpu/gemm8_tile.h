@@ -139,11 +139,6 @@ static void pack_b(const struct tn_gemm *g, size_t first, size_t count, size_t k
     for (size_t i = 0; !g->b.transposed && i < depth; i++) {
         const uint8_t *row = from + i * WORD * stride;
         size_t left = values - i * WORD;
-        for (size_t c = 0; left > (AHEAD + 1) * WORD && c < count; c += 64) {
-            for (size_t r = AHEAD * WORD; r < (AHEAD + 1) * WORD; r++) {
-                __builtin_prefetch(row + r * stride + c);
-            }
-        }
         pack_rows(row, stride, count, left < WORD ? left : WORD, i, out, sliver_bytes);
     }
     for (size_t c = 0; c < count; c += 16) {
@@ -177,6 +172,7 @@ INLINED void multiply_block(const size_t R, const size_t B, const struct tn_gemm
         UNROLL
         for (size_t j = 0; j < B; j++) {
             b[j] = i_pairs(i_load(at_b + j * 16 * WORD));
+            __builtin_prefetch(at_b + (8 * LANES + j * 16) * WORD);
         }
         UNROLL
         for (size_t r = 0; r < R; r++) {

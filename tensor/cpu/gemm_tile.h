@@ -78,10 +78,8 @@ static void pack_b(const struct tn_gemm *g, size_t first, size_t count, size_t k
                     sliver_column(out, sliver_bytes, c));
     }
     for (size_t i = 0; !g->b.transposed && i < values; i++, from += g->b.stride) {
-        const float *soon = i + AHEAD < values ? from + AHEAD * g->b.stride : from;
         size_t c = 0;
         for (; c + 16 <= count; c += 16) {
-            __builtin_prefetch(soon + c);
             v_store(sliver_column(out, sliver_bytes, c) + i * LANES, v_load(from + c));
         }
         if (c < count) {
@@ -104,12 +102,11 @@ static __attribute__((noinline)) void put_block(const struct tn_gemm_block *t, c
 }
 
 // R rows by B sixteens of columns (constants after inlining).
-INLINED void multiply_block(const size_t R, const size_t B, const bool a_stays,
-                            const struct tn_gemm_block *t)
+INLINED void multiply_block(const size_t R, const size_t B, const struct tn_gemm_block *t)
 {
     v16 sum[GROUP][BLOCKS], b[BLOCKS];
     const float *at_a = t->a, *at_b = t->b;
-    const size_t step = t->b_step, a_step = t->a_step;
+    const size_t step = t->b_step;
     UNROLL
     for (size_t r = 0; r < R; r++) {
         UNROLL
@@ -118,7 +115,7 @@ INLINED void multiply_block(const size_t R, const size_t B, const bool a_stays,
             sum[r][j] = v_set1(0);
         }
     }
-    for (size_t i = 0; i < t->depth; i++, at_a += a_stays ? 1 : R, at_b += step) {
+    for (size_t i = 0; i < t->depth; i++, at_a += R, at_b += step) {
         UNROLL
         for (size_t j = 0; j < B; j++) {
             b[j] = v_load(at_b + j * 16);
@@ -126,7 +123,7 @@ INLINED void multiply_block(const size_t R, const size_t B, const bool a_stays,
         }
         UNROLL
         for (size_t r = 0; r < R; r++) {
-            v16 a = v_set1(at_a[a_stays ? r * a_step : r]);
+            v16 a = v_set1(at_a[r]);
             UNROLL
             for (size_t j = 0; j < B; j++) {
                 sum[r][j] = v_fma(a, b[j], sum[r][j]);
@@ -160,14 +157,9 @@ INLINED void multiply_block(const size_t R, const size_t B, const bool a_stays,
 #define DEFINE_BLOCK(R, B)                                                                         \
     static void block_##R##_##B(const struct tn_gemm_block *t)                                     \
     {                                                                                              \
-        multiply_block(R, B, false, t);                                                            \
-    }                                                                                              \
-    static void staying_##R##_##B(const struct tn_gemm_block *t)                                   \
-    {                                                                                              \
-        multiply_block(R, B, true, t);                                                             \
+        multiply_block(R, B, t);                                                                   \
     }
-#define NAME_STAYING(R, B) staying_##R##_##B,
-#define NAME_BLOCK(R, B)   block_##R##_##B,
+#define NAME_BLOCK(R, B) block_##R##_##B,
 #if GROUP == 2
 #define EACH_HEIGHT(X, B) X(1, B) X(2, B)
 #elif GROUP == 6
@@ -185,19 +177,14 @@ EACH_HEIGHT(DEFINE_BLOCK, 2)
 
 static void multiply(const struct tn_gemm_block *t)
 {
-    // [A stays][sixteens - 1][rows - 1]
-    static void (*const blocks[2][BLOCKS][GROUP])(const struct tn_gemm_block *) = {
-        {{EACH_HEIGHT(NAME_BLOCK, 1)},
+    // [sixteens - 1][rows - 1]
+    static void (*const blocks[BLOCKS][GROUP])(const struct tn_gemm_block *) = {
+        {EACH_HEIGHT(NAME_BLOCK, 1)},
 #if BLOCKS == 2
-         {EACH_HEIGHT(NAME_BLOCK, 2)}
+        {EACH_HEIGHT(NAME_BLOCK, 2)}
 #endif
-        },
-        {{EACH_HEIGHT(NAME_STAYING, 1)},
-#if BLOCKS == 2
-         {EACH_HEIGHT(NAME_STAYING, 2)}
-#endif
-        }};
-    blocks[t->a_step != 0][(t->columns - 1) / 16][t->rows - 1](t);
+    };
+    blocks[(t->columns - 1) / 16][t->rows - 1](t);
 }
 
 #define GEMM_KERNELS                                                                               \

@@ -360,6 +360,10 @@ ALWAYS_INLINE void finish_BLOCKS_256(const int zero, const bool minima, const in
         (void)count;                                                                               \
         for (size_t l = 0; l < 16; l += LANES) {                                                   \
             size_t c = 0;                                                                          \
+            if (columns == 8 && LANES == 16) { /* they fit into the registers of AVX-512 */        \
+                BLOCKS(8, MOST, ZERO, MINIMA, PARTS);                                              \
+                c = 8;                                                                             \
+            }                                                                                      \
             for (; columns - c >= 4; c += 4) {                                                     \
                 BLOCKS(4, MOST, ZERO, MINIMA, PARTS);                                              \
             }                                                                                      \

@@ -142,27 +142,35 @@ ALWAYS_INLINE int32_t dot_q5_0(const uint8_t *p, const int step, const uint64_t 
     return dot_q5_1(p, step, x, sum) - 16 * sum;
 }
 
-// Rows lie row_step apart, a row's blocks block_step; heads and dwords as in packed.h.
+// Where a row's heads and dwords begin, and how far it is to its next head, to the next block's.
 struct place {
     const uint8_t *heads, *dwords;
     size_t head_step, block_heads, block_dwords;
 };
 
-// Where row r begins. Packed: w is at the beginning of the row's strip.
-ALWAYS_INLINE struct place place_of(uint32_t type, const uint8_t *w, size_t row_bytes, size_t r,
-                                    size_t k, const bool packed)
+// Of the first row at w; packed: the beginning of a strip.
+static struct place first_place(uint32_t type, const uint8_t *w, size_t k, bool packed)
 {
     const struct tn_packed_layout *l = tn_packed_layout(type);
     const struct tn_type_info *info = tn_type_info(type);
     if (!packed) {
-        const uint8_t *row = w + r * row_bytes;
-        return (struct place){row + l->head_at, row + l->dwords_at, l->head_size, info->block_bytes,
+        return (struct place){w + l->head_at, w + l->dwords_at, l->head_size, info->block_bytes,
                               info->block_bytes};
     }
-    const uint8_t *strip = w + r / TN_STRIP_ROWS * TN_STRIP_ROWS * row_bytes;
-    size_t dword_bytes = l->dwords * 64u, lane = r % TN_STRIP_ROWS;
-    return (struct place){strip + k / info->block_values * dword_bytes + lane * l->head_size,
-                          strip + lane * 4, 16u * l->head_size, l->head_bytes, dword_bytes};
+    size_t dword_bytes = l->dwords * 64u;
+    return (struct place){w + k / info->block_values * dword_bytes, w, TN_STRIP_ROWS * 2u,
+                          l->head_bytes, dword_bytes};
+}
+
+// Of row r. Heads are two bytes.
+ALWAYS_INLINE struct place place_of(const struct place *first, size_t row_bytes, size_t r,
+                                    const bool packed)
+{
+    struct place p = *first;
+    size_t lane = packed ? r % TN_STRIP_ROWS : 0, begins = (r - lane) * row_bytes;
+    p.heads += begins + lane * 2;
+    p.dwords += begins + lane * 4;
+    return p;
 }
 
 #define DEFINE_PRODUCT_32(NAME, FUNCTION, TYPE, PACKED, MINIMA)                                    \
@@ -170,10 +178,11 @@ ALWAYS_INLINE struct place place_of(uint32_t type, const uint8_t *w, size_t row_
                          const struct tn_columns *x, size_t columns, float *out,                   \
                          size_t out_stride)                                                        \
     {                                                                                              \
+        const struct place first = first_place(TYPE, w, x->k, PACKED);                             \
         for (size_t c = 0; c < columns; c++) {                                                     \
             struct tn_columns column = tn_columns_skip(x, c);                                      \
             for (size_t r = 0; r < rows; r++) {                                                    \
-                struct place p = place_of(TYPE, w, row_bytes, r, x->k, PACKED);                    \
+                struct place p = place_of(&first, row_bytes, r, PACKED);                           \
                 const uint64_t *words = (const uint64_t *)(const void *)column.arranged;           \
                 float total = 0;                                                                   \
                 for (size_t b = 0; b < x->k / 32; b++, words += 8) {                               \
@@ -317,10 +326,11 @@ ALWAYS_INLINE struct sums dot_q3_k(const uint8_t *p, const int step, const uint6
                          const struct tn_columns *x, size_t columns, float *out,                   \
                          size_t out_stride)                                                        \
     {                                                                                              \
+        const struct place first = first_place(TYPE, w, x->k, PACKED);                             \
         for (size_t c = 0; c < columns; c++) {                                                     \
             struct tn_columns column = tn_columns_skip(x, c);                                      \
             for (size_t r = 0; r < rows; r++) {                                                    \
-                struct place p = place_of(TYPE, w, row_bytes, r, x->k, PACKED);                    \
+                struct place p = place_of(&first, row_bytes, r, PACKED);                           \
                 const uint64_t *words = (const uint64_t *)(const void *)column.arranged;           \
                 float total = 0;                                                                   \
                 for (size_t b = 0; b < x->k / 256; b++, words += 64) {                             \

@@ -4,7 +4,7 @@
 // Row products and packed products of every type on every level: equal to the plain ones bit for
 // bit over odd shapes, reading nothing past the last row; and packing taken back.
 //
-// Links: tensor/cpu/gemv_scalar.c tensor/cpu/gemv_avx2.c tensor/cpu/gemv_avx512.c tensor/cpu/gemv_avx512vnni.c tensor/cpu/packed.c tensor/cpu/decode.c tensor/cpu/reference_product.c tensor/cpu/reference_product_fma.c tensor/cpu/weights.c tensor/cpu/row_product.c tensor/cpu/isa.c tensor/quant/types.c tensor/cpu/panel_scalar.c tensor/cpu/panel_avx2.c tensor/cpu/panel_avx512.c tensor/cpu/panel_avx512vnni.c tensor/cpu/scalar.c tensor/cpu/avx2.c tensor/cpu/avx512.c tensor/cpu/avx512vnni.c
+// Links: tensor/cpu/gemv_scalar.c tensor/cpu/gemv_avx2.c tensor/cpu/gemv_avx512.c tensor/cpu/gemv_avx512vnni.c tensor/cpu/packed.c tensor/cpu/decode.c tensor/cpu/reference_product.c tensor/cpu/reference_product_fma.c tensor/cpu/weights.c tensor/cpu/row_product.c tensor/cpu/isa.c tensor/quant/types.c tensor/cpu/panel_scalar.c tensor/cpu/panel_avx2.c tensor/cpu/panel_avx512.c tensor/cpu/panel_avx512vnni.c tensor/cpu/panel_columns.c
 #include "tensor/cpu/gemv.h"
 #include "tensor/cpu/integer.h"
 #include "tensor/cpu/kernels.h"

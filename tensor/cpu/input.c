@@ -74,6 +74,7 @@ void tn_worker_carve(struct tn_worker *w, struct tn_arena *a)
 
 struct preparing {
     struct tn_executor *x;
+    const struct ir_op *norm; // NULL: none
     const float *in;
     const uint32_t *index;
     size_t groups; // of arranged floats in a whole chunk
@@ -81,7 +82,6 @@ struct preparing {
 
 static void quantise_tile(void *arg, size_t i, unsigned worker)
 {
-    (void)worker;
     const struct preparing *p = arg;
     struct tn_input *input = &p->x->input;
     const struct tn_integer_kernels *kernels = p->x->integers;
@@ -93,6 +93,10 @@ static void quantise_tile(void *arg, size_t i, unsigned worker)
         // The buffers are this executor's own; the structure shows them read-only to kernels.
         int8_t *values = (int8_t *)(uintptr_t)q.values;
         const float *in = p->in + (p->index ? p->index[c] : c) * k;
+        if (p->norm) {
+            tn_norm_row(p->x->row_kernels, p->norm, in, k, p->x->workers[worker].tile[0]);
+            in = p->x->workers[worker].tile[0];
+        }
         kernels->quantise(q.kind, in, k, values, (float *)(uintptr_t)q.scales,
                           (int32_t *)(uintptr_t)q.sums);
         if (kernels->arrange) {
@@ -139,12 +143,12 @@ static size_t chunk_of(size_t columns, size_t k)
     return (columns + chunks - 1) / chunks;
 }
 
-void tn_prepare_input(struct tn_executor *x, const float *in, const uint32_t *index, size_t columns,
-                      size_t k, uint32_t type)
+void tn_prepare_input(struct tn_executor *x, const struct ir_op *norm, const float *in,
+                      const uint32_t *index, size_t columns, size_t k, uint32_t type)
 {
     struct tn_pool *pool = x->options.pool;
     struct tn_input *input = &x->input;
-    struct preparing p = {.x = x, .in = in, .index = index};
+    struct preparing p = {.x = x, .norm = norm, .in = in, .index = index};
     input->kind = tn_columns_kind_of(type);
     input->columns = columns;
     input->k = k;

@@ -215,7 +215,9 @@ static void panels_have_the_bits_of_row_products(void **unused)
         size_t bytes = tn_row_bytes(type, k);
         size_t rows = 1 + random_u32() % ROWS;
         size_t columns = TN_PANEL_COLUMNS + random_u32() % (COLUMNS - TN_PANEL_COLUMNS);
-        uint8_t *w = malloc(rows * bytes), *packed = malloc((rows + 15) / 16 * 16 * bytes);
+        // Exactly as large as the rows, and aligned to nothing: rows of a file may lie so.
+        uint8_t *block = malloc(rows * bytes + 1), *w = block + 1;
+        uint8_t *packed = aligned_alloc(64, (rows + 15) / 16 * 16 * bytes);
         float *x = malloc(columns * k * sizeof *x);
         random_rows(type, w, rows, k);
         for (size_t r = 0; r < rows; r += 16) {
@@ -253,7 +255,7 @@ static void panels_have_the_bits_of_row_products(void **unused)
             }
             release(&q);
         }
-        free(w);
+        free(block);
         free(packed);
         free(x);
     }

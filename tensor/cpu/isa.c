@@ -26,13 +26,6 @@ int tn_isa_parse(const char *name, enum tn_isa *out)
     return -EINVAL;
 }
 
-const struct tn_kernels *tn_kernels_of(enum tn_isa isa)
-{
-    static const struct tn_kernels *const tables[TN_ISA_COUNT] = {
-        &tn_kernels_scalar, &tn_kernels_avx2, &tn_kernels_avx512, &tn_kernels_avx512vnni};
-    return tables[isa];
-}
-
 struct cpuid {
     uint32_t a, b, c, d;
 };

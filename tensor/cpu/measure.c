@@ -6,6 +6,7 @@
 // the upper halves of the host's registers stay in use and every emulated float operation costs
 // eight times as much (measured on Sapphire Rapids). So TCG is recognised by its signature and no
 // wide instruction is tried there at all.
+#include "tensor/cpu/float_product.h"
 #include "tensor/cpu/integer.h"
 #include "tensor/cpu/kernels.h"
 
@@ -32,17 +33,18 @@ static bool hypervisor_is(const char *signature)
 }
 
 struct sample {
-    uint8_t q8[ROWS * K / TN_BLOCK * 34];
-    float f32[ROWS * K], column[K], scales[K / TN_BLOCK], out[ROWS];
+    uint8_t q8[ROWS * K / 32 * 34];
+    float f32[ROWS * K], column[K], scales[K / 32], out[ROWS];
     int8_t values[K];
     _Alignas(8) uint8_t arranged[K * 2];
-    int32_t sums[K / TN_BLOCK];
+    int32_t sums[K / 32];
 };
 
 // Cycles of the fastest of a few rounds: interruptions only lengthen.
 static uint64_t cycles(enum tn_isa isa, struct sample *s)
 {
-    const struct tn_kernels *floats = tn_kernels_of(isa);
+    const struct tn_float_kernels *floats = tn_float_kernels_of(isa);
+    const struct tn_float_columns plain = {.floats = s->column, .columns = 1, .k = K};
     const struct tn_integer_kernels *integers = tn_integer_kernels_of(isa);
     tn_row_product *product = tn_row_product_of(isa, TN_Q8_0);
     struct tn_columns column = {.kind = TN_COLUMNS_32,
@@ -59,9 +61,9 @@ static uint64_t cycles(enum tn_isa isa, struct sample *s)
         if (integers->arrange) {
             integers->arrange(s->values, K, s->arranged);
         }
-        product(s->q8, K / TN_BLOCK * 34, ROWS, &column, 1, s->out, ROWS);
-        floats->dot_f32((const uint8_t *)s->f32, K * sizeof(float), ROWS, s->column, 1, K, s->out,
-                        ROWS);
+        product(s->q8, K / 32 * 34, ROWS, &column, 1, s->out, ROWS);
+        floats->multiply(TN_F32, (const uint8_t *)s->f32, K * sizeof(float), ROWS, &plain, s->out,
+                         ROWS, NULL);
         uint64_t taken = __rdtsc() - begun;
         best = taken < best ? taken : best;
     }

@@ -12,7 +12,7 @@ enum {
     TN_PANEL_ROWS = 16,
     TN_PANEL_SLICE = 768,  // values of a row that lie unpacked at a time: two panels fit into L1
     TN_PANEL_TOGETHER = 2, // panels that a kernel multiplies at a time
-    TN_PANEL_COLUMNS = 8,  // fewer columns go through row products
+    TN_PANEL_COLUMNS = 12, // fewer columns go through row products
     TN_PANEL_CHUNK_MOST = 512, // more go through one after the other
     TN_PANEL_GROUP_MOST = 6,   // columns that a kernel multiplies at a time: 4 to 6
 };

@@ -52,6 +52,9 @@ static void store(const struct finish *f, const float *part, size_t row, size_t 
         float *out = f->op->kind == IR_LOGITS ? f->x->logits[c] + row
                                               : tn_value(f->x, f->op->out) + c * width + row;
         const float *add = residual ? residual + c * width + row : NULL;
+        for (size_t r = 0; r < rows && f->op->kind != IR_LOGITS; r += 16) { // the next part's
+            __builtin_prefetch(out + columns * width + r, 1);
+        }
         if (add) {
             for (size_t r = 0; r < rows; r++) {
                 out[r] = part[r] + add[r];
@@ -131,7 +134,7 @@ static void product_tile(void *arg, size_t i, unsigned worker)
 static bool goes_along(const struct ir_op *op, const struct ir_op *next)
 {
     return op->kind == IR_MATMUL && next->kind == IR_MATMUL && op->in[0] == next->in[0] &&
-           !op->residual && !next->residual &&
+           op->norm == next->norm && !op->residual && !next->residual &&
            tn_columns_kind_of(op->matrix[0].type) == tn_columns_kind_of(next->matrix[0].type);
 }
 
@@ -150,10 +153,12 @@ size_t tn_run_products(struct tn_executor *x, const struct ir_op *ops, size_t co
     if (columns == 0) {
         return p.op_count;
     }
-    if (x->input_value != ops->in[0] || x->input.kind != tn_columns_kind_of(ops->matrix[0].type)) {
-        tn_prepare_input(x, tn_value(x, ops->in[0]), NULL, columns, ops->matrix[0].columns,
-                         ops->matrix[0].type);
+    if (x->input_value != ops->in[0] || x->input_norm != ops->norm ||
+        x->input.kind != tn_columns_kind_of(ops->matrix[0].type)) {
+        tn_prepare_input(x, ops->norm, tn_value(x, ops->in[0]), NULL, columns,
+                         ops->matrix[0].columns, ops->matrix[0].type);
         x->input_value = ops->in[0];
+        x->input_norm = ops->norm;
     }
     p.tile_rows = tn_rows_per_tile(x, rows);
     p.chunks = (columns + x->input.chunk - 1) / x->input.chunk;

@@ -14,9 +14,10 @@ enum {
 };
 
 // Makes x->input hold `columns` columns as weights of `type` want them, on the pool: column c is
-// in[c], or in[index[c]] where there is an index (not for floats), of `in`, [][k].
-void tn_prepare_input(struct tn_executor *x, const float *in, const uint32_t *index, size_t columns,
-                      size_t k, uint32_t type);
+// in[c], or in[index[c]] where there is an index (not for floats), of `in`, [][k], through a norm
+// unless that is NULL (not for floats; k at most TILE_FLOATS).
+void tn_prepare_input(struct tn_executor *x, const struct ir_op *norm, const float *in,
+                      const uint32_t *index, size_t columns, size_t k, uint32_t type);
 // A part of a product: rows [row, row + rows) of a matrix times columns [column, column + columns)
 // of x->input.
 struct tn_tile {

@@ -85,20 +85,23 @@ static void add_vector_row(const struct row_work *w, size_t i)
     w->k->add(w->out + at, w->in + at, w->op->vector[0], w->columns);
 }
 
-static void rms_norm_row(const struct row_work *w, size_t i)
+void tn_norm_row(const struct tn_row_kernels *k, const struct ir_op *norm, const float *in,
+                 size_t n, float *out)
 {
-    size_t heads = w->op->heads ? w->op->heads : 1, part = w->columns / heads;
+    if (norm->kind == IR_LAYER_NORM) {
+        k->layer_norm(out, in, norm->vector[0], norm->vector[1], n, norm->number);
+        return;
+    }
+    size_t heads = norm->heads ? norm->heads : 1, part = n / heads;
     for (size_t h = 0; h < heads; h++) {
-        size_t at = i * w->columns + h * part;
-        w->k->rms_norm(w->out + at, w->in + at, w->op->vector[0], part, w->op->number);
+        k->rms_norm(out + h * part, in + h * part, norm->vector[0], part, norm->number);
     }
 }
 
-static void layer_norm_row(const struct row_work *w, size_t i)
+static void norm_row(const struct row_work *w, size_t i)
 {
     size_t at = i * w->columns;
-    w->k->layer_norm(w->out + at, w->in + at, w->op->vector[0], w->op->vector[1], w->columns,
-                     w->op->number);
+    tn_norm_row(w->k, w->op, w->in + at, w->columns, w->out + at);
 }
 
 static void add_row(const struct row_work *w, size_t i)
@@ -242,8 +245,8 @@ void tn_run_rows(struct tn_executor *x, const struct ir_op *op)
         [IR_EMBED] = embed_row,
         [IR_ADD_POSITION] = add_position_row,
         [IR_ADD_VECTOR] = add_vector_row,
-        [IR_RMS_NORM] = rms_norm_row,
-        [IR_LAYER_NORM] = layer_norm_row,
+        [IR_RMS_NORM] = norm_row,
+        [IR_LAYER_NORM] = norm_row,
         [IR_ADD] = add_row,
         [IR_ACTIVATE] = activate_row,
         [IR_GATE] = gate_row,

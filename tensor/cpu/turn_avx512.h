@@ -102,7 +102,6 @@ TURN_INLINED void turn_sixteen_words(const uint8_t *from, size_t column_bytes, c
         edge[c] = _mm512_setzero_si512();
         if (c < count) {
             edge[c] = _mm512_loadu_si512(from + c * column_bytes);
-            __builtin_prefetch(from + (count + c) * column_bytes); // what is likely turned next
         }
     }
     turn_words((const uint8_t *)edge, 64, turned, 64);

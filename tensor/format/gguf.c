@@ -216,7 +216,10 @@ static int take_tensor(struct reader *r, uint64_t alignment, struct gguf_tensor 
         return rc;
     const struct tn_type_info *type = tn_type_info(t->type);
     if (!type->name)
-        return fail(r, -ENOTSUP, "unknown type %u", t->type);
+        return fail(r, -ENOTSUP, "type %u is %s", t->type,
+                    t->type == 4 || t->type == 5 || (t->type >= 31 && t->type <= 38)
+                        ? "one that the format has given up"
+                        : "unknown");
     if (t->shape[0] % type->block_values)
         return fail(r, -EINVAL, "rows of %llu values are no whole blocks of %u (%s)",
                     (unsigned long long)t->shape[0], type->block_values, type->name);
@@ -359,6 +362,8 @@ static int place_data(struct reader *r, struct gguf *g)
     if (!n)
         return 0;
     uint64_t start = (r->at + mask) & ~mask;
+    uint64_t room = start <= r->total ? r->total - start : 0;
+    r->definite = true; // the header is complete
     for (uint64_t at = r->at; at < start && at < r->bytes; at++) {
         if (r->data[at]) {
             r->at = at;
@@ -368,8 +373,6 @@ static int place_data(struct reader *r, struct gguf *g)
                         (unsigned long long)n);
         }
     }
-    uint64_t room = start <= r->total ? r->total - start : 0;
-    r->definite = true; // the header is complete
     for (uint64_t i = 0; i < n; i++) {
         struct gguf_tensor *t = &g->tensor[i];
         uint64_t offset = (uintptr_t)t->data;

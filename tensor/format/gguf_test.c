@@ -315,7 +315,7 @@ static void wrong_tensors_are_named(void **state)
     with_tensor(&m, 1, 1ull << 62, 1, TN_F32, 0);
     refused(&m, -EINVAL, "overflow");
     with_tensor(&m, 1, 4, 1, 99, 0);
-    refused(&m, -ENOTSUP, "tensor 'w': unknown type 99");
+    refused(&m, -ENOTSUP, "tensor 'w': type 99 is unknown");
     with_tensor(&m, 1, 31, 1, TN_Q8_0, 0);
     refused(&m, -EINVAL, "whole blocks of 32");
     with_tensor(&m, 1, 4, 1, TN_F32, 16);

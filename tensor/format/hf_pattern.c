@@ -22,14 +22,14 @@
 
 static const struct {
     const char *pattern;
-    const char *name;  // of a vocabulary where merges alone decide
+    const char *name;  // of a vocabulary where merges alone decide; NULL: not known
     const char *whole; // where a piece that is a token stays whole; NULL: not known
 } known[] = {
     {SHORTENED LIKE("\\p{N}{1,3}"), "dbrx", "llama-bpe"},
     {SHORTENED2 LIKE("\\p{N}{1,3}"), "dbrx", "llama-bpe"},
     {SHORTENED LIKE("\\p{N}"), "qwen2", NULL},
     {SHORTENED2 LIKE("\\p{N}"), "qwen2", NULL},
-    {CASED("") "|\\p{N}" CASED_TAIL, "tekken", "tekken"},
+    {CASED("") "|\\p{N}" CASED_TAIL, NULL, "tekken"},
     {CASED("(?i:'s|'t|'re|'ve|'m|'ll|'d)?") "|\\p{N}{1,3}" CASED_TAIL, "gpt-4o", NULL},
 };
 

@@ -319,6 +319,43 @@ static void settings_reach_the_keys(void **state)
     hf_free(&f);
 }
 
+static void pre_tokenizers_are_known_by_their_patterns(void **state)
+{
+    (void)state;
+    static const char digits[] = "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Digits\","
+                                 "\"individual_digits\":true},{\"type\":\"ByteLevel\"}]}";
+    static const char whole[] = "\"type\":\"BPE\",\"ignore_merges\":true";
+    static const struct {
+        const char *architecture, *from[2], *to[2], *name;
+    } cases[] = {
+        {"gpt2", {"", ""}, {"", ""}, "gpt-2"},
+        {"gpt2", {hf_gpt2_pre, ""}, {digits, ""}, "smollm"},
+        {"qwen2", {"", ""}, {"", ""}, "qwen2"},
+        {"qwen2", {"\\\\p{N}|", ""}, {"\\\\p{N}{1,3}|", ""}, "dbrx"},
+        {"qwen2", {"\\\\p{N}|", "\"type\":\"BPE\""}, {"\\\\p{N}{1,3}|", whole}, "llama-bpe"},
+        {"qwen2", {"\"type\":\"BPE\"", ""}, {whole, ""}, NULL}, // no name stands for this
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct hf_files f;
+        struct gguf *index;
+        struct gguf_string name;
+        hf_make(&f, cases[i].architecture, TN_F16, "");
+        for (int k = 0; k < 2; k++) {
+            if (cases[i].from[k][0])
+                replace(&f.tokenizer, cases[i].from[k], cases[i].to[k]);
+        }
+        int rc = open_files(&f, &index);
+        assert_int_equal(rc, cases[i].name ? 0 : -ENOTSUP);
+        if (!rc) {
+            assert_int_equal(gguf_str(index, "tokenizer.ggml.pre", &name), 0);
+            assert_int_equal(name.bytes, strlen(cases[i].name));
+            assert_memory_equal(name.data, cases[i].name, name.bytes);
+            gguf_close(index);
+        }
+        hf_free(&f);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -329,6 +366,7 @@ int main(void)
         cmocka_unit_test(every_truncation_is_refused),
         cmocka_unit_test(unknown_settings_are_refused_by_name),
         cmocka_unit_test(settings_reach_the_keys),
+        cmocka_unit_test(pre_tokenizers_are_known_by_their_patterns),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -270,8 +270,8 @@ static inline void hf_byte_level_json(struct hf_files *f, const char *pre, bool 
 static inline void hf_sentencepiece_json(struct hf_files *f)
 {
     static const char *const single[] = {"\u2581", "e", "h", "l", "o", "r", "w", "d"};
-    static const char *const merges[][2] = {
-        {"l", "l"}, {"\u2581", "h"}, {"\u2581h", "e"}, {"o", "r"}, {"\u2581he", "ll"}};
+    static const char *const merges[][2] = {{"l", "l"}, {"\u2581", "h"},    {"\u2581h", "e"},
+                                            {"o", "r"}, {"\u2581he", "ll"}, {"e", "l"}};
     char text[128];
     struct maker *m = &f->tokenizer;
     hf_text(m,
@@ -291,12 +291,12 @@ static inline void hf_sentencepiece_json(struct hf_files *f)
         snprintf(text, sizeof text, ",\"%s\":%u", single[i], 259 + i);
         hf_text(m, text);
     }
-    for (unsigned i = 0; i < 5; i++) {
+    for (unsigned i = 0; i < 6; i++) {
         snprintf(text, sizeof text, ",\"%s%s\":%u", merges[i][0], merges[i][1], 267 + i);
         hf_text(m, text);
     }
     hf_text(m, "},\"merges\":[");
-    for (unsigned i = 0; i < 5; i++) {
+    for (unsigned i = 0; i < 6; i++) {
         snprintf(text, sizeof text, "%s\"%s %s\"", i ? "," : "", merges[i][0], merges[i][1]);
         hf_text(m, text);
     }

@@ -35,6 +35,7 @@ static void open_engine(struct test_model *m, struct infer_engine **e, uint32_t 
                         uint32_t pages, bool no_sharing, uint32_t kv_type)
 {
     struct tiny_options o = tiny_default(TN_Q8_0);
+    o.embedding = kv_type == TN_Q8_0 || kv_type == TN_Q4_0 ? 128 : 64; // heads of whole blocks
     test_model_open(m, &o, pages, slots, 24, kv_type);
     struct infer_options i = {
         .slots = slots, .queue = 16, .prefill_chunk = 9, .no_sharing = no_sharing};
@@ -67,8 +68,9 @@ static void answers_are_the_same_with_and_without_sharing(void **unused)
     static const struct {
         uint32_t slots, pages;
     } ways[] = {{1, 40}, {4, 64}, {3, 9}, {4, 8}}; // alone, at ease, with pages taken back
-    for (int type = 0; type < 2; type++) {
-        uint32_t kv = type ? TN_F16 : TN_F32;
+    static const uint32_t types[] = {TN_F32, TN_F16, TN_Q8_0, TN_Q4_0};
+    for (int type = 0; type < 4; type++) {
+        uint32_t kv = types[type];
         struct infer_stats without = answer_all(apart, 2, 40, true, kv);
         assert_int_equal(without.reused_tokens, 0);
         assert_int_equal(without.kv_pages_cached, 0);

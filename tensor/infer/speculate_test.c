@@ -117,7 +117,7 @@ static void right_guesses_save_steps(void **unused)
 
 // ---- distribution ------------------------------------------------------------------------------
 
-enum { CHOICES = 3, DRAWN = 3, CELLS = 27, TRIALS = 3000 };
+enum { CHOICES = 3, DRAWN = 3, CELLS = 27, TRIALS = 2000 };
 
 // The CHOICES likeliest tokens after `ids` and their probabilities among each other.
 static void likeliest(struct test_model *m, const int32_t *ids, uint32_t count, int32_t *best,

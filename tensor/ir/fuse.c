@@ -2,8 +2,9 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // Fusion: a sum with a product becomes the product's residual, an activation of a product its
-// epilogue, activation(x G) * (x U) one gated operation, and norms and turns of heads part of what
-// takes them. What is fused is never stored and read back.
+// epilogue, activation(x G) * (x U) one gated operation, norms part of quantising a product's
+// input, and norms and turns of heads part of what takes them. What is fused is never stored and
+// read back.
 #include "tensor/ir/ir.h"
 
 static uint32_t uses(const struct ir_graph *g, ir_value v)
@@ -98,6 +99,40 @@ static void fuse_turn(struct ir_graph *g, struct ir_op *op)
     }
 }
 
+static bool takes_normed(const struct ir_op *op)
+{
+    bool product = op->kind == IR_MATMUL || op->kind == IR_GATED || op->kind == IR_LOGITS;
+    return product && tn_type_info(op->matrix[0].type & ~(uint32_t)TN_PACKED)->block_values > 1;
+}
+
+// A norm that only products of quantised weights read becomes part of quantising their input.
+static void fuse_norm(struct ir_graph *g, struct ir_op *norm)
+{
+    enum { MOST_COLUMNS = 16384 }; // that executors have room for, a row at a time
+    ir_value v = norm->out;
+    uint32_t all = uses(g, v), products = 0;
+    for (uint32_t i = 0; i < g->op_count; i++) {
+        products += g->ops[i].in[0] == v && takes_normed(&g->ops[i]);
+    }
+    if (products == 0 || products != all || norm->heads > 1 ||
+        g->values[v].columns > MOST_COLUMNS) {
+        return;
+    }
+    struct ir_op *own = ir_own(g, 1, sizeof *own);
+    if (!own) {
+        return;
+    }
+    *own = *norm;
+    for (uint32_t i = 0; i < g->op_count; i++) {
+        struct ir_op *op = &g->ops[i];
+        if (op->kind != IR_REMOVED && op->in[0] == v) {
+            op->in[0] = norm->in[0];
+            op->norm = own;
+        }
+    }
+    norm->kind = IR_REMOVED;
+}
+
 void ir_fuse(struct ir_graph *g)
 {
     for (uint32_t i = 0; i < g->op_count; i++) {
@@ -109,6 +144,11 @@ void ir_fuse(struct ir_graph *g)
             fuse_gate(g, &g->ops[i]);
         } else if (g->ops[i].kind == IR_KV_STORE || g->ops[i].kind == IR_ATTENTION) {
             fuse_turn(g, &g->ops[i]);
+        }
+    }
+    for (uint32_t i = 0; i < g->op_count; i++) {
+        if (g->ops[i].kind == IR_RMS_NORM || g->ops[i].kind == IR_LAYER_NORM) {
+            fuse_norm(g, &g->ops[i]);
         }
     }
     uint32_t kept = 0;

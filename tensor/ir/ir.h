@@ -104,6 +104,8 @@ struct ir_op {
     enum ir_activation activation;
     enum ir_pooling pooling;
     const struct ir_rope *rope;
+    // Products of quantised weights: the norm that in[0] first goes through; NULL: none.
+    const struct ir_op *norm; // owned by the graph
     struct ir_attention attention;
     const struct ir_experts *experts; // owned by the graph
 };

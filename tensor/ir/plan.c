@@ -43,7 +43,7 @@ static ir_value takes_over(const struct ir_graph *g, uint32_t i)
         v = op->in[0];
         break;
     case IR_MATMUL:
-        v = op->residual;
+        v = op->residual != op->in[0] ? op->residual : 0;
         break;
     default:
         break;

@@ -30,7 +30,7 @@ static void one_step(const struct tn_model *m)
     if (tn_executor_open(m, &o, &x, error, sizeof error) != 0) {
         abort();
     }
-    float *logits = malloc(info.vocabulary * sizeof *logits);
+    float *logits = malloc((info.vocabulary + 5 * (size_t)info.embedding) * sizeof *logits);
     int32_t ids[5] = {0};
     uint32_t page_number = 0;
     struct tn_step_sequence s = {.tokens = ids,
@@ -39,6 +39,11 @@ static void one_step(const struct tn_model *m)
                                  .kv_page_count = 1,
                                  .logits = logits};
     s.logits_from = s.token_count - 1;
+    if (info.embeds) {
+        s.logits_from = s.token_count;
+        s.embedding = logits;
+        s.logits = NULL;
+    }
     if (tn_step(x, &s, 1) != 0) {
         abort();
     }

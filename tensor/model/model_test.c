@@ -3,9 +3,10 @@
 //
 // Opening models: what is wrong is named; and stories260K writes its recorded continuation.
 //
-// Links: @tensor tensor/core/pool_host.c
+// Links: @tensor tensor/core/pool_host.c tensor/model/synthetic_host.c
 #include "tensor/infer.h"
 #include "tensor/model/model_private.h"
+#include "tensor/model/synthetic.h"
 #include "tensor/model/tiny_model.h"
 
 #include <errno.h>
@@ -106,42 +107,117 @@ static void a_sound_model_tells_what_it_is(void **unused)
     free(file);
 }
 
-// Values that live at the same time must not share memory, fused operations are gone, and each
-// value is made before it is used.
+// Values that live at the same time must not share memory, and each is made before it is used.
+// Returns the floats a row that all values would take side by side.
+static uint32_t check_places(const struct ir_graph *g)
+{
+    uint32_t sum = 0;
+    for (uint32_t i = 0; i < g->op_count; i++) {
+        const struct ir_op *op = &g->ops[i];
+        const ir_value used[3] = {op->in[0], op->in[1], op->residual};
+        for (int j = 0; j < 3; j++) {
+            assert_true(!used[j] || g->values[used[j]].first < i);
+        }
+        bool by_element = op->kind == IR_ADD || op->kind == IR_ADD_VECTOR || op->kind == IR_ROPE ||
+                          op->kind == IR_ADD_POSITION || op->kind == IR_ACTIVATE ||
+                          op->kind == IR_GATE;
+        sum += op->out ? g->values[op->out].columns : 0;
+        for (ir_value v = 1; op->out && v < g->value_count; v++) {
+            const struct ir_shape *a = &g->values[v], *b = &g->values[op->out];
+            bool lives = a->first < i && a->last > i;
+            bool read_here = a->last == i && a->first < i && v != op->residual &&
+                             !(by_element && v == op->in[0]);
+            if (v != op->out && a->last && (lives || read_here)) {
+                assert_true(a->offset + a->columns <= b->offset ||
+                            b->offset + b->columns <= a->offset);
+            }
+        }
+    }
+    return sum;
+}
+
 static void the_plan_keeps_living_values_apart(void **unused)
 {
     (void)unused;
-    struct tiny_options o = tiny_default(TN_F32);
+    for (size_t n = 0; synthetic_architectures[n]; n++) {
+        for (uint32_t type = TN_F32; type <= TN_Q8_0; type += TN_Q8_0) {
+            struct synthetic_options o;
+            char error[256] = "";
+            size_t bytes;
+            struct tn_model *m;
+            assert_true(synthetic_default(synthetic_architectures[n], type, &o));
+            void *file = synthetic_model(&o, &bytes);
+            assert_int_equal(tn_model_open(file, bytes, &m, error, sizeof error), 0);
+            uint32_t sum = check_places(&m->graph);
+            assert_true(m->graph.floats_per_row < sum / 2); // places are used again
+            tn_model_close(m);
+            free(file);
+        }
+    }
+}
+
+static uint32_t count_kind(const struct ir_graph *g, enum ir_kind kind)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < g->op_count; i++) {
+        n += g->ops[i].kind == kind;
+    }
+    return n;
+}
+
+// Of llama's two layers nothing is left but what must be: sums, gates, turns and norms are part of
+// products and attention, and what follows the last attention works on chosen rows.
+static void operations_are_fused_and_narrowed(void **unused)
+{
+    (void)unused;
+    struct tiny_options o = tiny_default(TN_Q8_0);
     char error[256] = "";
     size_t bytes;
     void *file = tiny_gguf(&o, &bytes);
     struct tn_model *m;
     assert_int_equal(tn_model_open(file, bytes, &m, error, sizeof error), 0);
     const struct ir_graph *g = &m->graph;
-    uint32_t sum = 0, gated = 0;
+    assert_int_equal(count_kind(g, IR_ADD) + count_kind(g, IR_GATE) + count_kind(g, IR_ROPE), 0);
+    assert_int_equal(count_kind(g, IR_RMS_NORM), 0);
+    assert_int_equal(count_kind(g, IR_GATED), 2);
+    assert_int_equal(count_kind(g, IR_MATMUL), 2 * 5);
+    assert_int_equal(count_kind(g, IR_TAKE_OUTPUTS), 2); // of the attention, and of its input
+    uint32_t attention = 0;
     for (uint32_t i = 0; i < g->op_count; i++) {
-        assert_true(g->ops[i].kind != IR_ADD && g->ops[i].kind != IR_GATE);
-        gated += g->ops[i].kind == IR_GATED;
-        const ir_value used[3] = {g->ops[i].in[0], g->ops[i].in[1], g->ops[i].residual};
-        for (int j = 0; j < 3; j++) {
-            assert_true(!used[j] || g->values[used[j]].first < i);
-        }
-        ir_value out = g->ops[i].out;
-        sum += out ? g->values[out].columns : 0;
-        for (ir_value v = 1; out && v < g->value_count; v++) {
-            const struct ir_shape *a = &g->values[v], *b = &g->values[out];
-            bool lives = a->first < i && a->last > i;
-            bool read_here = a->last == i && v != g->ops[i].residual &&
-                             !(g->ops[i].kind == IR_ROPE && v == g->ops[i].in[0]);
-            if (v != out && a->last && (lives || (read_here && a->first < i))) {
-                assert_true(a->offset + a->columns <= b->offset ||
-                            b->offset + b->columns <= a->offset);
-            }
+        attention += g->ops[i].kind == IR_ATTENTION;
+        bool product = g->ops[i].kind == IR_MATMUL || g->ops[i].kind == IR_GATED;
+        if (product && attention == 2) {
+            assert_int_equal(g->values[g->ops[i].in[0]].rows, IR_OUTPUTS);
+            assert_int_equal(g->values[g->ops[i].out].rows, IR_OUTPUTS);
+        } else if (product) {
+            assert_int_equal(g->values[g->ops[i].out].rows, IR_TOKENS);
         }
     }
-    assert_int_equal(gated, 2);
-    assert_true(g->floats_per_row < sum / 2); // places are used again
     tn_model_close(m);
+    free(file);
+}
+
+// A key may be a list of one number a layer, as long as they are all the same.
+static void lists_of_equal_numbers_are_numbers(void **unused)
+{
+    (void)unused;
+    struct synthetic_options o;
+    char error[256] = "";
+    size_t bytes;
+    struct tn_model *m;
+    assert_true(synthetic_default("llama", TN_F32, &o));
+    o.listed = true;
+    void *file = synthetic_model(&o, &bytes);
+    assert_int_equal(tn_model_open(file, bytes, &m, error, sizeof error), 0);
+    struct tn_model_info info;
+    tn_model_info(m, &info);
+    assert_int_equal(info.kv_heads, o.kv_heads);
+    tn_model_close(m);
+    free(file);
+    o.listed_differ = true;
+    file = synthetic_model(&o, &bytes);
+    assert_int_equal(tn_model_open(file, bytes, &m, error, sizeof error), -ENOTSUP);
+    assert_non_null(strstr(error, "llama.attention.head_count_kv: differs from layer to layer"));
     free(file);
 }
 
@@ -253,6 +329,8 @@ int main(void)
         cmocka_unit_test(every_truncation_is_refused),
         cmocka_unit_test(a_sound_model_tells_what_it_is),
         cmocka_unit_test(the_plan_keeps_living_values_apart),
+        cmocka_unit_test(operations_are_fused_and_narrowed),
+        cmocka_unit_test(lists_of_equal_numbers_are_numbers),
         cmocka_unit_test(stories_write_the_recorded_continuation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -25,6 +25,8 @@ struct synthetic_options {
     float rope_factor, rope_base, rope_attention_factor;
     uint32_t rope_context; // original_context_length; 0: not written
     bool rope_freqs;       // llama: a rope_freqs.weight
+    bool listed;           // head_count_kv as a list of one number a layer
+    bool listed_differ;    // of which the last is another
     uint64_t seed;
 };
 

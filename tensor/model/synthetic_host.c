@@ -395,6 +395,21 @@ static void rope_keys(struct maker *m)
     }
 }
 
+static void kv_heads_key(struct maker *m)
+{
+    int32_t list[64];
+    uint32_t count = m->o->layers < 64 ? m->o->layers : 64;
+    for (uint32_t l = 0; l < count; l++) {
+        list[l] = (int32_t)m->o->kv_heads;
+    }
+    list[count - 1] += m->o->listed_differ;
+    if (m->o->listed) {
+        tn_gguf_put_i32s(m->writer, own_key(m, "attention.head_count_kv"), list, count);
+    } else {
+        tn_gguf_put_u32(m->writer, own_key(m, "attention.head_count_kv"), m->o->kv_heads);
+    }
+}
+
 static void architecture_keys(struct maker *m)
 {
     const struct synthetic_options *o = m->o;
@@ -410,7 +425,7 @@ static void architecture_keys(struct maker *m)
     if (layer_norms) {
         tn_gguf_put_f32(w, own_key(m, "attention.layer_norm_epsilon"), 1e-5f);
     } else {
-        tn_gguf_put_u32(w, own_key(m, "attention.head_count_kv"), o->kv_heads);
+        kv_heads_key(m);
         tn_gguf_put_f32(w, own_key(m, "attention.layer_norm_rms_epsilon"), 1e-5f);
         rope_keys(m);
     }

@@ -5,7 +5,7 @@
 // and a minimum). Value j < 16 lies in the low half of byte j, value j + 16 in its high half.
 #include "tensor/quant/quant_private.h"
 
-enum { N = 32, STEPS = 24 };
+enum { N = 32, STEPS = 16, FINE_STEPS = 10 }; // the finer the levels, the less a search gains
 
 static void store_nibbles(uint8_t *out, const uint8_t *q)
 {
@@ -37,7 +37,8 @@ static void load(const uint8_t *nibbles, const uint8_t *fifth, uint8_t *q)
 static int fit_stored(const float *x, int low, int high, uint8_t *scale, int8_t *q)
 {
     int rc = 0;
-    float d = quant_store_half(scale, quant_fit_scale(x, N, low, high, STEPS), &rc);
+    float d = quant_store_half(
+        scale, quant_fit_scale(x, N, low, high, high > 100 ? FINE_STEPS : STEPS), &rc);
     quant_apply_scale(x, N, d, low, high, q);
     return rc;
 }

@@ -6,7 +6,7 @@
 // values.
 #include "tensor/quant/superblock.h"
 
-enum { STEPS = 20, ROUNDS = 3 };
+enum { STEPS = 14, ROUNDS = 3 };
 
 static int whole(float x, int low, int high)
 {

@@ -6,13 +6,9 @@
 train_c := $(sort $(filter-out %_test.c %_main.c,$(wildcard tensor/train/*.c)))
 train_objects := $(patsubst %.c,$(BUILD)/host/%.o,$(train_c) tensor/train/train_main.c \
 	tensor/format/gguf_write.c tensor/format/gguf_write_host.c tensor/format/gguf_values.c \
-	tensor/format/gguf.c tensor/quant/types.c)
+	tensor/format/gguf.c tensor/quant/types.c tensor/core/pool.c tensor/cpu/gemm.c \
+	$(filter-out %_test.c,$(wildcard tensor/cpu/gemm_*.c tensor/cpu/gemm8_*.c)))
 host_programs += $(BUILD)/bin/tessera-train
-
-# Matrix products live on fused multiply-add.
-CFLAGS_tensor/train/gemm_portable.c := -ffp-contract=fast
-CFLAGS_tensor/train/gemm_avx2.c := -ffp-contract=fast
-CFLAGS_tensor/train/gemm_avx512.c := -ffp-contract=fast
 
 $(BUILD)/bin/tessera-train: $(train_objects)
 	@mkdir -p $(@D)

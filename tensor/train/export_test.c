@@ -6,8 +6,7 @@
  */
 // Links: tensor/train/export.c tensor/train/q8.c tensor/train/vocab.c
 // Links: tensor/train/vocab_learn.c tensor/train/string_map.c tensor/train/net.c
-// Links: tensor/train/ops.c tensor/train/gemm.c tensor/train/gemm_portable.c
-// Links: tensor/train/gemm_avx2.c tensor/train/gemm_avx512.c
+// Links: tensor/train/ops.c tensor/train/gemm.c
 // Links: tensor/format/gguf_write_host.c @tensor
 #include "tensor/train/export.h"
 

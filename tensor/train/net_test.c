@@ -3,8 +3,10 @@
 /*
  * Holds the gradient of a tiny network against finite differences, and one batch against its parts.
  */
-// Links: tensor/train/net.c tensor/train/ops.c tensor/train/gemm.c tensor/train/gemm_portable.c
-// Links: tensor/train/gemm_avx2.c tensor/train/gemm_avx512.c
+// Links: tensor/train/net.c tensor/train/ops.c
+// Links: tensor/train/gemm.c tensor/cpu/gemm.c tensor/cpu/gemm_scalar.c tensor/cpu/gemm_avx2.c
+// Links: tensor/cpu/gemm_avx512.c tensor/cpu/gemm8_scalar.c tensor/cpu/gemm8_avx2.c
+// Links: tensor/cpu/gemm8_avx512vnni.c tensor/core/pool.c
 #include "tensor/train/net.h"
 
 #include "tensor/train/random.h"

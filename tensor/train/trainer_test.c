@@ -7,8 +7,9 @@
 // Links: tensor/train/trainer.c tensor/train/checkpoint.c tensor/train/data.c
 // Links: tensor/train/vocab.c tensor/train/vocab_learn.c tensor/train/string_map.c
 // Links: tensor/train/pool.c tensor/train/evaluate.c tensor/train/net.c tensor/train/ops.c
-// Links: tensor/train/gemm.c tensor/train/gemm_portable.c tensor/train/gemm_avx2.c
-// Links: tensor/train/gemm_avx512.c
+// Links: tensor/train/gemm.c tensor/cpu/gemm.c tensor/cpu/gemm_scalar.c tensor/cpu/gemm_avx2.c
+// Links: tensor/cpu/gemm_avx512.c tensor/cpu/gemm8_scalar.c tensor/cpu/gemm8_avx2.c
+// Links: tensor/cpu/gemm8_avx512vnni.c tensor/core/pool.c
 #include "tensor/train/evaluate.h"
 
 #include <errno.h>

@@ -160,12 +160,16 @@ static int run(int argc, char **argv)
     const char *words[1];
     size_t word_count;
     bool paced = false;
+    struct bench_guesses guesses = {.draft_tokens = 4};
     struct tool_option options[] = {
         {"-p", OPTION_COUNTS, &prompts, false},
         {"-n", OPTION_COUNTS, &made, false},
         {"-t", OPTION_COUNTS, &threads, false},
         {"-r", OPTION_COUNT, &b.runs, false},
         {"--sequences", OPTION_COUNTS, &sequences, false},
+        {"--lookup", OPTION_COUNT, &guesses.lookup, false},
+        {"--draft", OPTION_TEXT, &guesses.draft, false},
+        {"--draft-tokens", OPTION_COUNT, &guesses.draft_tokens, false},
         {"--trace", OPTION_FLAG, &b.traced, false},
         {"--paced", OPTION_FLAG, &paced, false},
         {"--json", OPTION_FLAG, &b.json, false},
@@ -187,6 +191,9 @@ static int run(int argc, char **argv)
                                b.setup.max_tokens);
         }
     }
+    if (guesses.lookup > 64 || guesses.draft_tokens == 0 || guesses.draft_tokens > 64) {
+        return tool_misuse("--lookup must be at most 64, --draft-tokens from 1 to 64");
+    }
     status = tool_open(words[0], &b.model);
     if (status) {
         return status;
@@ -202,6 +209,9 @@ static int run(int argc, char **argv)
     if (b.setup.context > b.model.info.context) {
         status = tool_fail("%u tokens do not fit the model's context of %u", b.setup.context,
                            b.model.info.context);
+    } else if (guesses.lookup || guesses.draft) {
+        b.setup.threads = threads.values[0];
+        status = bench_speculate(&b.model, &b.setup, &guesses, made.values[0], b.runs, b.json);
     } else if (paced) {
         b.setup.threads = threads.values[0];
         b.setup.sequences = sequences.values[0];
@@ -226,6 +236,8 @@ const struct tool_command tool_bench = {
         "  -t 1,2           thread counts (all CPUs)\n"
         "  -r 5             runs of each (5)\n"
         "  --sequences 1,8  sequences at once, in the same steps (1); tokens/s of all together\n"
+        "  --lookup N  --draft MODEL  --draft-tokens N    as for generate: -n tokens written\n"
+        "                   greedily with and without guesses, and how many were right\n"
         "  --trace          time by operation after each row\n"
         "  --chunk N        tokens a step takes at most (512)\n"
         "  --paced          runs what lines like `pp 512` on standard input ask for, with the\n"

@@ -41,4 +41,12 @@ struct bench_work bench_work(const struct tool_model *m, const struct bench_test
 // Tests read from standard input; see paced.c.
 int bench_paced(const struct tool_model *m, const struct tool_setup *s, uint64_t begun_ns);
 
+// With and without guesses; see bench_speculate.c.
+struct bench_guesses {
+    const char *draft; // a model's path, NULL: none
+    uint32_t draft_tokens, lookup;
+};
+int bench_speculate(const struct tool_model *m, const struct tool_setup *s,
+                    const struct bench_guesses *g, uint32_t made, uint32_t runs, bool json);
+
 #endif

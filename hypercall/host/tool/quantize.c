@@ -71,6 +71,15 @@ static uint64_t source_row(const struct batch *b, uint64_t r)
     return r - in_head + in_head % 2 * b->half + in_head / 2;
 }
 
+static int check_finite(const float *x, uint64_t n)
+{
+    bool finite = true;
+    for (uint64_t i = 0; i < n; i++) {
+        finite = finite && x[i] - x[i] == 0;
+    }
+    return finite ? 0 : -EINVAL;
+}
+
 static void run_tile(void *arg, size_t i, unsigned worker)
 {
     const struct batch *b = arg;
@@ -82,16 +91,20 @@ static void run_tile(void *arg, size_t i, unsigned worker)
         uint64_t source = source_row(b, b->first + r);
         uint8_t *out = b->out + r * b->out_row;
         const uint8_t *in = (const uint8_t *)b->tensor->data + source * b->in_row;
+        int rc = tn_quant_decode(b->tensor->type, in, n, x);
         if (b->type == b->tensor->type) {
             memcpy(out, in, b->in_row);
-            continue;
+            rc = rc ? 0 : check_finite(x, n); // what cannot be decoded is not judged
+        } else {
+            rc = tn_quant_encode(b->type, x, n, out);
         }
-        tn_quant_decode(b->tensor->type, in, n, x);
-        int rc = tn_quant_encode(b->type, x, n, out);
         if (rc) {
             b->failed[i] = rc;
             b->failed_row[i] = source;
             return;
+        }
+        if (b->type == b->tensor->type) {
+            continue;
         }
         tn_quant_decode(b->type, out, n, back);
         float error = 0, square = 0; // of one row: enough digits
@@ -333,7 +346,8 @@ static void print_result(const struct job *j, const char *path, double seconds, 
 
 static int write_file(struct job *j, struct tn_gguf_writer *w, const char *path)
 {
-    struct sigaction act = {.sa_handler = on_interrupt}, old_int, old_term, old_hup;
+    struct sigaction act = {.sa_handler = on_interrupt, .sa_flags = SA_RESTART}, old_int, old_term,
+                     old_hup;
     int rc = tn_gguf_begin(w, path, &j->file);
     if (rc) {
         return tool_fail("%s: cannot be written: %s", path, strerror(-rc));
@@ -428,7 +442,7 @@ const struct tool_command tool_quantize = {
         "  OUT    the new GGUF file; it appears when it is whole\n"
         "  TYPE   F32 F16 BF16 Q8_0 Q5_0 Q5_1 Q4_0 Q4_1 Q6_K Q5_K Q4_K Q3_K Q2_K IQ4_NL IQ4_XS\n"
         "         MXFP4: every matrix has this type, the output matrix Q6_K where that is more;\n"
-        "         or a mixture: Q3_K_M Q3_K_L Q4_K_S Q4_K_M Q5_K_M\n\n"
+        "         or a mixture: Q3_K_S Q3_K_M Q3_K_L Q4_K_S Q4_K_M Q5_K_S Q5_K_M\n\n"
         "Vectors stay F32. Rows that are no whole blocks get a type with smaller blocks.\n\n"
         "  --pure         the output matrix has TYPE too, mixtures do not mix\n"
         "  -t THREADS     as many as this process may use\n"

@@ -47,6 +47,8 @@ static const struct quantize_recipe recipes[] = {
     {.name = "IQ4_NL", .type = TN_IQ4_NL, .file_type = 25},
     {.name = "IQ4_XS", .type = TN_IQ4_XS, .file_type = 30},
     {.name = "MXFP4", .type = TN_MXFP4, .file_type = 38},
+    {.name = "Q3_K_S", .type = TN_Q3_K, .file_type = 11},
+    {.name = "Q5_K_S", .type = TN_Q5_K, .file_type = 16},
     {.name = "Q3_K_M",
      .type = TN_Q3_K,
      .file_type = 12,

@@ -38,7 +38,8 @@ long tokenizer_decode(const struct tokenizer *t, const int32_t *ids, size_t coun
                       char *out, size_t max);
 
 // Bytes of the longest token: a text of n bytes has at least n / longest tokens (an SPM text with
-// many spaces may have fewer bytes than its marked form; the bound still holds).
+// many spaces may have fewer bytes than its marked form; the bound still holds). Not so for
+// WordPiece and unigram, where spaces collapse and a whole unknown word is one token.
 size_t tokenizer_longest(const struct tokenizer *t);
 uint32_t tokenizer_size(const struct tokenizer *t);
 int32_t tokenizer_bos(const struct tokenizer *t); // -1: none
