@@ -3,7 +3,8 @@
 #
 # Synthetic models for comparing engines.
 $(BUILD)/bin/make-model: $(BUILD)/host/ci/tools/make_model.o \
-		$(BUILD)/host/tensor/model/synthetic_host.o $(TENSOR_HOST_OBJECTS)
+		$(BUILD)/host/tensor/model/synthetic_host.o \
+		$(BUILD)/host/tensor/model/synthetic_vocabulary_host.o $(TENSOR_HOST_OBJECTS)
 	@mkdir -p $(@D)
 	$(call say,link $@)
 	$(Q)$(CC) $^ -o $@ $(HOST_LIBS)

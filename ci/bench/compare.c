@@ -140,6 +140,24 @@ static double relative_rms(const float *right, const float *x, size_t count)
     return sqrt(off / size);
 }
 
+static int by_size(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+// The relative rms of the middle row: one token that takes another expert spoils its own row only.
+static double middle_row(const float *right, const float *x, int rows, int width)
+{
+    double each[MOST_TOKENS];
+    for (int r = 0; r < rows; r++) {
+        size_t at = (size_t)r * (size_t)width;
+        each[r] = relative_rms(right + at, x + at, (size_t)width);
+    }
+    qsort(each, (size_t)rows, sizeof *each, by_size);
+    return each[rows / 2];
+}
+
 static double log_sum(const float *x, int width)
 {
     double most = -INFINITY, sum = 0;
@@ -183,7 +201,8 @@ int main(int argc, char **argv)
     if (argc != 5 && !embeds) {
         puts("Usage: compare MODEL EXPANDED 1,5,9 OURS.f32 [--embedding]\n"
              "EXPANDED is written; prints relative rms against it: of llama.cpp, of ours, of ours\n"
-             "against llama.cpp; then mean KL of llama.cpp and of ours, or the cosine of the two");
+             "against llama.cpp; then mean KL and the middle row's rms, each of llama.cpp and of\n"
+             "ours; or for embeddings the cosine of the two");
         return 2;
     }
     llama_token tokens[MOST_TOKENS];
@@ -205,8 +224,9 @@ int main(int argc, char **argv)
     if (embeds) {
         printf(" %.9f\n", cosine(peer, ours, values));
     } else {
-        printf(" %.3g %.3g\n", divergence(right, peer, rows, width),
-               divergence(right, ours, rows, width));
+        printf(" %.3g %.3g %.4g %.4g\n", divergence(right, peer, rows, width),
+               divergence(right, ours, rows, width), middle_row(right, peer, rows, width),
+               middle_row(right, ours, rows, width));
     }
     return 0;
 }

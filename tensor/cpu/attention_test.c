@@ -317,7 +317,7 @@ static void bits_do_not_depend_on_chunks_threads_or_pages(void **unused)
                 float *first = results(&w), *other = results(&w);
                 size_t bytes = (size_t)w.count * w.heads * w.dim * sizeof(float);
                 bool everywhere = w.attend.attention.everywhere;
-                for (int c = 0; c < (everywhere ? 1 : 5); c++) {
+                for (int c = 0; c < (everywhere ? 1 : width > 1 ? 2 : 5); c++) {
                     if (isa == 0 && chunks[c] == 1 && w.count > 200) {
                         continue; // slow and no other path
                     }

@@ -5,6 +5,8 @@
 // and weight type, and its limits. What it computes is held against doubles in tensor/reference.
 //
 // Links: @tensor tensor/core/pool_host.c tensor/model/synthetic_host.c
+//
+// Links: tensor/model/synthetic_vocabulary_host.c
 #include "tensor/exec.h"
 #include "tensor/model/synthetic.h"
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Tessera authors
 //
-// Blocked matrix products: a slice of k at a time, the operands' parts are packed into slivers,
-// then each sliver of B, which the first-level cache holds, meets all slivers of a part of A, which
-// the second-level cache holds. Source: Goto, van de Geijn, Anatomy of High-Performance Matrix
+// Blocked matrix products: a slice of k at a time, the operands are packed into slivers, then each
+// sliver of A, which the first-level cache holds, meets the slivers of a part of B, which the
+// second-level cache holds. Source: Goto, van de Geijn, Anatomy of High-Performance Matrix
 // Multiplication, ACM TOMS 34 (2008).
 #include "tensor/cpu/gemm.h"
 
@@ -14,10 +14,10 @@
 enum {
     WORD_BYTES = 4,
     ALIGNMENT = 64,
-    ROWS_MOST = 3072,   // of A packed at a time
-    COLUMNS_MOST = 640, // of B packed at a time: what the second-level cache holds
-    STAYING_STRIDE = 1024,
-    TOGETHER = 4 // slivers of A that one task packs or multiplies
+    ROWS_MOST = 3072,      // of A packed at a time
+    COLUMNS_MOST = 640,    // of B packed at a time: what the second-level cache holds
+    STAYING_STRIDE = 1024, // floats between rows of B that need not be packed, at most
+    TOGETHER = 4           // slivers of A that one task packs or multiplies
 };
 
 // One product under way.
@@ -32,6 +32,7 @@ struct work {
     size_t a_tasks;         // groups of slivers of A
     size_t b_tasks, b_task; // tasks that pack B, slivers each
     size_t parts, part;     // into which tasks cut B, slivers each
+    bool a_late;            // a sliver of A is packed just before it is multiplied
     bool b_stays;           // B is multiplied where it lies
 };
 
@@ -42,6 +43,13 @@ static size_t least(size_t a, size_t b)
 static size_t pieces(size_t n, size_t size)
 {
     return (n + size - 1) / size;
+}
+
+static void pack_a_sliver(const struct work *w, size_t sliver, void *out)
+{
+    size_t first = sliver * w->kernels->rows;
+    w->kernels->pack_a(w->g, w->row + first, least(w->kernels->rows, w->rows - first), w->k,
+                       w->values, out);
 }
 
 // Packs some of B, or of A.
@@ -60,16 +68,13 @@ static void pack_task(void *arg, size_t i, unsigned worker)
     i = (i - w->b_tasks) * TOGETHER;
     size_t to = least(i + TOGETHER, pieces(w->rows, kernels->rows));
     for (; i < to; i++) {
-        size_t first = i * kernels->rows;
-        kernels->pack_a(w->g, w->row + first, least(kernels->rows, w->rows - first), w->k,
-                        w->values, w->a + i * w->a_bytes);
+        pack_a_sliver(w, i, w->a + i * w->a_bytes);
     }
 }
 
 // A few slivers of A times a part of B.
 static void multiply_task(void *arg, size_t i, unsigned worker)
 {
-    (void)worker;
     const struct work *w = arg;
     const struct tn_gemm *g = w->g;
     const size_t height = w->kernels->rows, lanes = w->kernels->lanes;
@@ -90,7 +95,10 @@ static void multiply_task(void *arg, size_t i, unsigned worker)
         t.b_step = g->b.stride;
     }
     for (size_t s = s0; s < last; s++) {
-        t.a = w->a + s * w->a_bytes;
+        t.a = w->a + (w->a_late ? worker : s) * w->a_bytes;
+        if (w->a_late) {
+            pack_a_sliver(w, s, w->a + worker * w->a_bytes);
+        }
         t.rows = least(height, w->rows - s * height);
         size_t c_row = (w->row + s * height) * g->c_stride + w->column;
         for (size_t sliver = from; sliver < to; sliver++) {
@@ -102,7 +110,7 @@ static void multiply_task(void *arg, size_t i, unsigned worker)
     }
 }
 
-// One slice of k of a part of C. The slice's A is packed with the first columns.
+// One slice of k of a part of C. The slice's A is packed with the first columns, or late.
 static void multiply_slice(struct work *w)
 {
     struct tn_pool *pool = w->g->pool ? w->g->pool : &tn_pool_single;
@@ -110,11 +118,17 @@ static void multiply_slice(struct work *w)
     w->a_tasks = pieces(pieces(w->rows, w->kernels->rows), TOGETHER);
     w->b_task = pieces(slivers, pool->width);
     w->b_tasks = w->b_stays ? 0 : pieces(slivers, w->b_task);
-    pool->run(pool, pack_task, w, w->b_tasks + (w->column == 0 ? w->a_tasks : 0));
     // Enough tasks for all workers.
     w->parts = least(pieces(4 * (size_t)pool->width, w->a_tasks), slivers);
     w->part = pieces(slivers, w->parts);
     w->parts = pieces(slivers, w->part);
+    // A sliver that meets all of B at once needs to be packed once only.
+    w->a_late =
+        w->parts == 1 && w->columns == w->g->n && pool->width <= pieces(w->rows, w->kernels->rows);
+    size_t packing = w->b_tasks + (w->column == 0 && !w->a_late ? w->a_tasks : 0);
+    if (packing) {
+        pool->run(pool, pack_task, w, packing);
+    }
     pool->run(pool, multiply_task, w, w->parts * w->a_tasks);
 }
 

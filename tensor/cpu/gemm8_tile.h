@@ -139,6 +139,11 @@ static void pack_b(const struct tn_gemm *g, size_t first, size_t count, size_t k
     for (size_t i = 0; !g->b.transposed && i < depth; i++) {
         const uint8_t *row = from + i * WORD * stride;
         size_t left = values - i * WORD;
+        for (size_t c = 0; left > (AHEAD + 1) * WORD && c < count; c += 64) {
+            for (size_t r = AHEAD * WORD; r < (AHEAD + 1) * WORD; r++) {
+                __builtin_prefetch(row + r * stride + c);
+            }
+        }
         pack_rows(row, stride, count, left < WORD ? left : WORD, i, out, sliver_bytes);
     }
     for (size_t c = 0; c < count; c += 16) {

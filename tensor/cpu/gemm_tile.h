@@ -78,8 +78,10 @@ static void pack_b(const struct tn_gemm *g, size_t first, size_t count, size_t k
                     sliver_column(out, sliver_bytes, c));
     }
     for (size_t i = 0; !g->b.transposed && i < values; i++, from += g->b.stride) {
+        const float *soon = i + AHEAD < values ? from + AHEAD * g->b.stride : from;
         size_t c = 0;
         for (; c + 16 <= count; c += 16) {
+            __builtin_prefetch(soon + c);
             v_store(sliver_column(out, sliver_bytes, c) + i * LANES, v_load(from + c));
         }
         if (c < count) {

@@ -21,6 +21,7 @@ struct tn_chunk {
     float minimum[8][16];                          // types with minima: as scale
     int32_t factor[16][16]; // super-blocks: integer scales of their parts, of 16 or 32 values
     int32_t pairs[8][16];   // super-blocks: what the column's sums multiply, pairs of int16
+    const uint8_t *ahead;   // to prefetch while the chunk is multiplied, as much as it came from
 };
 
 // Row products by type; NULL: floats, or no better than the plain one.

@@ -41,10 +41,18 @@ struct strip_type {
 
 // ---- columns -----------------------------------------------------------------------------------
 
+// The 64-byte lines of so many bytes: little by little, as many at once would wait for room.
+ALWAYS_INLINE void prefetch(const uint8_t *p, const int bytes)
+{
+    for (int i = 0; i < bytes; i += 64) {
+        _mm_prefetch((const char *)(p + i), PREFETCH_HINT);
+    }
+}
+
 ALWAYS_INLINE void add_blocks_32(const int C, const int most, const int zero, const bool minima,
                                  const uint8_t *values, const float *scale, const float *minimum,
                                  size_t count, const struct tn_columns *x, size_t column,
-                                 size_t from, float *acc)
+                                 size_t from, const uint8_t *ahead, const int bytes, float *acc)
 {
     const size_t k = x->k, blocks = k / 32;
     const float *dx = x->scales + column * blocks + from;
@@ -61,6 +69,7 @@ ALWAYS_INLINE void add_blocks_32(const int C, const int most, const int zero, co
         for (int c = 0; c < C; c++) {
             sum[c] = zero ? i_set(-zero * sums[(size_t)c * blocks + b]) : i_zero();
         }
+        prefetch(ahead + 16 * b * (size_t)bytes, 16 * bytes);
         add_products(C, 8, most, values + 512 * b, v + 32 * b, k, sum);
         vf d = f_load(scale + 16 * b);
 #pragma GCC unroll 8
@@ -99,7 +108,8 @@ ALWAYS_INLINE vf add_super_block(const int zero, const bool minima, vi total, vi
 ALWAYS_INLINE void add_block_256(const int C, const int most, const int zero, const bool minima,
                                  const int parts, const uint8_t *values, const float *scale,
                                  const float *minimum, const int32_t *factor, const int32_t *pairs,
-                                 const struct tn_columns *x, size_t column, size_t from, float *acc)
+                                 const struct tn_columns *x, size_t column, size_t from,
+                                 const uint8_t *ahead, const int bytes, float *acc)
 {
     const size_t k = x->k, blocks = k / 256;
     const float *dx = x->scales + column * blocks + from;
@@ -116,6 +126,7 @@ ALWAYS_INLINE void add_block_256(const int C, const int most, const int zero, co
         for (int c = 0; c < C; c++) {
             sum[c] = i_zero();
         }
+        prefetch(ahead + 16 * bytes / parts * j, 16 * bytes / parts);
         add_products(C, 64 / parts, most, values + 64 * (64 / parts) * j, v + 256 / parts * j, k,
                      sum);
 #pragma GCC unroll 8
@@ -317,13 +328,13 @@ ALWAYS_INLINE void finish_BLOCKS_256(const int zero, const bool minima, const in
 #define DEFINE_SINGLE(NAME, HEAD_BYTES, DWORDS, BLOCK_BYTES, BLOCKS, ZERO, MINIMA, PARTS)
 #endif
 
-#define BLOCKS_32(C, most, zero, minima, parts)                                                    \
+#define BLOCKS_32(C, most, zero, minima, parts, bytes)                                             \
     add_blocks_32(C, most, zero, minima, values + 4 * l, chunk->scale[0] + l,                      \
-                  chunk->minimum[0] + l, count, x, c, from, acc[c] + l)
-#define BLOCKS_256(C, most, zero, minima, parts)                                                   \
+                  chunk->minimum[0] + l, count, x, c, from, chunk->ahead, bytes, acc[c] + l)
+#define BLOCKS_256(C, most, zero, minima, parts, bytes)                                            \
     add_block_256(C, most, zero, minima, parts, values + 4 * l, chunk->scale[0] + l,               \
                   chunk->minimum[0] + l, chunk->factor[0] + l, chunk->pairs[0] + l, x, c, from,    \
-                  acc[c] + l)
+                  chunk->ahead, bytes, acc[c] + l)
 
 #define DEFINE_STRIP(NAME, TYPE, HEAD_BYTES, HEAD_LANE, DWORDS, BLOCK_BYTES, BLOCKS, MOST, ZERO,   \
                      MINIMA, PARTS, AS_IS)                                                         \
@@ -338,6 +349,7 @@ ALWAYS_INLINE void finish_BLOCKS_256(const int zero, const bool minima, const in
     static void unpack_all_##NAME(const uint8_t *heads, const uint8_t *dwords,                     \
                                   const uint8_t *ahead, size_t count, struct tn_chunk *c)          \
     {                                                                                              \
+        c->ahead = ahead;                                                                          \
         for (size_t l = 0; l < 16; l += LANES) {                                                   \
             for (size_t b = 0; b < count; b++) {                                                   \
                 struct lanes_chunk part = {.values = c->values[8 * b] + 4 * l,                     \
@@ -345,8 +357,6 @@ ALWAYS_INLINE void finish_BLOCKS_256(const int zero, const bool minima, const in
                                            .minimum = c->minimum[0] + l,                           \
                                            .factor = c->factor[0] + l,                             \
                                            .pairs = c->pairs[0] + l,                               \
-                                           .ahead = ahead + b * 16 * (BLOCK_BYTES),                \
-                                           .ahead_bytes = 16 * (BLOCK_BYTES),                      \
                                            .per = 64};                                             \
                 unpack_##NAME(heads + b * (HEAD_BYTES) + l * (HEAD_LANE),                          \
                               dwords + b * (DWORDS)*64 + 4 * l, b, &part);                         \
@@ -361,18 +371,18 @@ ALWAYS_INLINE void finish_BLOCKS_256(const int zero, const bool minima, const in
         for (size_t l = 0; l < 16; l += LANES) {                                                   \
             size_t c = 0;                                                                          \
             if (columns == 8 && LANES == 16) { /* they fit into the registers of AVX-512 */        \
-                BLOCKS(8, MOST, ZERO, MINIMA, PARTS);                                              \
+                BLOCKS(8, MOST, ZERO, MINIMA, PARTS, BLOCK_BYTES);                                 \
                 c = 8;                                                                             \
             }                                                                                      \
             for (; columns - c >= 4; c += 4) {                                                     \
-                BLOCKS(4, MOST, ZERO, MINIMA, PARTS);                                              \
+                BLOCKS(4, MOST, ZERO, MINIMA, PARTS, BLOCK_BYTES);                                 \
             }                                                                                      \
             if (columns - c >= 2) {                                                                \
-                BLOCKS(2, MOST, ZERO, MINIMA, PARTS);                                              \
+                BLOCKS(2, MOST, ZERO, MINIMA, PARTS, BLOCK_BYTES);                                 \
                 c += 2;                                                                            \
             }                                                                                      \
             if (columns - c >= 1) {                                                                \
-                BLOCKS(1, MOST, ZERO, MINIMA, PARTS);                                              \
+                BLOCKS(1, MOST, ZERO, MINIMA, PARTS, BLOCK_BYTES);                                 \
             }                                                                                      \
         }                                                                                          \
     }                                                                                              \

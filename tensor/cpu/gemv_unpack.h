@@ -15,7 +15,7 @@ struct lanes_chunk {
     uint8_t *values;
     float *scale, *minimum;
     int32_t *factor, *pairs;
-    const uint8_t *ahead; // to prefetch, so many bytes
+    const uint8_t *ahead; // to prefetch with a single column, so many bytes
     int ahead_bytes;
     // With a single column the bytes are not stored, they are multiplied at once: by x, four bytes
     // of the row by four of the column, `per` such products to each of the sums.
@@ -25,10 +25,13 @@ struct lanes_chunk {
     vi sum[16];
 };
 
-// Prefetching goes along little by little: many requests at once would wait for room.
+// With a single column prefetching goes along, little by little: many requests at once would wait
+// for room.
 ALWAYS_INLINE vi dword(const struct lanes_chunk *c, const uint8_t *dwords, int i)
 {
-    _mm_prefetch((const char *)(c->ahead + 64 * i), PREFETCH_HINT);
+    if (c->single) {
+        _mm_prefetch((const char *)(c->ahead + 64 * i), PREFETCH_HINT);
+    }
     return i_load(dwords + 64 * i);
 }
 // Bytes 4 i to 4 i + 3 of a block.
@@ -53,7 +56,9 @@ ALWAYS_INLINE vi high_nibbles(vi a)
 
 ALWAYS_INLINE void unpack_head(const uint8_t *heads, size_t b, struct lanes_chunk *c)
 {
-    _mm_prefetch((const char *)(c->ahead + c->ahead_bytes - 1), PREFETCH_HINT);
+    if (c->single) {
+        _mm_prefetch((const char *)(c->ahead + c->ahead_bytes - 1), PREFETCH_HINT);
+    }
     f_store(c->scale + 16 * b, f_load_f16(heads));
 }
 ALWAYS_INLINE void unpack_heads_with_minimum(const uint8_t *heads, size_t b, struct lanes_chunk *c)
@@ -71,10 +76,6 @@ ALWAYS_INLINE void unpack_q8_0(const uint8_t *heads, const uint8_t *dwords, size
 #pragma GCC unroll 8
         for (int i = 0; i < 8; i++) {
             put(c, i, dword(c, dwords, i));
-        }
-    } else {
-        for (int i = 0; i < 8; i++) {
-            _mm_prefetch((const char *)(c->ahead + 64 * i), PREFETCH_HINT);
         }
     }
 }

@@ -217,7 +217,7 @@ static void panels_have_the_bits_of_row_products(void **unused)
         size_t columns = TN_PANEL_COLUMNS + random_u32() % (COLUMNS - TN_PANEL_COLUMNS);
         // Exactly as large as the rows, and aligned to nothing: rows of a file may lie so.
         uint8_t *block = malloc(rows * bytes + 1), *w = block + 1;
-        uint8_t *packed = aligned_alloc(64, (rows + 15) / 16 * 16 * bytes);
+        uint8_t *packed = aligned_alloc(64, ((rows + 15) / 16 * 16 * bytes + 63) / 64 * 64);
         float *x = malloc(columns * k * sizeof *x);
         random_rows(type, w, rows, k);
         for (size_t r = 0; r < rows; r += 16) {

@@ -11,8 +11,6 @@
 #include <stdint.h>
 #include <string.h>
 
-#define TILE_ROWS      2
-#define TILE_COLUMNS   2
 #define BLOCK_ROWS     4
 #define BLOCK_SIXTEENS 1
 #define DIRECT_ROWS    2
@@ -55,12 +53,6 @@ static inline v16 v_load_bf16(const void *p)
 {
     const __m128i *h = p;
     return (v16){bf16_to_8(h), bf16_to_8(h + 1)};
-}
-static inline v16 v_load_bf16_some(const void *p, size_t n)
-{
-    uint16_t h[16] = {0};
-    memcpy(h, p, n * 2);
-    return v_load_bf16(h);
 }
 static inline void v_store(void *p, v16 x)
 {

@@ -10,8 +10,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define TILE_ROWS    4
-#define TILE_COLUMNS 4
 // Rows, and sixteens of columns, of one register block of attention's products.
 #define BLOCK_ROWS     8
 #define BLOCK_SIXTEENS 2
@@ -50,10 +48,6 @@ static inline v16 bf16_to_16(__m256i h)
 static inline v16 v_load_bf16(const void *p)
 {
     return bf16_to_16(_mm256_loadu_si256(p));
-}
-static inline v16 v_load_bf16_some(const void *p, size_t n)
-{
-    return bf16_to_16(_mm256_maskz_loadu_epi16(first(n), p));
 }
 static inline void v_store(void *p, v16 x)
 {

@@ -12,9 +12,6 @@
 #include <emmintrin.h>
 #include <stddef.h>
 
-// Rows and columns of one register block of the float products.
-#define TILE_ROWS    1
-#define TILE_COLUMNS 2
 // Rows, and sixteens of columns, of one register block of attention's products.
 #define BLOCK_ROWS     2
 #define BLOCK_SIXTEENS 1
@@ -56,19 +53,15 @@ static inline v16 v_load_f16(const void *p)
 {
     return v_load_f16_some(p, 16);
 }
-static inline v16 v_load_bf16_some(const void *p, size_t n)
+static inline v16 v_load_bf16(const void *p)
 {
     uint16_t h[16];
-    float f[16] = {0};
-    memcpy(h, p, n * 2);
-    for (size_t i = 0; i < n; i++) {
+    float f[16];
+    memcpy(h, p, sizeof h);
+    for (int i = 0; i < 16; i++) {
         f[i] = tn_bf16_to_f32(h[i]);
     }
     return v_load(f);
-}
-static inline v16 v_load_bf16(const void *p)
-{
-    return v_load_bf16_some(p, 16);
 }
 static inline void v_store(void *p, v16 x)
 {

@@ -326,6 +326,25 @@ static void wrong_tensors_are_named(void **state)
     refused(&m, -EINVAL, "past the end");
 }
 
+static void packed_matrices_take_whole_sixteens_of_rows(void **state)
+{
+    (void)state;
+    struct maker m;
+    struct gguf *g;
+    with_tensor(&m, 2, 8, 3, TN_F32 | TN_PACKED, 0);
+    assert_int_equal(gguf_open(m.data, m.bytes, &g, error, sizeof error), 0);
+    assert_int_equal(gguf_tensor_at(g, 0)->bytes, 8 * 16 * 4);
+    assert_int_equal(gguf_tensor_at(g, 0)->type, TN_F32 | TN_PACKED);
+    gguf_close(g);
+    free(m.data);
+    with_tensor(&m, 2, 9, 3, TN_F32 | TN_PACKED, 0);
+    refused(&m, -EINVAL, "past the end");
+    with_tensor(&m, 2, 1ull << 58, 1, TN_F32 | TN_PACKED, 0);
+    refused(&m, -EINVAL, "overflow");
+    with_tensor(&m, 2, 4, 4, TN_I32 | TN_PACKED, 0);
+    refused(&m, -ENOTSUP, "is unknown");
+}
+
 static void two_tensors(struct maker *m, const char *other, uint64_t offset)
 {
     static const uint64_t shape[] = {16};
@@ -412,6 +431,7 @@ int main(void)
         cmocka_unit_test(deep_nesting_is_refused),
         cmocka_unit_test(wrong_keys_are_named),
         cmocka_unit_test(wrong_tensors_are_named),
+        cmocka_unit_test(packed_matrices_take_whole_sixteens_of_rows),
         cmocka_unit_test(tensors_must_not_share_bytes_or_names),
         cmocka_unit_test(opening_takes_n_log_n_whatever_the_names),
         cmocka_unit_test(reads_a_real_file),

@@ -4,6 +4,8 @@
 // Opening models: what is wrong is named; and stories260K writes its recorded continuation.
 //
 // Links: @tensor tensor/core/pool_host.c tensor/model/synthetic_host.c
+//
+// Links: tensor/model/synthetic_vocabulary_host.c
 #include "tensor/infer.h"
 #include "tensor/model/model_private.h"
 #include "tensor/model/synthetic.h"

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Tessera authors
 //
-// Synthetic models: keys, a small vocabulary, and tensors whose spread keeps activations near one
+// Synthetic models: keys, and tensors whose spread keeps activations near one
 // and lets the context decide the logits.
-#include "tensor/model/synthetic.h"
+#include "tensor/model/synthetic_private.h"
 
-#include "tensor/gguf_write.h"
 #include "tensor/ir/ir.h"
 #include "tensor/quant.h"
 
@@ -26,11 +25,6 @@ struct maker {
     size_t *block_bytes, block_count;
     bool failed;
 };
-
-static bool is(const struct synthetic_options *o, const char *architecture)
-{
-    return strcmp(o->architecture, architecture) == 0;
-}
 
 bool synthetic_default(const char *architecture, uint32_t type, struct synthetic_options *out)
 {
@@ -454,131 +448,6 @@ static void architecture_keys(struct maker *m)
     }
 }
 
-// ---- vocabularies ------------------------------------------------------------------------------
-
-enum { BYTES = 256, TEXT = 24, KIND_NORMAL = 1, KIND_UNKNOWN = 2, KIND_CONTROL = 3, KIND_BYTE = 6 };
-
-struct piece {
-    char text[TEXT];
-    int32_t kind;
-};
-
-// Three special tokens, 256 bytes, then words nobody writes.
-static void spm_piece(uint32_t i, struct piece *p)
-{
-    static const char *const special[] = {"<unk>", "<s>", "</s>"};
-    if (i < 3) {
-        snprintf(p->text, TEXT, "%s", special[i]);
-        p->kind = i ? KIND_CONTROL : KIND_UNKNOWN;
-    } else if (i < 3 + BYTES) {
-        snprintf(p->text, TEXT, "<0x%02X>", i - 3);
-        p->kind = KIND_BYTE;
-    } else {
-        snprintf(p->text, TEXT, "\xe2\x96\x81word%u", i);
-    }
-}
-
-// The letters that stand for bytes in byte-level BPE, words, and an end.
-static void bpe_piece(uint32_t i, uint32_t count, struct piece *p)
-{
-    uint32_t moved = 0, code = i;
-    for (uint32_t b = 0; b < i && i < BYTES; b++) {
-        moved += !((b >= 33 && b <= 126) || (b >= 161 && b <= 172) || b >= 174);
-    }
-    if (i < BYTES && !((i >= 33 && i <= 126) || (i >= 161 && i <= 172) || i >= 174)) {
-        code = 256 + moved;
-    }
-    if (i < BYTES && code < 128) {
-        snprintf(p->text, TEXT, "%c", (int)code);
-    } else if (i < BYTES) {
-        snprintf(p->text, TEXT, "%c%c", (int)(192 | code >> 6), (int)(128 | (code & 63)));
-    } else if (i + 1 == count) {
-        snprintf(p->text, TEXT, "<|endoftext|>");
-        p->kind = KIND_CONTROL;
-    } else {
-        snprintf(p->text, TEXT, "word%u", i);
-    }
-}
-
-static void wpm_piece(uint32_t i, struct piece *p)
-{
-    static const char *const special[] = {"[UNK]", "[CLS]", "[SEP]"};
-    if (i == 0 || (i >= 100 && i < 103)) {
-        snprintf(p->text, TEXT, "%s", i ? special[i - 100] : "[PAD]");
-        p->kind = KIND_CONTROL;
-    } else if (i > 102 && i < 102 + 27) { // letters inside words, and at their beginning
-        snprintf(p->text, TEXT, "%c", 'a' + (int)(i - 103));
-    } else if (i > 128 && i < 128 + 27) {
-        snprintf(p->text, TEXT, "\xe2\x96\x81%c", 'a' + (int)(i - 129));
-    } else {
-        snprintf(p->text, TEXT, "\xe2\x96\x81word%u", i);
-    }
-}
-
-static const char *tokenizer_model(const struct synthetic_options *o)
-{
-    return is(o, "bert")                                                           ? "bert"
-           : is(o, "llama") || is(o, "phi3") || is(o, "gemma2") || is(o, "gemma3") ? "llama"
-                                                                                   : "gpt2";
-}
-
-static void special_keys(struct maker *m, const char *model)
-{
-    struct tn_gguf_writer *w = m->writer;
-    bool spm = strcmp(model, "llama") == 0;
-    uint32_t end = m->o->vocabulary - 1;
-    if (strcmp(model, "bert") == 0) {
-        tn_gguf_put_u32(w, "tokenizer.ggml.bos_token_id", 101);
-        tn_gguf_put_u32(w, "tokenizer.ggml.seperator_token_id", 102);
-        tn_gguf_put_u32(w, "tokenizer.ggml.unknown_token_id", 100);
-        tn_gguf_put_u32(w, "tokenizer.ggml.padding_token_id", 0);
-        return;
-    }
-    tn_gguf_put_string(w, "tokenizer.ggml.pre", spm ? "default" : "gpt-2");
-    tn_gguf_put_u32(w, "tokenizer.ggml.bos_token_id", spm ? 1 : end);
-    tn_gguf_put_u32(w, "tokenizer.ggml.eos_token_id", spm ? 2 : end);
-    if (!spm) {
-        static const char *const merges[] = {"t h", "th e", "i n", "a n"};
-        tn_gguf_put_strings(w, "tokenizer.ggml.merges", merges, 4);
-    }
-}
-
-static void vocabulary(struct maker *m)
-{
-    uint32_t count = m->o->vocabulary;
-    const char *model = tokenizer_model(m->o);
-    struct piece *piece = calloc(count, sizeof *piece);
-    const char **text = calloc(count, sizeof *text);
-    float *score = calloc(count, sizeof *score);
-    int32_t *kind = calloc(count, sizeof *kind);
-    for (uint32_t i = 0; piece && text && score && kind && i < count; i++) {
-        piece[i].kind = KIND_NORMAL;
-        if (strcmp(model, "llama") == 0) {
-            spm_piece(i, &piece[i]);
-        } else if (strcmp(model, "gpt2") == 0) {
-            bpe_piece(i, count, &piece[i]);
-        } else {
-            wpm_piece(i, &piece[i]);
-        }
-        text[i] = piece[i].text;
-        score[i] = -(float)i;
-        kind[i] = piece[i].kind;
-    }
-    if (piece && text && score && kind) {
-        tn_gguf_put_string(m->writer, "tokenizer.ggml.model", model);
-        tn_gguf_put_strings(m->writer, "tokenizer.ggml.tokens", text, count);
-        tn_gguf_put_f32s(m->writer, "tokenizer.ggml.scores", score, count);
-        tn_gguf_put_i32s(m->writer, "tokenizer.ggml.token_type", kind, count);
-        special_keys(m, model);
-    } else {
-        m->failed = true;
-    }
-    free(kind);
-    free(score);
-    free(text);
-    free(piece);
-}
-
 // ---- the file ----------------------------------------------------------------------------------
 
 enum { DATA_ALIGN = 32, BLOCK_ALIGN = 64 };
@@ -618,14 +487,14 @@ static void *assemble(struct maker *m, size_t *bytes)
 void *synthetic_model(const struct synthetic_options *o, size_t *bytes)
 {
     struct maker m = {.o = o, .writer = tn_gguf_writer_new()};
-    if (!m.writer || o->vocabulary < 3 + BYTES + 1) {
+    if (!m.writer || o->vocabulary < SYNTHETIC_LEAST_VOCABULARY) {
         fprintf(stderr, "a vocabulary of %u is too small, or there is no memory\n", o->vocabulary);
         tn_gguf_writer_free(m.writer);
         return NULL;
     }
     tn_gguf_set_alignment(m.writer, DATA_ALIGN);
     architecture_keys(&m);
-    vocabulary(&m);
+    m.failed = !synthetic_vocabulary(m.writer, o);
     tensors(&m);
     void *file = assemble(&m, bytes);
     for (size_t i = 0; i < m.block_count; i++) {

@@ -57,11 +57,26 @@ static void rows_are_whole_blocks(void **state)
     assert_int_equal(tn_row_bytes(TN_Q8_0, UINT64_MAX / 32 * 32), 0); // more than memory can be
 }
 
+static void weights_of_every_block_type_can_be_multiplied_by(void **state)
+{
+    (void)state;
+    static const uint32_t weights[] = {TN_F32,  TN_F16,    TN_BF16,   TN_Q8_0, TN_Q4_0, TN_Q4_1,
+                                       TN_Q5_0, TN_Q5_1,   TN_Q2_K,   TN_Q3_K, TN_Q4_K, TN_Q5_K,
+                                       TN_Q6_K, TN_IQ4_NL, TN_IQ4_XS, TN_MXFP4};
+    for (size_t i = 0; i < sizeof weights / sizeof *weights; i++)
+        assert_true(tn_type_info(weights[i])->computable);
+    assert_false(tn_type_info(TN_Q8_1)->computable); // activations
+    assert_false(tn_type_info(TN_Q8_K)->computable);
+    assert_false(tn_type_info(TN_I32)->computable);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(block_sizes_are_those_of_the_format),
-                                       cmocka_unit_test(unknown_types_have_no_name),
-                                       cmocka_unit_test(packed_types_are_described_as_their_source),
-                                       cmocka_unit_test(rows_are_whole_blocks)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(block_sizes_are_those_of_the_format),
+        cmocka_unit_test(unknown_types_have_no_name),
+        cmocka_unit_test(packed_types_are_described_as_their_source),
+        cmocka_unit_test(rows_are_whole_blocks),
+        cmocka_unit_test(weights_of_every_block_type_can_be_multiplied_by)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

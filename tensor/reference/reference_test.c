@@ -7,6 +7,8 @@
 // Links: @tensor tensor/reference/parts_host.c tensor/reference/decoders_host.c
 //
 // Links: tensor/reference/bert_host.c tensor/model/synthetic_host.c tensor/core/pool_host.c
+//
+// Links: tensor/model/synthetic_vocabulary_host.c
 #include "tensor/exec.h"
 #include "tensor/ir/ir.h"
 #include "tensor/model/synthetic.h"
