@@ -17,7 +17,7 @@ enum {
     ROWS_MOST = 3072,      // of A packed at a time
     COLUMNS_MOST = 640,    // of B packed at a time: what the second-level cache holds
     STAYING_STRIDE = 1024, // floats between rows of B that need not be packed, at most
-    TOGETHER = 4           // slivers of A that one task packs or multiplies
+    TOGETHER = 4           // slivers of A that one task packs
 };
 
 // One product under way.
@@ -72,15 +72,14 @@ static void pack_task(void *arg, size_t i, unsigned worker)
     }
 }
 
-// A few slivers of A times a part of B.
+// A sliver of A times a part of B.
 static void multiply_task(void *arg, size_t i, unsigned worker)
 {
     const struct work *w = arg;
     const struct tn_gemm *g = w->g;
     const size_t height = w->kernels->rows, lanes = w->kernels->lanes;
-    const size_t from = i % w->parts * w->part, s0 = i / w->parts * TOGETHER;
+    const size_t from = i % w->parts * w->part, a_sliver = i / w->parts;
     const size_t to = least(from + w->part, pieces(w->columns, lanes));
-    const size_t last = least(s0 + TOGETHER, pieces(w->rows, height));
     struct tn_gemm_block t = {.depth = pieces(w->values, w->kernels->word),
                               .c_stride = g->c_stride,
                               .alpha = g->alpha,
@@ -94,19 +93,17 @@ static void multiply_task(void *arg, size_t i, unsigned worker)
         b_bytes = lanes * WORD_BYTES;
         t.b_step = g->b.stride;
     }
-    for (size_t s = s0; s < last; s++) {
-        t.a = w->a + (w->a_late ? worker : s) * w->a_bytes;
-        if (w->a_late) {
-            pack_a_sliver(w, s, w->a + worker * w->a_bytes);
-        }
-        t.rows = least(height, w->rows - s * height);
-        size_t c_row = (w->row + s * height) * g->c_stride + w->column;
-        for (size_t sliver = from; sliver < to; sliver++) {
-            t.b = b + sliver * b_bytes;
-            t.columns = least(lanes, w->columns - sliver * lanes);
-            t.c = (uint8_t *)g->c + (c_row + sliver * lanes) * WORD_BYTES;
-            w->kernels->multiply(&t);
-        }
+    t.a = w->a + (w->a_late ? worker : a_sliver) * w->a_bytes;
+    if (w->a_late) {
+        pack_a_sliver(w, a_sliver, w->a + worker * w->a_bytes);
+    }
+    t.rows = least(height, w->rows - a_sliver * height);
+    size_t c_row = (w->row + a_sliver * height) * g->c_stride + w->column;
+    for (size_t sliver = from; sliver < to; sliver++) {
+        t.b = b + sliver * b_bytes;
+        t.columns = least(lanes, w->columns - sliver * lanes);
+        t.c = (uint8_t *)g->c + (c_row + sliver * lanes) * WORD_BYTES;
+        w->kernels->multiply(&t);
     }
 }
 
@@ -114,22 +111,22 @@ static void multiply_task(void *arg, size_t i, unsigned worker)
 static void multiply_slice(struct work *w)
 {
     struct tn_pool *pool = w->g->pool ? w->g->pool : &tn_pool_single;
-    size_t slivers = pieces(w->columns, w->kernels->lanes);
-    w->a_tasks = pieces(pieces(w->rows, w->kernels->rows), TOGETHER);
+    const size_t slivers = pieces(w->columns, w->kernels->lanes);
+    const size_t a_slivers = pieces(w->rows, w->kernels->rows);
+    const size_t enough = pool->width > 1 ? 12 * (size_t)pool->width : 1; // tasks
+    w->a_tasks = pieces(a_slivers, TOGETHER);
     w->b_task = pieces(slivers, pool->width);
     w->b_tasks = w->b_stays ? 0 : pieces(slivers, w->b_task);
-    // Enough tasks for all workers.
-    w->parts = least(pieces(4 * (size_t)pool->width, w->a_tasks), slivers);
+    // A sliver that meets all of B at once needs to be packed once only.
+    w->a_late = w->columns == w->g->n && a_slivers >= enough;
+    w->parts = w->a_late ? 1 : least(pieces(4 * enough, a_slivers), slivers);
     w->part = pieces(slivers, w->parts);
     w->parts = pieces(slivers, w->part);
-    // A sliver that meets all of B at once needs to be packed once only.
-    w->a_late =
-        w->parts == 1 && w->columns == w->g->n && pool->width <= pieces(w->rows, w->kernels->rows);
     size_t packing = w->b_tasks + (w->column == 0 && !w->a_late ? w->a_tasks : 0);
     if (packing) {
         pool->run(pool, pack_task, w, packing);
     }
-    pool->run(pool, multiply_task, w, w->parts * w->a_tasks);
+    pool->run(pool, multiply_task, w, w->parts * a_slivers);
 }
 
 // Slices of k of equal length, a multiple of a word.
