@@ -22,6 +22,7 @@ json=$dir/engine.json
 mkdir -p $dir build/bin
 : >$json
 fifos=$(mktemp -d "${TMPDIR:-/tmp}/tessera-bench.XXXXXX")
+several=0
 declare -A to=() from=() pid=() load=() first=() peak=()
 
 cleanup() {
@@ -103,6 +104,9 @@ answer() { # NAME: sets $line
 }
 once() { # NAME KIND TOKENS: one run; sets wall, cpu, work, bytes
     local memory
+    # Threads go on spinning for a while after a run (llama.cpp's about 0.3 s), on the core that the next
+    # program needs.
+    [ "$several" = 0 ] || sleep 0.6
     echo "$2 $3" >&"${to[$1]}"
     answer "$1" || fail "$1 gave no answer to '$2 $3'"
     read -r wall cpu memory work bytes <<<"$line"
@@ -145,6 +149,7 @@ raise_limits() { # THREADS: the best seen in this group
 }
 # measure TEST THREADS SEQUENCES: rounds of one test, then its line in $results.
 measure() {
+    several=$(($2 > 1))
     local kind=${1%%[0-9]*} tokens=${1#??} name begun=$SECONDS round wall cpu work bytes
     rm -f "$fifos"/*.wall "$fifos"/*.cpu
     for name in "${names[@]}"; do

@@ -201,7 +201,14 @@ static double one_run(enum side side, const struct shape *s, bool integers, stru
     double work = 2.0 * (double)s->m * (double)s->n * (double)s->k * (double)times;
     // One thread's own time is untouched by what else runs; with more, the clock on the wall.
     clockid_t clock = pool->width == 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC;
-    usleep(3000); // the last side's threads stop spinning
+    // The last side's threads stop spinning (OpenBLAS's after some 30 ms), then this side's wake
+    // up.
+    usleep(pool->width == 1 ? 3000 : 100000);
+    if (pool->width > 1 && side == PEAK) {
+        pool->run(pool, peak_task, &p, pool->width);
+    } else if (pool->width > 1) {
+        multiply(side, s, integers, pool);
+    }
     double start = seconds(clock);
     if (side == PEAK) {
         pool->run(pool, peak_task, &p, pool->width);

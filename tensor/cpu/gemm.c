@@ -17,6 +17,7 @@ enum {
     ROWS_MOST = 3072,      // of A packed at a time
     COLUMNS_MOST = 640,    // of B packed at a time: what the second-level cache holds
     STAYING_STRIDE = 1024, // floats between rows of B that need not be packed, at most
+    SPLIT_COLUMNS = 256,   // a worker's own, at least; floats twice that (measured)
     TOGETHER = 4           // slivers of A that one task packs
 };
 
@@ -160,6 +161,59 @@ static bool operand_is_sound(const struct tn_operand *o, size_t rows, size_t col
     return o->data && o->stride >= (o->transposed ? rows : columns);
 }
 
+// The whole product in one workspace.
+static void multiply_all(const struct tn_gemm *g, const struct tn_gemm_kernels *kernels,
+                         void *workspace, size_t bytes)
+{
+    struct work w = {.g = g, .kernels = kernels, .a = workspace};
+    // Short rows that lie close together are as good as slivers.
+    w.b_stays = kernels->unpacked && !g->b.transposed && g->n % 16 == 0 &&
+                g->b.stride <= STAYING_STRIDE && g->n <= COLUMNS_MOST;
+    size_t rows, columns, slice = slice_values(kernels, g->k ? g->k : 1);
+    choose_parts(kernels, g, bytes, &rows, &columns);
+    w.a_bytes = kernels->rows * TN_GEMM_DEPTH * WORD_BYTES;
+    w.b_bytes = kernels->lanes * (TN_GEMM_DEPTH + 1) * WORD_BYTES;
+    w.b = w.a + rows * TN_GEMM_DEPTH * WORD_BYTES;
+    for (w.row = 0; w.row < g->m; w.row += rows) {
+        w.rows = least(rows, g->m - w.row);
+        // Without any k there is one empty slice: C still becomes beta C.
+        for (w.k = 0; w.k == 0 || w.k < g->k; w.k += slice) {
+            w.values = least(slice, g->k - w.k);
+            for (w.column = 0; w.column < g->n; w.column += columns) {
+                w.columns = least(columns, g->n - w.column);
+                multiply_slice(&w);
+            }
+        }
+    }
+}
+
+// Wide products: each worker makes columns of C of its own, so that nothing it packs or adds to
+// wanders between the cores' caches. A is packed once a task, which wide ones can afford.
+struct split {
+    const struct tn_gemm *g;
+    const struct tn_gemm_kernels *kernels;
+    uint8_t *workspace;
+    size_t bytes;   // of a worker's part of it
+    size_t columns; // of a task
+};
+
+static void split_task(void *arg, size_t i, unsigned worker)
+{
+    const struct split *s = arg;
+    const size_t first = i * s->columns, element = WORD_BYTES / s->kernels->word;
+    struct tn_gemm g = *s->g;
+    g.pool = NULL;
+    g.n = least(s->columns, g.n - first);
+    g.c = (uint8_t *)g.c + first * WORD_BYTES;
+    g.b.data = (const uint8_t *)g.b.data + first * (g.b.transposed ? g.b.stride : 1) * element;
+    multiply_all(&g, s->kernels, s->workspace + worker * s->bytes, s->bytes);
+}
+
+static size_t pool_width(const struct tn_gemm *g)
+{
+    return g->pool && g->n >= 2 * SPLIT_COLUMNS ? g->pool->width : 1;
+}
+
 static int run(const struct tn_gemm *g, const struct tn_gemm_kernels *kernels)
 {
     if (g->m == 0 || g->n == 0) {
@@ -181,25 +235,16 @@ static int run(const struct tn_gemm *g, const struct tn_gemm_kernels *kernels)
     if (bytes < TN_GEMM_WORKSPACE_LEAST || (uintptr_t)workspace % ALIGNMENT) {
         return -EINVAL;
     }
-    struct work w = {.g = g, .kernels = kernels, .a = workspace};
-    // Short rows that lie close together are as good as slivers.
-    w.b_stays = kernels->unpacked && !g->b.transposed && g->n % 16 == 0 &&
-                g->b.stride <= STAYING_STRIDE && g->n <= COLUMNS_MOST;
-    size_t rows, columns, slice = slice_values(kernels, g->k ? g->k : 1);
-    choose_parts(kernels, g, bytes, &rows, &columns);
-    w.a_bytes = kernels->rows * TN_GEMM_DEPTH * WORD_BYTES;
-    w.b_bytes = kernels->lanes * (TN_GEMM_DEPTH + 1) * WORD_BYTES;
-    w.b = w.a + rows * TN_GEMM_DEPTH * WORD_BYTES;
-    for (w.row = 0; w.row < g->m; w.row += rows) {
-        w.rows = least(rows, g->m - w.row);
-        // Without any k there is one empty slice: C still becomes beta C.
-        for (w.k = 0; w.k == 0 || w.k < g->k; w.k += slice) {
-            w.values = least(slice, g->k - w.k);
-            for (w.column = 0; w.column < g->n; w.column += columns) {
-                w.columns = least(columns, g->n - w.column);
-                multiply_slice(&w);
-            }
-        }
+    const bool wide = kernels->word > 1 || g->n >= 4 * SPLIT_COLUMNS;
+    const size_t width = wide ? pool_width(g) : 1;
+    struct split s = {g, kernels, workspace, bytes / width / ALIGNMENT * ALIGNMENT, 0};
+    if (width > 1 && s.bytes >= TN_GEMM_WORKSPACE_LEAST) {
+        // As many tasks for each worker, none wider than what the cache holds.
+        size_t tasks = width * pieces(g->n, width * COLUMNS_MOST);
+        s.columns = pieces(pieces(g->n, tasks), TN_GEMM_LANES_MOST) * TN_GEMM_LANES_MOST;
+        g->pool->run(g->pool, split_task, &s, pieces(g->n, s.columns));
+    } else {
+        multiply_all(g, kernels, workspace, bytes);
     }
     free(taken);
     return 0;
@@ -211,7 +256,7 @@ size_t tn_gemm_workspace(const struct tn_gemm *g)
     size_t columns = least(g->n, COLUMNS_MOST) + TN_GEMM_LANES_MOST;
     size_t bytes = (rows + columns) * (TN_GEMM_DEPTH + 1) * WORD_BYTES;
     bytes = pieces(bytes, ALIGNMENT) * ALIGNMENT;
-    return bytes > TN_GEMM_WORKSPACE_LEAST ? bytes : TN_GEMM_WORKSPACE_LEAST;
+    return pool_width(g) * (bytes > TN_GEMM_WORKSPACE_LEAST ? bytes : TN_GEMM_WORKSPACE_LEAST);
 }
 
 int tn_gemm(const struct tn_gemm *g)

@@ -169,6 +169,8 @@ static void check_many(bool integers)
         check(1 + random_u32() % 70, 1 + random_u32() % 90, k, integers, pool);
     }
     check(5, 700, 9, integers, pool); // more columns than are packed at a time
+    check(9, 1100, 43, integers, pool); // columns of its own for each worker
+    check(6, 2100, 390, integers, pool);
     check(300, 40, 33, integers, pool);
     check(60, 64, 1700, integers, pool);
     tn_pool_free(pool);
