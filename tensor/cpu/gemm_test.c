@@ -168,7 +168,7 @@ static void check_many(bool integers)
         size_t k = i % 5 == 0 ? random_u32() % 1000 : random_u32() % 70;
         check(1 + random_u32() % 70, 1 + random_u32() % 90, k, integers, pool);
     }
-    check(5, 700, 9, integers, pool); // more columns than are packed at a time
+    check(5, 700, 9, integers, pool);   // more columns than are packed at a time
     check(9, 1100, 43, integers, pool); // columns of its own for each worker
     check(6, 2100, 390, integers, pool);
     check(300, 40, 33, integers, pool);
