@@ -185,7 +185,7 @@ static void begin_tile(struct tile *t, const struct job *j, size_t tile, size_t 
     t->t = &x->attention.tiles[tile];
     t->head = head;
     t->sequence = &x->sequences[t->t->sequence];
-    t->kv = x->kv + j->op->layer * x->kv_layer_bytes + head * x->kv_head_bytes;
+    t->kv = tn_kv_layer(x, t->sequence, j->op->layer) + head * x->kv_head_bytes;
     size_t count = t->t->count, dim = j->dim;
     t->page = x->attention.workers[worker];
     t->mixed = t->page + PAGE * j->padded;
@@ -516,7 +516,8 @@ static void store_run(void *arg, size_t i, unsigned worker)
     const struct job *j = arg;
     struct tn_executor *x = j->x;
     const struct tn_page_run *run = &x->attention.runs[i];
-    uint8_t *head = x->kv + j->op->layer * x->kv_layer_bytes + run->page * x->kv_page_bytes;
+    const struct tn_step_sequence *s = &x->sequences[x->rows[run->row].sequence];
+    uint8_t *head = tn_kv_layer(x, s, j->op->layer) + run->page * x->kv_page_bytes;
     const float *keys = j->queries + run->row * j->columns;
     float *turned = x->attention.workers[worker]; // room for a page
     bool as_they_are = !j->op->rope && !j->op->vector[0];

@@ -93,8 +93,6 @@ static int check_options(const struct tn_model *m, const struct tn_executor_opti
     } else if (o->max_sequences == 0 || o->max_sequences > o->max_tokens) {
         snprintf(error, bytes, "executor: max_sequences is %u, expected 1 to max_tokens (%u)",
                  o->max_sequences, o->max_tokens);
-    } else if (o->kv_page_total == 0) {
-        snprintf(error, bytes, "executor: kv_page_total is 0");
     } else if (!is_kv_type(o->kv_type)) {
         snprintf(error, bytes, "executor: KV type %u is not supported (F32, F16, Q8_0, Q4_0 are)",
                  o->kv_type);
@@ -153,7 +151,8 @@ int tn_executor_open(const struct tn_model *m, const struct tn_executor_options 
     x->kv_head_bytes = kv_head_bytes(x->graph, o->kv_type);
     x->kv_page_bytes = x->kv_head_bytes * x->graph->kv_heads;
     x->kv_layer_bytes = x->kv_page_bytes * o->kv_page_total;
-    size_t kv = tn_align_up(x->kv_layer_bytes * x->graph->layers), scratch = scratch_bytes(x);
+    size_t kv = o->kv_memory ? 0 : tn_align_up(x->kv_layer_bytes * x->graph->layers);
+    size_t scratch = scratch_bytes(x);
     x->memory = x->options.alloc(kv + scratch);
     if (!x->memory) {
         snprintf(error, error_bytes, "executor: no memory: %zu bytes of KV and %zu of scratch", kv,
@@ -161,8 +160,8 @@ int tn_executor_open(const struct tn_model *m, const struct tn_executor_options 
         free(x);
         return -ENOMEM;
     }
-    x->kv = x->memory;
-    struct tn_arena arena = {.base = x->kv + kv, .size = scratch};
+    x->kv = o->kv_memory ? o->kv_memory : x->memory;
+    struct tn_arena arena = {.base = (uint8_t *)x->memory + kv, .size = scratch};
     carve(x, &arena);
     *out = x;
     return 0;
@@ -206,8 +205,9 @@ static bool sequence_is_sound(const struct tn_executor *x, const struct tn_step_
             return false;
         }
     }
+    uint32_t pages = s->kv ? s->kv_page_total : x->options.kv_page_total;
     for (uint64_t i = 0; i * TN_KV_PAGE_TOKENS < end; i++) {
-        if (s->kv_pages[i] >= x->options.kv_page_total) {
+        if (s->kv_pages[i] >= pages) {
             return false;
         }
     }

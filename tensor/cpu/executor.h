@@ -81,6 +81,14 @@ static inline float *tn_value(const struct tn_executor *x, ir_value v)
     return x->values + (size_t)x->graph->values[v].offset * x->options.max_tokens;
 }
 
+// A layer of the KV store that the sequence uses.
+static inline uint8_t *tn_kv_layer(const struct tn_executor *x, const struct tn_step_sequence *s,
+                                   uint32_t layer)
+{
+    return s->kv ? (uint8_t *)s->kv + layer * x->kv_page_bytes * s->kv_page_total
+                 : x->kv + layer * x->kv_layer_bytes;
+}
+
 static inline uint32_t tn_rows_of(const struct tn_executor *x, enum ir_rows rows)
 {
     return rows == IR_TOKENS ? x->row_count : x->output_count;

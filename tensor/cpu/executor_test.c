@@ -284,6 +284,61 @@ static void bits_do_not_depend_on_company(void **unused)
     free(together);
 }
 
+// Sequences with KV stores of their own, of different sizes, and one in the caller's memory.
+static void bits_do_not_depend_on_whose_store_it_is(void **unused)
+{
+    (void)unused;
+    enum { MOST = 3, LENGTH = 40 };
+    static const uint32_t pages[MOST][2] = {{1, 0}, {4, 2}, {0, 1}}, totals[MOST] = {2, 5, 3};
+    float *own = logits_of(MOST * LENGTH), *brought = logits_of(MOST * LENGTH);
+    int32_t ids[MOST][LENGTH];
+    for (uint32_t i = 0; i < MOST; i++) {
+        make_tokens(ids[i], LENGTH, i);
+    }
+    for (int t = 0; t < CASES; t++) {
+        struct setup s;
+        char error[256];
+        struct synthetic_options o = model_of(cases[t].architecture, cases[t].type);
+        open_model(&s, &o);
+        open_executor(&s, tn_isa_best(), 2, TN_F16);
+        size_t each = (size_t)LENGTH * VOCABULARY, page = tn_kv_page_bytes(s.model, TN_F16);
+        struct tn_step_sequence q[MOST];
+        for (uint32_t i = 0; i < MOST; i++) {
+            q[i] = part(ids[i], LENGTH, 0, pages[i], 2, own + i * each);
+            assert_int_equal(tn_step(s.x, &q[i], 1), 0);
+        }
+        close_executor(&s);
+        struct tn_executor_options e = options(tn_isa_best(), &tn_pool_single, TN_F16);
+        e.kv_page_total = 0;
+        assert_int_equal(tn_executor_open(s.model, &e, &s.x, error, sizeof error), 0);
+        assert_int_equal(tn_step(s.x, &q[0], 1), -EINVAL); // it has none
+        for (uint32_t i = 0; i < MOST; i++) {
+            q[i].kv = aligned_alloc(64, (page * totals[i] + 63) & ~(size_t)63);
+            q[i].kv_page_total = totals[i];
+            q[i].logits = brought + i * each;
+        }
+        assert_int_equal(tn_step(s.x, q, MOST), 0);
+        same_bits(own, brought, MOST * LENGTH, o.architecture, o.type, "stores", MOST);
+        q[1].kv_page_total = 4; // page 4 is beyond it
+        assert_int_equal(tn_step(s.x, q, MOST), -EINVAL);
+        tn_executor_close(s.x);
+        e.kv_page_total = totals[1];
+        e.kv_memory = q[1].kv;
+        assert_int_equal(tn_executor_open(s.model, &e, &s.x, error, sizeof error), 0);
+        struct tn_step_sequence last =
+            part(ids[1] + LENGTH - 1, 1, LENGTH - 1, pages[1], 2, brought);
+        assert_int_equal(tn_step(s.x, &last, 1), 0);
+        same_bits(own + 2 * each - VOCABULARY, brought, 1, o.architecture, o.type, "memory", 1);
+        tn_executor_close(s.x);
+        for (uint32_t i = 0; i < MOST; i++) {
+            free(q[i].kv);
+        }
+        close_model(&s);
+    }
+    free(own);
+    free(brought);
+}
+
 static void bert_embeds_the_same_alone_and_together(void **unused)
 {
     (void)unused;
@@ -478,6 +533,7 @@ int main(void)
         cmocka_unit_test(bits_do_not_depend_on_chunk_threads_or_pages),
         cmocka_unit_test(bits_of_every_width_to_64_are_the_same),
         cmocka_unit_test(bits_do_not_depend_on_company),
+        cmocka_unit_test(bits_do_not_depend_on_whose_store_it_is),
         cmocka_unit_test(bert_embeds_the_same_alone_and_together),
         cmocka_unit_test(steps_beyond_the_limits_are_refused),
         cmocka_unit_test(impossible_executors_are_refused),

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Tessera authors
 //
-// Random numbers of one sequence: xoshiro256** (Blackman and Vigna 2018), its state filled by
-// splitmix64 from the seed.
+// Random numbers of one sequence: splitmix64 (Steele, Lea and Flood 2014) as a counter: draw i is
+// the mix of seed's own mix plus i times the golden ratio.
 #include "tensor/infer/infer_private.h"
 
-static uint64_t splitmix(uint64_t *state)
+static uint64_t mix(uint64_t z)
 {
-    uint64_t z = *state += 0x9e3779b97f4a7c15ull;
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
     z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
     return z ^ (z >> 31);
@@ -15,24 +14,12 @@ static uint64_t splitmix(uint64_t *state)
 
 void tn_rng_seed(struct tn_rng *r, uint64_t seed)
 {
-    for (int i = 0; i < 4; i++) {
-        r->state[i] = splitmix(&seed);
-    }
-}
-
-static uint64_t rotate(uint64_t x, unsigned n)
-{
-    return x << n | x >> (64 - n);
+    *r = (struct tn_rng){.seed = seed};
 }
 
 double tn_rng_unit(struct tn_rng *r)
 {
-    uint64_t *s = r->state, result = rotate(s[1] * 5, 7) * 9, t = s[1] << 17;
-    s[2] ^= s[0];
-    s[3] ^= s[1];
-    s[1] ^= s[2];
-    s[0] ^= s[3];
-    s[2] ^= t;
-    s[3] = rotate(s[3], 45);
-    return (double)(result >> 11) * 0x1p-53;
+    const uint64_t golden = 0x9e3779b97f4a7c15ull;
+    uint64_t z = mix(mix(r->seed + golden) + ++r->counter * golden);
+    return (double)(z >> 11) * 0x1p-53;
 }

@@ -251,6 +251,21 @@ static int32_t draw_by_threshold(const float *logits, uint32_t vocabulary,
     return (int32_t)best;
 }
 
+void tn_apply_rules(float *logits, uint32_t vocabulary, const struct tn_logit_rules *rules)
+{
+    for (uint32_t i = 0; rules->mask && i < vocabulary; i++) {
+        if (!(rules->mask[i / 8] >> i % 8 & 1)) {
+            logits[i] = -__builtin_inff();
+        }
+    }
+    for (size_t i = 0; i < rules->bias_count; i++) {
+        const struct tn_logit_bias *b = &rules->biases[i];
+        if (b->token >= 0 && (uint32_t)b->token < vocabulary) {
+            logits[b->token] += b->bias;
+        }
+    }
+}
+
 int32_t tn_sample(float *logits, uint32_t vocabulary, const struct tn_sampling *s,
                   struct tn_rng *rng, const int32_t *recent, size_t recent_count)
 {

@@ -4,7 +4,7 @@
 // Sampling: each filter keeps what it should, draws follow the probabilities, seeds repeat.
 //
 // Links: tensor/infer/sample.c tensor/infer/random.c tensor/core/math.c
-#include "tensor/infer.h"
+#include "tensor/infer/infer_private.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -159,7 +159,7 @@ static void temperature_zero_takes_the_first_of_the_best(void **unused)
     (void)unused;
     float l[4] = {1, 3, 3, 2};
     struct tn_sampling s = plain(0);
-    struct tn_rng rng = {{0}};
+    struct tn_rng rng = {0};
     assert_int_equal(tn_sample(l, 4, &s, &rng, NULL, 0), 1);
 }
 
@@ -203,7 +203,7 @@ static void penalties_change_the_logits_of_recent_tokens(void **unused)
     float l[4] = {2, -2, 1, 0.9f};
     int32_t recent[5] = {3, 0, 0, 1, 900};
     struct tn_sampling s = plain(0);
-    struct tn_rng rng = {{0}};
+    struct tn_rng rng = {0};
     s.repeat_penalty = 2;
     s.presence_penalty = 0.25f;
     s.frequency_penalty = 0.5f;
@@ -236,6 +236,33 @@ static void a_seed_gives_the_same_draws_again(void **unused)
     assert_true(differ > 50);
 }
 
+static void a_sequence_goes_on_elsewhere_with_the_same_draws(void **unused)
+{
+    (void)unused;
+    struct tn_rng a, b;
+    tn_rng_seed(&a, 99);
+    for (int i = 0; i < 10; i++) {
+        (void)tn_rng_unit(&a);
+    }
+    assert_int_equal(a.counter, 10);
+    b = (struct tn_rng){.seed = 99, .counter = 10};
+    double next = tn_rng_unit(&a);
+    assert_true(next == tn_rng_unit(&b) && next >= 0 && next < 1);
+}
+
+static void rules_forbid_and_favour(void **unused)
+{
+    (void)unused;
+    float l[11] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10};
+    const uint8_t mask[2] = {0x0f, 0x01}; // 0 to 3, 8
+    const struct tn_logit_bias biases[] = {{2, 100}, {8, -100}, {11, 5}, {-1, 5}};
+    tn_apply_rules(l, 11, &(struct tn_logit_rules){mask, biases, 4});
+    struct tn_sampling s = plain(0);
+    struct tn_rng rng = {0};
+    assert_true(isinf(l[4]) && isinf(l[9]) && isinf(l[10]) && l[8] == -92 && l[2] == 102);
+    assert_int_equal(tn_sample(l, 11, &s, &rng, NULL, 0), 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -248,6 +275,8 @@ int main(void)
         cmocka_unit_test(an_infinite_logit_is_taken_so_that_it_is_seen),
         cmocka_unit_test(penalties_change_the_logits_of_recent_tokens),
         cmocka_unit_test(a_seed_gives_the_same_draws_again),
+        cmocka_unit_test(a_sequence_goes_on_elsewhere_with_the_same_draws),
+        cmocka_unit_test(rules_forbid_and_favour),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -27,6 +27,11 @@ struct tn_step_sequence {
     uint32_t position;        // of tokens[0]; KV of [0, position) is present
     const uint32_t *kv_pages; // page numbers; page i holds positions [i*32, i*32+32)
     uint32_t kv_page_count;   // enough for position + token_count
+    // This sequence's own KV store, of kv_page_total pages in the layout above and aligned to 64
+    // bytes: sequences of several tenants run in one step. NULL: the executor's. It may be memory
+    // that others change meanwhile: that spoils this sequence's results and nothing else.
+    void *kv;
+    uint32_t kv_page_total;
     uint32_t logits_from; // rows wanted: tokens [logits_from, token_count); == token_count: none
     float *logits;        // (token_count - logits_from) rows of vocabulary size; caller's
     // Models that embed (tn_model_info.embeds): `embedding` values, pooled over this step's tokens,
@@ -61,7 +66,9 @@ struct tn_executor_options {
     struct tn_pool *pool;
     uint32_t max_tokens; // tokens in one step over all sequences (scratch is sized by it), e.g. 128
     uint32_t max_sequences;
-    uint32_t kv_page_total; // pages in the KV store
+    // Pages in the KV store. 0: there is none, every sequence brings its own.
+    uint32_t kv_page_total;
+    void *kv_memory; // the store, 64-byte aligned, the caller's; NULL: allocated with the rest
     // Positions a sequence may use, at most the model's; 0: the model's. Models with longrope
     // choose their frequencies by it.
     uint32_t context;
@@ -78,8 +85,8 @@ void tn_executor_close(struct tn_executor *x);
 // What it was opened with.
 void tn_executor_limits(const struct tn_executor *x, struct tn_executor_options *out);
 // Bytes of KV one page takes (all layers, K and V), and scratch bytes (an upper bound) for given
-// limits: to plan memory before opening. The executor takes one block of page bytes * pages +
-// scratch.
+// limits: to plan memory before opening. The executor takes one block of page bytes * pages (unless
+// kv_memory is given) + scratch.
 size_t tn_kv_page_bytes(const struct tn_model *m, uint32_t kv_type);
 size_t tn_scratch_bytes(const struct tn_model *m, uint32_t max_tokens, unsigned workers);
 // Runs one step. 0, -EINVAL (limits, bad token or page, positions past the model's context), no

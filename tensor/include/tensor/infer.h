@@ -89,10 +89,24 @@ void infer_get_stats(const struct infer_engine *e, struct infer_stats *out);
 
 // Sampling alone, for tests and other callers. logits is scratch and changed; recent = last tokens
 // for penalties.
+
+// Random numbers that depend on the seed and on how many were drawn before, on nothing else: a
+// sequence goes on elsewhere with the same numbers.
 struct tn_rng {
-    uint64_t state[4];
+    uint64_t seed, counter;
 };
 void tn_rng_seed(struct tn_rng *r, uint64_t seed);
+// What is allowed at all, applied to logits before tn_sample. mask: a bit a token, NULL: all.
+struct tn_logit_bias {
+    int32_t token;
+    float bias; // added; -infinity forbids
+};
+struct tn_logit_rules {
+    const uint8_t *mask; // (vocabulary + 7) / 8 bytes, the lowest bit first
+    const struct tn_logit_bias *biases;
+    size_t bias_count;
+};
+void tn_apply_rules(float *logits, uint32_t vocabulary, const struct tn_logit_rules *rules);
 int32_t tn_sample(float *logits, uint32_t vocabulary, const struct tn_sampling *s,
                   struct tn_rng *rng, const int32_t *recent, size_t recent_count);
 
