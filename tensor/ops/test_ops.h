@@ -76,7 +76,10 @@ static inline uint32_t tensor_of(struct test_graph *g, enum tn_ops_role role, ui
     assert_true(index < TEST_MOST);
     uint64_t values = s0 * (s1 ? s1 : 1) * (s2 ? s2 : 1) * (s3 ? s3 : 1);
     g->tensors[index] = (struct tn_ops_tensor){.type = type,
-                                               .dims = s3 ? 4 : s2 ? 3 : s1 ? 2 : 1,
+                                               .dims = s3   ? 4
+                                                       : s2 ? 3
+                                                       : s1 ? 2
+                                                            : 1,
                                                .shape = {s0, s1, s2, s3},
                                                .role = role};
     g->values[index] = values;
