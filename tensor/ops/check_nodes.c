@@ -221,7 +221,7 @@ static int check_embed(const struct check *c)
     const uint64_t *ids = c->in[1]->shape;
     int rc = want_type(c, c->n->in[1], TN_I32);
     rc = rc ? rc : want_type(c, c->n->out, TN_F32);
-    if (!rc && (!is_weight(table) || table->type & TN_PACKED)) {
+    if (!rc && !is_weight(table)) {
         return bad(c, "in[0] has no type whose rows can be looked up", table->type);
     }
     if (!rc && table->shape[0] > TN_OPS_ROW_MOST) {

@@ -6,6 +6,7 @@
 #include "tensor/ops/ops_private.h"
 
 #include "tensor/core/math.h"
+#include "tensor/pack.h"
 
 #include <errno.h>
 #include <string.h>
@@ -17,17 +18,23 @@ struct embed {
     const uint8_t *table;
     const int32_t *ids;
     float *out;
-    uint32_t type;
+    uint32_t type, plain_type;
     uint64_t row_bytes;
 };
 
 static void run_embed(const struct ops_sweep *s, uint64_t row, uint64_t from, uint64_t count,
                       unsigned worker)
 {
-    (void)from, (void)worker;
+    (void)from;
     const struct embed *e = s->arg;
-    tn_dequantise_row(e->type, e->table + (uint64_t)e->ids[row] * e->row_bytes, count,
-                      e->out + row * count);
+    uint64_t id = (uint64_t)e->ids[row];
+    const uint8_t *values = e->table + id * e->row_bytes;
+    if (e->type & TN_PACKED) { // a strip of sixteen rows
+        uint8_t *own = (uint8_t *)s->o->worker_floats[worker];
+        tn_unpack_row(e->plain_type, e->table + id / 16 * 16 * e->row_bytes, id % 16, count, own);
+        values = own;
+    }
+    tn_dequantise_row(e->plain_type, values, count, e->out + row * count);
 }
 
 int ops_run_embed(struct tn_ops *o, const struct tn_ops_node *n)
@@ -41,6 +48,7 @@ int ops_run_embed(struct tn_ops *o, const struct tn_ops_node *n)
                       .ids = (const int32_t *)(const void *)o->scratch,
                       .out = ops_data(o, n->out),
                       .type = table->type,
+                      .plain_type = table->type & ~(uint32_t)TN_PACKED,
                       .row_bytes = table->row_bytes};
     struct ops_sweep s = {.o = o,
                           .node = n,

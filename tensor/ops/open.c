@@ -114,6 +114,9 @@ static struct needs find_needs(const struct tn_ops *o)
             break;
         case TN_OPS_EMBED:
             scratch = o->tensors[n->in[1]].bytes;
+            if (o->tensors[n->in[0]].type & TN_PACKED) { // a row of its own
+                floats = (size_t)(o->tensors[n->in[0]].row_bytes / sizeof(float) + 1);
+            }
             break;
         case TN_OPS_ROPE: // positions; frequencies; a worker's cosines and sines, each twice
             floats = 2 * (size_t)o->tensors[n->in[0]].shape[0];

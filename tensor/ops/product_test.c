@@ -197,10 +197,17 @@ static void packed_weights_have_the_bits_of_plain_ones(void **unused)
         tn_pack_strip(type, g->memory[w], bytes / ROWS, ROWS, K, g->memory[packed]);
         add_node(g, TN_OPS_MATMUL, a, x, w, NONE);
         add_node(g, TN_OPS_MATMUL, b, x, packed, NONE);
+        uint32_t ids = tensor_of(g, TN_OPS_INPUT, TN_I32, 3, 0, 0, 0);
+        uint32_t c = floats_of(g, TN_OPS_OUTPUT, K, 3, 0), d = floats_of(g, TN_OPS_OUTPUT, K, 3, 0);
+        add_node(g, TN_OPS_EMBED, c, w, ids, NONE);
+        add_node(g, TN_OPS_EMBED, d, packed, ids, NONE);
+        ((int32_t *)g->memory[ids])[0] = 15;
+        ((int32_t *)g->memory[ids])[2] = 6;
         EACH_LEVEL
         {
             run_graph(g, isa);
             assert_memory_equal(floats(g, a), floats(g, b), 9 * ROWS * 4);
+            assert_memory_equal(floats(g, c), floats(g, d), 3 * K * 4);
         }
         free_graph(g);
     }

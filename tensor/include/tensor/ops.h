@@ -79,8 +79,7 @@ enum tn_ops_kind {
     // number[1]: at least 1, 0 means 1; number[2]: factor on the turned values, 0 means 1.
     // integer[0]: flags; integer[1]: values of a head that turn, even, 0 means all.
     TN_OPS_ROPE = 18,
-    // out [n, a, b, c] = rows of in[0] [n, rows] by in[1], I32 [a, b, c]. in[0]: any type that the
-    // engine multiplies by, not packed.
+    // out [n, a, b, c] = rows of in[0] [n, rows] by in[1], I32 [a, b, c]. in[0]: as MATMUL's in[1].
     TN_OPS_EMBED = 19,
     // F32, F16, BF16 or I32, in and out alike, for these four.
     TN_OPS_TRANSPOSE = 20, // dimension i of out is dimension integer[i] of in[0]
