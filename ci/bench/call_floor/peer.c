@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,6 +40,7 @@ static const struct mode host_only[] = {
 
 static struct server server;
 static double ticks_per_us;
+static int other_core = -1;      // of QEMU
 static uint32_t order, question; // last given, last answered
 static uint64_t samples[FLOOR_ROUNDS_MOST];
 
@@ -196,7 +198,7 @@ static bool obey(const char *name, uint32_t rounds)
     }
     for (size_t i = 0; i < sizeof host_only / sizeof host_only[0]; i++) {
         if (strcmp(name, host_only[i].name) == 0) {
-            int rc = ping_pong(host_only[i].wake != 0, samples, rounds);
+            int rc = ping_pong(host_only[i].wake != 0, other_core, samples, rounds);
             if (rc) {
                 die("%s: %s", name, strerror(-rc));
             }
@@ -207,9 +209,20 @@ static bool obey(const char *name, uint32_t rounds)
     return false;
 }
 
+static int core_number(const char *text)
+{
+    char *end;
+    long n = strtol(text, &end, 10);
+    if (end == text || *end || n < 0 || n >= CPU_SETSIZE) {
+        die("'%s' is no core", text);
+    }
+    return (int)n;
+}
+
 static void usage(void)
 {
-    puts("Usage: call-floor-peer SOCKET   (commands on standard input: MODE N, quit)");
+    puts("Usage: call-floor-peer SOCKET [CORE QEMU-CORE]\n"
+         "Commands on standard input: MODE N, quit. Run here on CORE; QEMU runs on QEMU-CORE.");
     for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++) {
         printf("  %-13s %s\n", modes[i].name, modes[i].what);
     }
@@ -222,9 +235,16 @@ int main(int argc, char **argv)
 {
     char line[128], name[32];
     uint32_t rounds;
-    if (argc != 2 || argv[1][0] == '-') {
+    if ((argc != 2 && argc != 4) || argv[1][0] == '-') {
         usage();
         return 2;
+    }
+    if (argc == 4) {
+        other_core = core_number(argv[3]);
+        int rc = bind_to_core(core_number(argv[2]));
+        if (rc) {
+            die("core %s: %s", argv[2], strerror(-rc));
+        }
     }
     start(argv[1]);
     while (fgets(line, sizeof line, stdin) && strcmp(line, "quit\n") != 0) {

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -92,7 +93,18 @@ static int ask_all(struct words *w, const int *fd, bool sleeping, uint64_t *ns, 
     return rc;
 }
 
-int ping_pong(bool sleeping, uint64_t *ns, size_t count)
+int bind_to_core(int core)
+{
+    cpu_set_t set;
+    if (core < 0) {
+        return 0;
+    }
+    CPU_ZERO(&set);
+    CPU_SET((size_t)core, &set);
+    return sched_setaffinity(0, sizeof set, &set) == 0 ? 0 : -errno;
+}
+
+int ping_pong(bool sleeping, int other_core, uint64_t *ns, size_t count)
 {
     struct words *w =
         mmap(NULL, sizeof *w, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -104,7 +116,7 @@ int ping_pong(bool sleeping, uint64_t *ns, size_t count)
     pid_t child = fd[0] < 0 || fd[1] < 0 ? -1 : fork();
     if (child == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
-        _exit(answer_all(w, fd, sleeping, count) != 0);
+        _exit(bind_to_core(other_core) != 0 || answer_all(w, fd, sleeping, count) != 0);
     }
     if (child < 0) {
         rc = -errno;

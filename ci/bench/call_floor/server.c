@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Tessera authors
 //
-// The server's side of ivshmem for one guest. Messages are 8 bytes, little endian, each with at most
-// one file descriptor. Source: QEMU docs/specs/ivshmem-spec, "Server-client protocol".
+// The server's side of ivshmem for one guest. Messages are 8 bytes, little endian, each with at
+// most one file descriptor. Source: QEMU docs/specs/ivshmem-spec, "Server-client protocol".
 #include "ci/bench/call_floor/server.h"
 
 #include <endian.h>

@@ -9,8 +9,8 @@
 #include "ci/bench/call_floor/region.h"
 
 struct server {
-    int listener, client; // -1: none
-    int memory;           // memfd of FLOOR_BYTES, sealed in size
+    int listener, client;                          // -1: none
+    int memory;                                    // memfd of FLOOR_BYTES, sealed in size
     int host[FLOOR_VECTORS], guest[FLOOR_VECTORS]; // eventfds by the side they wake
     struct floor_region *region;
 };
