@@ -24,11 +24,12 @@ sum() {
 
 # vm NAME DEVICE FILE READONLY IMAGE APPEND: a guest that maps FILE by pmem (q35) or ivshmem (microvm).
 vm() {
-    local machine=q35 device=virtio-pmem-pci room=(-m slots=1,maxmem=2G)
+    local machine=q35 device=virtio-pmem-pci room=(-m slots=1,maxmem=2G) net=()
     if [ "$2" = ivshmem ]; then
         machine=microvm,pcie=on device=ivshmem-plain room=()
     fi
-    vm_start "$1" -M $machine -s none -i "$5" -a "$6 debug-exit=0x501" -t 240 -- "${room[@]}" \
+    [ "$5" = build/images/llm.elf ] || net=(-n "user,id=n0") # no port of the host's for those that serve nothing
+    vm_start "$1" -M $machine -s none -i "$5" -a "$6 debug-exit=0x501" -t 240 "${net[@]}" -- "${room[@]}" \
         -object "memory-backend-file,id=w0,mem-path=$3,size=$file_size,share=on,readonly=$4" -device $device,memdev=w0 \
         -drive "file=$work/disk,if=none,id=d0,format=raw,readonly=on" -device virtio-blk-pci,drive=d0 \
         -device isa-debug-exit,iobase=0x501
