@@ -33,7 +33,7 @@ struct floor_region {
     // Guest to host: FLOOR_MAGIC when it runs; the last order it has carried out.
     uint32_t ready, done;
     uint8_t pad3[56];
-    uint64_t tsc; // guest to host, while the task is FLOOR_CLOCK
+    uint64_t tsc; // guest to host: the answer to FLOOR_CLOCK, with a doorbell
     uint8_t pad4[56];
     uint8_t pad5[4096 - 320];
     uint64_t ticks[FLOOR_ROUNDS_MOST]; // of the guest's TSC, one a round trip
