@@ -48,7 +48,8 @@ static int pmem_add(uint64_t start, uint64_t bytes)
     if (region_count == MAX_REGIONS) {
         return -ENOSPC;
     }
-    void *data = pf_map_device(start, bytes, PF_PROT_READ, PF_CACHE_WB);
+    unsigned prot = PF_PROT_READ | (pf_protection_off("weights") ? PF_PROT_WRITE : 0u);
+    void *data = pf_map_device(start, bytes, prot, PF_CACHE_WB);
     if (!data) {
         return -ENOMEM;
     }
