@@ -30,6 +30,7 @@ struct infer_sequence {
     struct remote_run *run;
     bool waits, stays_here;
     uint32_t here_until;
+    uint32_t losses, lost_at;     // runs lost since it had that many tokens
     struct infer_request request; // its tokens pointer is not used
     struct tn_rng rng;
     struct infer_sequence *next; // free list, or the queue from old to young

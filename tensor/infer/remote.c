@@ -15,6 +15,7 @@ enum {
     MOST_RUNS = 64,
     EVENTS_A_LOOK = 4096,
     TRY_AGAIN_AFTER = 8,      // tokens computed here after the runner was busy
+    MOST_LOSSES = 2,          // without a token between them
     FIRST_HERE = 8,           // tokens of the first step here, before its time is known
     STEP_HERE_NS = 200000000, // that a step here should take at most where there is a runner
 };
@@ -186,10 +187,18 @@ static void lose_run(struct infer_engine *e, struct remote_run *run)
     e->draining -= run->state == REMOTE_DRAINING;
     run->state = REMOTE_LOST;
     run->sequence = NULL;
+    if (run->page_count) { // nobody copies from it any more
+        pages_spoil(&e->store, run->pages[0]);
+    }
     if (!s) {
         return;
     }
     s->run = NULL;
+    s->losses = s->count == s->lost_at ? s->losses + 1 : 0;
+    s->lost_at = s->count;
+    if (s->losses >= MOST_LOSSES) { // or it would not get on where runs are always lost
+        s->here_until = s->count + 1;
+    }
     while (s->page_count > run->first_page) {
         pages_release(&e->store, s->pages[--s->page_count]);
     }
