@@ -143,7 +143,7 @@ enum hc_status {
     HC_BAD_RANGE = 3,      // offset and length leave the buffer, or are not aligned
     HC_BAD_VALUE = 4,      // a field is out of its limits
     HC_BAD_TOKEN = 5,      // a token id beyond the vocabulary
-    HC_BAD_PAGE = 6,       // a KV page beyond the store, or one page twice
+    HC_BAD_PAGE = 6,       // a KV page beyond the store
     HC_NO_MEMORY = 7,      // the region, a quota or the host has none left
     HC_BUSY = 8,           // too many calls in flight, or completions not taken
     HC_NOT_FOUND = 9,      // no such weights or tensor here

@@ -11,6 +11,7 @@
 #include "hypercall/abi/call.h"
 
 #include <stdbool.h>
+#include <string.h>
 
 static inline uint32_t hc_load(const uint32_t *word)
 {
@@ -36,6 +37,14 @@ static inline void hc_announce_awake(uint32_t *needs_kick)
 {
     __atomic_store_n(needs_kick, 0, __ATOMIC_RELAXED);
 }
+// Copies what the other side may be changing meanwhile; from here on only the copy counts. The
+// barrier keeps the compiler from reading the source again instead of the copy.
+static inline void hc_copy(void *to, const void *from, size_t bytes)
+{
+    memcpy(to, from, bytes);
+    __asm__ volatile("" : : "r"(to) : "memory");
+}
+
 static inline void hc_pause(void)
 {
     __builtin_ia32_pause();

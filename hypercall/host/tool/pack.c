@@ -3,8 +3,8 @@
 //
 // `tessera pack`: the same model with the rows of its matrices interleaved as the kernels read them
 // (tensor/pack.h): one file that all guests and all ISA levels share. Made once, whole or absent.
+#include "hypercall/host/store/weights.h"
 #include "hypercall/host/tool/tool.h"
-
 #include "tensor/files.h"
 #include "tensor/gguf_write.h"
 #include "tensor/pack.h"
@@ -172,7 +172,8 @@ static int write_plain(struct job *j, const struct gguf_tensor *t)
 // ---- the file
 // ------------------------------------------------------------------------------------
 
-// Of all bytes of the source, shard after shard.
+// Of the source's content, as everywhere (store/weights.h); of several shards all bytes, one after the
+// other.
 static int hash_source(struct job *j)
 {
     mbedtls_sha256_context sha;
@@ -180,8 +181,11 @@ static int hash_source(struct job *j)
     int rc = mbedtls_sha256_starts_ret(&sha, 0), status = TOOL_OK;
     const struct gguf_block *block;
     for (size_t i = 0; (block = tn_files_block(j->files, i)) && !status; i++) {
-        for (size_t at = 0; at < block->bytes && !rc && !status; at += HASH_BYTES) {
-            size_t n = block->bytes - at < HASH_BYTES ? block->bytes - at : HASH_BYTES;
+        size_t bytes = tn_files_block(j->files, 1)
+                           ? block->bytes
+                           : (size_t)weights_content_bytes(j->from, block->bytes);
+        for (size_t at = 0; at < bytes && !rc && !status; at += HASH_BYTES) {
+            size_t n = bytes - at < HASH_BYTES ? bytes - at : HASH_BYTES;
             rc = mbedtls_sha256_update_ret(&sha, (const uint8_t *)block->data + at, n);
             j->work += n;
             show_progress(j, "the source's SHA-256");

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Tessera authors
+//
+// The identity of a file of weights: its SHA-256, read once and then remembered.
+#include "hypercall/host/store/private.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <mbedtls/sha256.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+void store_show(const struct weights_progress *p, const char *what, uint64_t done, uint64_t total)
+{
+    if (p && p->show) {
+        p->show(p->context, what, done, total);
+    }
+}
+
+static int hash_file(const struct weights_file *f, const struct weights_progress *p,
+                     uint8_t sha256[32], char *error, size_t error_bytes)
+{
+    mbedtls_sha256_context sha;
+    uint8_t *buffer = malloc(STORE_CHUNK);
+    if (!buffer) {
+        return store_fail(error, error_bytes, -ENOMEM, "no memory");
+    }
+    posix_fadvise(f->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
+    mbedtls_sha256_init(&sha);
+    int rc = mbedtls_sha256_starts_ret(&sha, 0) ? -EIO : 0;
+    for (uint64_t at = 0; at < f->content && !rc;) {
+        uint64_t left = f->content - at;
+        ssize_t n = pread(f->fd, buffer, left < STORE_CHUNK ? left : STORE_CHUNK, (off_t)at);
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        // Shorter than when it was opened: weights_file_unchanged will say so, too.
+        rc = n < 0 ? -errno : n == 0 ? -ESTALE : 0;
+        if (!rc && mbedtls_sha256_update_ret(&sha, buffer, (size_t)n)) {
+            rc = -EIO;
+        }
+        at += n > 0 ? (uint64_t)n : 0;
+        store_show(p, "computing the model's SHA-256", at, f->content);
+    }
+    if (!rc && mbedtls_sha256_finish_ret(&sha, sha256)) {
+        rc = -EIO;
+    }
+    mbedtls_sha256_free(&sha);
+    free(buffer);
+    if (rc) {
+        return store_fail(error, error_bytes, rc, "%s: its SHA-256 cannot be computed: %s", f->path,
+                          strerror(-rc));
+    }
+    return weights_file_unchanged(f, error, error_bytes);
+}
+
+int weights_content_hash(const struct weights_file *f, const struct weights_progress *p,
+                         uint8_t sha256[32], char *error, size_t error_bytes)
+{
+    if (hash_cache_find(f, sha256)) {
+        return 0;
+    }
+    int rc = hash_file(f, p, sha256, error, error_bytes);
+    if (!rc) {
+        hash_cache_keep(f, sha256);
+    }
+    return rc;
+}
+
+int weights_identity(const char *path, const struct weights_progress *progress,
+                     struct weights_identity *out, char *error, size_t error_bytes)
+{
+    struct weights_file f;
+    int rc = weights_file_open(path, &f, error, error_bytes);
+    if (rc) {
+        return rc;
+    }
+    if (f.says_source) {
+        *out = f.source;
+    } else {
+        out->packed_version = 0;
+        rc = weights_content_hash(&f, progress, out->sha256, error, error_bytes);
+    }
+    weights_file_close(&f);
+    return rc;
+}

@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Tessera authors
+//
+// A file of weights that a guest can map: whole pages of 2 MB. A copy is made once, under a lock,
+// and appears when it is whole.
+#include "hypercall/host/store/private.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+static const char copying[] = "copying the model to whole pages";
+
+struct copy {
+    const struct weights_file *from;
+    const struct weights_progress *progress;
+    char path[PATH_MAX], part[PATH_MAX], lock[PATH_MAX];
+    uint64_t bytes; // of the copy
+    uint8_t sha256[32];
+    char *error;
+    size_t error_bytes;
+};
+
+#define FAIL(c, rc, ...) store_fail((c)->error, (c)->error_bytes, rc, __VA_ARGS__)
+
+static int name_copy(struct copy *c)
+{
+    char folder[PATH_MAX], hex[65];
+    int rc = weights_cache_folder("models", folder, sizeof folder, c->error, c->error_bytes);
+    if (rc) {
+        return rc;
+    }
+    hex_write(c->sha256, sizeof c->sha256, hex);
+    int n = snprintf(c->path, sizeof c->path, "%s/%s.gguf", folder, hex);
+    // A fixed name: what a killed run left behind, the next one writes over.
+    int m = snprintf(c->part, sizeof c->part, "%s/%s.part", folder, hex);
+    int k = snprintf(c->lock, sizeof c->lock, "%s/%s.lock", folder, hex);
+    if (n < 0 || m < 0 || k < 0 || n >= PATH_MAX || m >= PATH_MAX || k >= PATH_MAX) {
+        return FAIL(c, -ENAMETOOLONG, "the cache folder's name is too long");
+    }
+    return 0;
+}
+
+// Is there a whole copy? One that somebody wrote to has another hash and is made again.
+static bool copy_exists(const struct copy *c)
+{
+    struct weights_file f;
+    char error[256];
+    uint8_t found[32];
+    if (access(c->path, R_OK) != 0 || weights_file_open(c->path, &f, error, sizeof error) != 0) {
+        return false;
+    }
+    bool good = (uint64_t)f.status.st_size == c->bytes && f.content == c->from->content &&
+                weights_content_hash(&f, c->progress, found, error, sizeof error) == 0 &&
+                memcmp(found, c->sha256, sizeof found) == 0;
+    weights_file_close(&f);
+    return good;
+}
+
+static int check_room(struct copy *c)
+{
+    struct statvfs room;
+    char folder[PATH_MAX];
+    snprintf(folder, sizeof folder, "%s", c->part);
+    *strrchr(folder, '/') = 0;
+    if (statvfs(folder, &room) != 0) {
+        return 0; // the writing will tell
+    }
+    uint64_t have = (uint64_t)room.f_bavail * room.f_frsize;
+    if (have < c->bytes) {
+        return FAIL(
+            c, -ENOSPC,
+            "%s holds %llu MB and a copy in whole pages takes %llu MB, but %s has only %llu "
+            "MB free (XDG_CACHE_HOME names another place; `tessera pack` makes a file that "
+            "needs no copy)",
+            c->from->path, (unsigned long long)(c->from->content >> 20),
+            (unsigned long long)(c->bytes >> 20), folder, (unsigned long long)(have >> 20));
+    }
+    return 0;
+}
+
+static int write_all(int fd, const uint8_t *data, size_t bytes)
+{
+    while (bytes) {
+        ssize_t n = write(fd, data, bytes);
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n <= 0) {
+            return n < 0 ? -errno : -EIO;
+        }
+        data += n;
+        bytes -= (size_t)n;
+    }
+    return 0;
+}
+
+static int copy_bytes(const struct copy *c, int to)
+{
+    uint8_t *buffer = malloc(STORE_CHUNK);
+    int rc = buffer ? 0 : -ENOMEM;
+    for (uint64_t at = 0; at < c->from->content && !rc;) {
+        uint64_t left = c->from->content - at;
+        ssize_t n = pread(c->from->fd, buffer, left < STORE_CHUNK ? left : STORE_CHUNK, (off_t)at);
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        rc = n < 0 ? -errno : n == 0 ? -ESTALE : write_all(to, buffer, (size_t)n);
+        at += n > 0 ? (uint64_t)n : 0;
+        store_show(c->progress, copying, at, c->from->content);
+    }
+    free(buffer);
+    return rc;
+}
+
+static int write_part(struct copy *c)
+{
+    int to = open(c->part, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (to < 0) {
+        return FAIL(c, -errno, "%s: %s", c->part, strerror(errno));
+    }
+    int rc = 0;
+    // The file system shares the blocks where it can.
+    if (ioctl(to, FICLONE, c->from->fd) != 0) {
+        rc = check_room(c);
+        if (rc) {
+            goto out;
+        }
+        rc = copy_bytes(c, to);
+    }
+    // Cut and filled up again: what stood after the content becomes zeros.
+    if (!rc && (ftruncate(to, (off_t)c->from->content) != 0 ||
+                ftruncate(to, (off_t)c->bytes) != 0 || fchmod(to, 0444) != 0 || fsync(to) != 0)) {
+        rc = -errno;
+    }
+    if (rc) {
+        FAIL(c, rc, "%s: the copy cannot be written: %s", c->part, strerror(-rc));
+    } else {
+        rc = weights_file_unchanged(c->from, c->error, c->error_bytes);
+    }
+out:
+    close(to);
+    if (rc) {
+        unlink(c->part);
+    }
+    return rc;
+}
+
+// The copy has the hash of what it was made from: nobody must read it all again to know.
+static void remember_copy(const struct copy *c)
+{
+    struct weights_file f;
+    char error[256];
+    if (weights_file_open(c->path, &f, error, sizeof error) == 0) {
+        // Nobody else writes to it, so the tick of the clock that the cache waits for is short.
+        usleep(60000);
+        hash_cache_keep(&f, c->sha256);
+        weights_file_close(&f);
+    }
+}
+
+static int sync_folder(const struct copy *c)
+{
+    char folder[PATH_MAX];
+    snprintf(folder, sizeof folder, "%s", c->path);
+    *strrchr(folder, '/') = 0;
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int rc = fd < 0 || fsync(fd) != 0 ? -errno : 0;
+    if (fd >= 0) {
+        close(fd);
+    }
+    return rc;
+}
+
+static int make_copy(struct copy *c)
+{
+    int rc = write_part(c);
+    if (rc) {
+        return rc;
+    }
+    if (rename(c->part, c->path) != 0) {
+        rc = FAIL(c, -errno, "%s: %s", c->path, strerror(errno));
+        unlink(c->part);
+        return rc;
+    }
+    // Some file systems cannot; the copy is whole all the same, or made again after a power cut.
+    (void)sync_folder(c);
+    remember_copy(c);
+    return 0;
+}
+
+static int lock_copy(struct copy *c)
+{
+    int fd = open(c->lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0) {
+        return FAIL(c, -errno, "%s: %s", c->lock, strerror(errno));
+    }
+    int rc;
+    do {
+        rc = flock(fd, LOCK_EX); // the holder's end, however it comes, opens it
+    } while (rc != 0 && errno == EINTR);
+    if (rc != 0) {
+        rc = FAIL(c, -errno, "%s: cannot be locked: %s", c->lock, strerror(errno));
+        close(fd);
+        return rc;
+    }
+    return fd;
+}
+
+static int find_or_make(struct copy *c)
+{
+    int rc = weights_content_hash(c->from, c->progress, c->sha256, c->error, c->error_bytes);
+    if (!rc) {
+        rc = name_copy(c);
+    }
+    if (rc || copy_exists(c)) {
+        return rc;
+    }
+    int lock = lock_copy(c);
+    if (lock < 0) {
+        return lock;
+    }
+    rc = copy_exists(c) ? 0 : make_copy(c); // another run may have made it meanwhile
+    close(lock);
+    return rc;
+}
+
+int weights_mappable(const char *path, const struct weights_progress *progress, char **out_path,
+                     uint64_t *out_bytes, char *error, size_t error_bytes)
+{
+    struct weights_file f;
+    int rc = weights_file_open(path, &f, error, error_bytes);
+    if (rc) {
+        return rc;
+    }
+    uint64_t size = (uint64_t)f.status.st_size;
+    if (size % WEIGHTS_MULTIPLE == 0) {
+        *out_path = strdup(f.path);
+        *out_bytes = size;
+    } else {
+        uint64_t pages = f.content / WEIGHTS_MULTIPLE + (f.content % WEIGHTS_MULTIPLE != 0);
+        struct copy c = {.from = &f,
+                         .progress = progress,
+                         .bytes = pages * WEIGHTS_MULTIPLE,
+                         .error = error,
+                         .error_bytes = error_bytes};
+        rc = find_or_make(&c);
+        if (!rc) {
+            *out_path = strdup(c.path);
+            *out_bytes = c.bytes;
+        }
+    }
+    if (!rc && !*out_path) {
+        rc = store_fail(error, error_bytes, -ENOMEM, "no memory");
+    }
+    weights_file_close(&f);
+    return rc;
+}

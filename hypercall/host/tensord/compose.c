@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Tessera authors
+//
+// What the next pass computes. Every sequence of one engine that waits for a next token goes along
+// (one weight reading serves them all); prompts get the rest of the pass, in chunks. Fair by
+// virtual time: a guest is charged for its rows of each pass, divided by its weight, and only the
+// guests that have used least may bring prompts while others wait. Nothing waits for company.
+#include "hypercall/host/tensord/worker.h"
+
+enum { SLACK_NS = 5000000, CREDIT_NS = 200000000 };
+
+// ---- who may compute ---------------------------------------------------------------------------
+
+// A guest with a limit saves up at most CREDIT_NS of computing.
+static bool has_credit(struct guest *g)
+{
+    if (g->policy.compute_percent == 0) {
+        return true;
+    }
+    uint64_t now = now_ns();
+    if (g->credit_at) {
+        g->credit_ns += (int64_t)((now - g->credit_at) / 100 * g->policy.compute_percent);
+    }
+    g->credit_at = now;
+    g->credit_ns = g->credit_ns > CREDIT_NS ? CREDIT_NS : g->credit_ns;
+    return g->credit_ns >= 0;
+}
+
+static bool is_ready(const struct run *r)
+{
+    return r->state == RUN_READY && !r->cancelled;
+}
+
+static bool has_ready(const struct guest *g, const struct engine *e)
+{
+    for (const struct run *r = g->runs; r; r = r->next) {
+        if (is_ready(r) && (!e || r->engine == e)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool decodes(const struct run *r)
+{
+    return r->count - r->done == 1;
+}
+
+void compose_wake(struct guest *g)
+{
+    // Who was idle saves nothing up.
+    if (g->run_count == 0 && g->virtual_ns < g->worker->virtual_now) {
+        g->virtual_ns = g->worker->virtual_now;
+    }
+    pthread_cond_signal(&g->worker->work);
+}
+
+// The guest that has used least, and the engine of its oldest run.
+static struct engine *choose_engine(struct worker *w)
+{
+    struct guest *least = NULL;
+    for (uint32_t i = 0; i < w->guest_count; i++) {
+        struct guest *g = w->guests[i];
+        if (!g->leaving && has_ready(g, NULL) && has_credit(g) &&
+            (!least || g->virtual_ns < least->virtual_ns)) {
+            least = g;
+        }
+    }
+    for (const struct run *r = least ? least->runs : NULL; r; r = r->next) {
+        if (is_ready(r)) {
+            w->virtual_now = least->virtual_ns;
+            return r->engine;
+        }
+    }
+    return NULL;
+}
+
+// ---- one pass ----------------------------------------------------------------------------------
+
+static void take(struct engine *e, struct run *r, uint32_t tokens)
+{
+    uint32_t i = e->count++, vocabulary = e->weights->info.vocabulary, end = r->done + tokens;
+    struct tn_step_sequence *q = &e->step[i];
+    *q = (struct tn_step_sequence){.tokens = r->tokens + (r->done - r->first),
+                                   .token_count = tokens,
+                                   .position = r->done,
+                                   .kv_pages = r->pages,
+                                   .kv_page_count = r->kv_page_count,
+                                   .kv = r->kv,
+                                   .kv_page_total = r->kv_page_total,
+                                   .logits_from = tokens};
+    uint32_t wanted = r->prompt - r->logit_rows; // the first position whose logits the guest wants
+    r->wants_token = end == r->count && r->made < r->most;
+    if (r->logit_rows && end > wanted && r->done < r->prompt) {
+        uint32_t from = r->done > wanted ? r->done : wanted;
+        q->logits_from = from - r->done;
+        q->logits = r->logits_out + (size_t)(from - wanted) * vocabulary;
+    } else if (r->wants_token) {
+        q->logits_from = tokens - 1;
+        q->logits = e->logits + (size_t)i * vocabulary;
+    }
+    e->runs[i] = r;
+    e->rows += tokens;
+    r->batch = tokens;
+    r->state = RUN_IN_PASS;
+    r->guest->in_pass++;
+    if (r->submitted_ns) {
+        r->guest->statistics.waited_ns += now_ns() - r->submitted_ns;
+        r->submitted_ns = 0;
+    }
+}
+
+struct crowd {
+    struct guest *guests[MOST_GUESTS]; // with something ready for the engine
+    uint32_t count;
+    uint64_t weight; // of all
+};
+
+static void gather(struct worker *w, const struct engine *e, struct crowd *c)
+{
+    c->count = 0;
+    c->weight = 0;
+    for (uint32_t i = 0; i < w->guest_count; i++) {
+        struct guest *g = w->guests[i];
+        if (g->leaving || !has_ready(g, e) || !has_credit(g)) {
+            continue;
+        }
+        uint32_t at = c->count++; // those that have used least first
+        for (; at > 0 && c->guests[at - 1]->virtual_ns > g->virtual_ns; at--) {
+            c->guests[at] = c->guests[at - 1];
+        }
+        c->guests[at] = g;
+        c->weight += g->policy.weight;
+    }
+}
+
+// Next tokens: each guest's share of the places first, then what is left.
+static void take_decodes(const struct crowd *c, struct engine *e, uint32_t most)
+{
+    for (int round = 0; round < 2; round++) {
+        for (uint32_t i = 0; i < c->count; i++) {
+            struct guest *g = c->guests[i];
+            uint64_t share = round ? most : most * (uint64_t)g->policy.weight / c->weight;
+            share = share ? share : 1;
+            for (struct run *r = g->runs; r && share && e->count < most; r = r->next) {
+                if (is_ready(r) && r->engine == e && decodes(r)) {
+                    take(e, r, 1);
+                    share--;
+                }
+            }
+        }
+    }
+}
+
+static void take_prompts(const struct crowd *c, struct engine *e, uint32_t sequences)
+{
+    uint32_t rows = e->rows ? e->rows + PROMPT_BESIDE : PASS_TOKENS;
+    rows = rows < PASS_TOKENS ? rows : PASS_TOKENS;
+    for (uint32_t i = 0; i < c->count; i++) {
+        struct guest *g = c->guests[i];
+        if (g->virtual_ns > c->guests[0]->virtual_ns + SLACK_NS) {
+            break;
+        }
+        uint32_t left = rows - e->rows, others = c->count - i;
+        uint32_t share = others > 1 && left >= others ? left / others : left;
+        for (struct run *r = g->runs; r && share && e->count < sequences; r = r->next) {
+            if (is_ready(r) && r->engine == e && !decodes(r)) {
+                uint32_t missing = r->count - r->done, n = missing < share ? missing : share;
+                take(e, r, n);
+                share -= n;
+            }
+        }
+    }
+}
+
+uint32_t compose_pass(struct worker *w, struct engine **engine)
+{
+    struct crowd c;
+    struct engine *e = choose_engine(w);
+    *engine = e;
+    if (!e) {
+        return 0;
+    }
+    uint32_t most = w->options.no_coalescing ? 1 : PASS_SEQUENCES;
+    e->count = e->rows = 0;
+    gather(w, e, &c);
+    take_decodes(&c, e, most);
+    take_prompts(&c, e, most);
+    return e->count;
+}
+
+void compose_charge(struct worker *w, const struct engine *e, uint64_t ns)
+{
+    struct guest *seen[PASS_SEQUENCES];
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < e->count; i++) {
+        struct run *r = e->runs[i];
+        struct guest *g = r->guest;
+        uint64_t share = ns * r->batch / e->rows;
+        g->virtual_ns += share * 100 / g->policy.weight;
+        g->credit_ns -= (int64_t)share;
+        g->statistics.compute_ns += share;
+        bool first = true;
+        for (uint32_t j = 0; j < count; j++) {
+            first &= seen[j] != g;
+        }
+        if (first) {
+            seen[count++] = g;
+            g->statistics.passes++;
+            g->statistics.pass_sequences += e->count;
+        }
+    }
+    w->passes++;
+    w->pass_sequences += e->count;
+    w->pass_ns += ns;
+}
