@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
+enum { MOST_HISTORY = 1024 }; // tokens that the host looks back for penalties
 // A worker that ends is replaced by another one soon: computing is not begun here before that.
 #define GRACE_NS 400000000ull
 
@@ -164,7 +165,7 @@ static int start(void *ctx, uint32_t i, const struct infer_run *x)
     if (i >= r->options.runs || r->runs[i].tag || r->runs[i].lost) {
         return -ENOLINK;
     }
-    if (x->stop_count > HC_MOST_STOPS ||
+    if (x->stop_count > HC_MOST_STOPS || x->history_count > MOST_HISTORY ||
         (uint64_t)x->history_count + x->token_count > r->options.context) {
         return -ENOTSUP;
     }

@@ -23,13 +23,15 @@ struct hc_runner_options {
     uint32_t vocabulary, layers, kv_heads, head_dim;
     uint32_t context;     // positions a sequence may use
     uint32_t runs;        // at once, 1 to HC_MOST_RUNS
-    uint32_t most_tokens; // of one run; 0: as many as go well with the rings
+    uint32_t most_tokens; // of one run: hc_runner_tokens, or fewer
     // Something that people should know, one line; may be NULL.
     void (*say)(void *ctx, bool problem, const char *line);
     void *say_ctx;
 };
 
 struct hc_runner;
+// Tokens of one run, so that as many runs' completions have room in the ring.
+uint32_t hc_runner_tokens(uint32_t runs_at_once);
 // Bytes of the region beside the KV store.
 uint64_t hc_runner_overhead(const struct hc_runner_options *o);
 // Attaches, allocates and opens the model, for at most timeout_ms. The client must stay and belongs

@@ -76,6 +76,13 @@ uint64_t hc_runner_overhead(const struct hc_runner_options *o)
     return bytes;
 }
 
+uint32_t hc_runner_tokens(uint32_t runs_at_once)
+{
+    uint32_t room = HC_COMPLETION_COUNT - HC_COMPLETION_RESERVE - HC_CALLS_IN_FLIGHT;
+    uint32_t most = room / (runs_at_once ? runs_at_once : 1);
+    return most > USUAL_TOKENS ? USUAL_TOKENS : most > 1 ? most - 1 : 1;
+}
+
 // ---- steps -------------------------------------------------------------------------------------
 
 static void submit_step(struct hc_runner *r, enum runner_step step, uint16_t call,
@@ -264,16 +271,15 @@ int hc_runner_open(struct hc_client *c, const struct hc_runner_options *o, uint3
     r->client = c;
     r->options = *o;
     lay_out(r);
-    uint32_t most = (HC_COMPLETION_COUNT - HC_COMPLETION_RESERVE - HC_CALLS_IN_FLIGHT) / o->runs;
-    most = most < USUAL_TOKENS ? most : USUAL_TOKENS;
     r->infer = (struct infer_runner){.ctx = r,
                                      .most_runs = o->runs,
-                                     .most_tokens = o->most_tokens ? o->most_tokens : most,
+                                     .most_tokens = o->most_tokens,
                                      .most_prompt = HC_MOST_PROMPT,
                                      .most_stops = HC_MOST_STOPS};
     runner_functions(r);
     int rc = 0;
-    if (o->runs == 0 || o->runs > HC_MOST_RUNS || r->bytes > c->region_bytes - HC_ARENA) {
+    if (o->runs == 0 || o->runs > HC_MOST_RUNS || o->most_tokens == 0 ||
+        r->bytes > c->region_bytes - HC_ARENA) {
         snprintf(r->problem, sizeof r->problem,
                  "the shared region of %llu KB is too small: %llu KB are needed",
                  (unsigned long long)(c->region_bytes >> 10),
