@@ -97,7 +97,7 @@ comma := ,
 # A test or fuzzer names what it links in comment lines: `// Links: a.c b.c`, `// Libs: -lfoo`.
 links_of = $(shell sed -n 's|^// Links: *||p' $(1))
 libs_of = $(shell sed -n 's|^// Libs: *||p' $(1))
-sources_of = $(patsubst @tensor,$(tensor_c),$(subst @tensor, $(tensor_c) ,$(call links_of,$(1))))
+sources_of = $(subst @tensord, $(tensord_tested_c) ,$(subst @tensor , $(tensor_c) ,$(call links_of,$(1)) ))
 .SECONDEXPANSION:
 # addprefix, not patsubst: make would put the stem into a % here.
 $(BUILD)/tests/%: $(BUILD)/asan/%.o $$(addprefix $(BUILD)/asan/,$$(addsuffix .o,$$(basename $$(call sources_of,$$*.c))))

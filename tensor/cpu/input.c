@@ -28,6 +28,13 @@ static void carve_integers(struct tn_executor *x, struct tn_arena *a, size_t col
     }
 }
 
+void tn_input_carve(struct tn_executor *x, struct tn_arena *a, size_t columns, size_t floats,
+                    size_t integers)
+{
+    carve_integers(x, a, columns, integers);
+    x->arranged = tn_arena_take(a, columns * floats * sizeof(float));
+}
+
 static void widen(const struct ir_matrix *m, size_t *floats, size_t *integers)
 {
     enum tn_columns_kind kind = m->columns ? tn_columns_kind_of(m->type) : TN_COLUMNS_NONE;
@@ -56,8 +63,7 @@ void tn_products_carve(struct tn_executor *x, struct tn_arena *a)
             widen(&op->experts->down, &floats, &integers);
         }
     }
-    carve_integers(x, a, columns, integers);
-    x->arranged = tn_arena_take(a, columns * floats * sizeof(float));
+    tn_input_carve(x, a, columns, floats, integers);
     tn_experts_carve(x, a);
 }
 

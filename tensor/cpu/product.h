@@ -13,6 +13,10 @@ enum {
     TILE_ROWS_MOST = 256,
 };
 
+// Memory for x->input: `columns` columns of up to `floats` values for float weights, and of up to
+// `integers` for others (0: none).
+void tn_input_carve(struct tn_executor *x, struct tn_arena *a, size_t columns, size_t floats,
+                    size_t integers);
 // Makes x->input hold `columns` columns as weights of `type` want them, on the pool: column c is
 // in[c], or in[index[c]] where there is an index (not for floats), of `in`, [][k], through a norm
 // unless that is NULL (not for floats; k at most TILE_FLOATS).
