@@ -6,6 +6,7 @@
 llm_native_c := $(call find_c,apps/llm)
 llm_native_c := $(filter-out %_guest.c,$(llm_native_c)) apps/llm/port_native_host.c \
 	apps/llm/native_main.c tensor/core/pool_host.c $(tensor_c) \
+	$(filter-out %/device.c,$(hypercall_c)) hypercall/guest/connect_host.c \
 	$(addprefix libos/net/,http_server.c http_conn.c http_parse.c http_request.c http_reply.c \
 	http_route.c http_buffer.c http_sockets_host.c) \
 	$(addprefix /usr/share/llhttp/,api.c http.c llhttp.c)

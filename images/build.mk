@@ -5,7 +5,7 @@
 # UEFI firmware boots), `APP.debug` (symbols and lines for gdb and addr2line). Each is linked twice:
 # the functions of the first link become the table that crash reports of the second one read.
 #
-# IMAGE_LAYERS_<app>  what is linked besides apps/<app>, if not all of platform libos tensor
+# IMAGE_LAYERS_<app>  what is linked besides apps/<app>, if not all of platform libos tensor hypercall
 # IMAGE_LIBS_<app>    archives, if not the default ones
 
 IMAGES := $(BUILD)/images
@@ -19,10 +19,11 @@ IMAGE_LD := ld -pie --no-dynamic-linker -static -z text -z norelro -z max-page-s
 	-T images/kernel.ld
 
 guest_objs = $(patsubst %,$(BUILD)/guest/%.o,$(basename $(1)))
-image_layers = $(or $(IMAGE_LAYERS_$(1)),platform libos tensor)
+image_layers = $(or $(IMAGE_LAYERS_$(1)),platform libos tensor hypercall)
 has_layer = $(filter $(2),$(call image_layers,$(1)))
 image_objs = $(call guest_objs,$(platform_c) $(platform_asm) $(call app_c,$(1)) \
-	$(if $(call has_layer,$(1),libos),$(libos_c)) $(if $(call has_layer,$(1),tensor),$(tensor_c))) \
+	$(if $(call has_layer,$(1),libos),$(libos_c)) $(if $(call has_layer,$(1),tensor),$(tensor_c)) \
+	$(if $(call has_layer,$(1),hypercall),$(hypercall_c))) \
 	$(if $(call has_layer,$(1),libos),$(libos_extra_objs))
 image_libs = $(if $(call has_layer,$(1),libos),--start-group $(MUSL_LIB)/libc.a \
 	$(or $(IMAGE_LIBS_$(1)),$(IMAGE_ARCHIVES)) $(LIBGCC) --end-group,$(LIBGCC))

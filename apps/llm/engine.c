@@ -18,6 +18,11 @@ const struct engine_metrics *engine_metrics(const struct engine *e)
     return &e->metrics;
 }
 
+const struct offload *engine_offload(const struct engine *e)
+{
+    return &e->offload;
+}
+
 // ---- the ring ------------------------------------------------------------------------------
 size_t job_peek(const struct job *j, char *out)
 {
@@ -102,6 +107,10 @@ static void publish(struct engine *e)
     atomic_store_explicit(&e->metrics.prompt_ns, s.prompt_ns, memory_order_relaxed);
     atomic_store_explicit(&e->metrics.decode_ns, s.decode_ns, memory_order_relaxed);
     atomic_store_explicit(&e->metrics.steps, s.steps, memory_order_relaxed);
+    atomic_store_explicit(&e->metrics.host_tokens, s.remote_tokens, memory_order_relaxed);
+    atomic_store_explicit(&e->metrics.pages_quarantined, s.kv_pages_quarantined,
+                          memory_order_relaxed);
+    offload_publish(&e->offload);
 }
 
 static void end_job(struct engine *e, struct job *j, enum job_end end)
@@ -109,7 +118,7 @@ static void end_job(struct engine *e, struct job *j, enum job_end end)
     uint64_t now = port_now_ns();
     unlink_job(e, j);
     j->end = end;
-    if (!j->logits_only) {
+    if (!j->logits_only && !j->bench) {
         count(&e->metrics.ended[end], 1);
         if (end == JOB_STOPPED || end == JOB_LENGTH) {
             histogram_add(&e->metrics.whole, now - j->arrived_ns);
@@ -228,6 +237,7 @@ static void submit(struct engine *e, struct job *j)
                               .max_tokens = j->max_tokens,
                               .ignore_end = j->ignore_end,
                               .sampling = j->sampling,
+                              .logits = j->logits_only ? j->logits : NULL,
                               .on_token = on_token,
                               .on_finish = on_finish,
                               .ctx = j};
@@ -241,9 +251,9 @@ static void submit(struct engine *e, struct job *j)
     }
 }
 
-// Logits jobs use the KV pages that nobody holds: they wait until nothing runs, and what comes
-// after them waits until they are through. Returns how many jobs wait for that.
-static unsigned submit_new(struct engine *e)
+// Embeddings use the KV pages that nobody holds, and benches want the host for themselves: they
+// wait until nothing runs, and what comes after them waits until they are through.
+static void submit_new(struct engine *e)
 {
     struct infer_stats s;
     infer_get_stats(e->infer, &s);
@@ -251,16 +261,18 @@ static unsigned submit_new(struct engine *e)
         next = j->next;
         if (j->sequence)
             continue;
-        if (!j->logits_only && !j->vectors) {
+        if (!j->bench && !j->vectors) {
             submit(e, j);
             continue;
         }
         if (s.running || s.waiting)
-            return 1;
-        j->error = j->vectors ? engine_embed(e, j) : engine_logits(e, j);
+            return;
+        if (j->bench)
+            offload_bench(&e->offload, j->bench);
+        else
+            j->error = engine_embed(e, j);
         end_job(e, j, j->error ? JOB_REFUSED : JOB_STOPPED);
     }
-    return 0;
 }
 
 // The first jobs are admitted first: all but the youngest `waiting` have begun.
@@ -293,9 +305,12 @@ void engine_run(void *arg)
         if (e->untold)
             tell(e);
         // Anything new wakes the strand; what could not be told is tried again soon.
-        if (left)
+        bool idle = !atomic_load_explicit(&e->inbox, memory_order_relaxed);
+        if (idle && infer_waits(e->infer))
+            offload_sleep(&e->offload, e->untold ? 5 : 1000);
+        else if (left)
             port_yield();
-        else if (!atomic_load_explicit(&e->inbox, memory_order_relaxed) && !e->jobs)
-            port_wait(PORT_ENGINE, e->untold ? 5 : 0);
+        else if (idle && !e->jobs)
+            port_wait(PORT_ENGINE, e->untold ? 5 : offload_idle_ms(&e->offload));
     }
 }

@@ -8,6 +8,7 @@
 #define APPS_LLM_ENGINE_H
 
 #include "apps/llm/metrics.h"
+#include "apps/llm/offload.h"
 #include "apps/llm/stop.h"
 #include "tensor/infer.h"
 
@@ -31,10 +32,11 @@ struct job {
     uint32_t max_tokens;
     bool ignore_end, logits_only;
     struct tn_sampling sampling;
-    struct stop_strings stop; // texts belong to the job's maker
-    float *logits;            // logits_only: room for one row
-    float *vectors;           // embeddings: room for one a text; NULL: none wanted
-    size_t *text_ends;        // where each text's tokens end
+    struct stop_strings stop;  // texts belong to the job's maker
+    float *logits;             // logits_only: room for one row
+    struct calls_bench *bench; // not NULL: nothing else is done
+    float *vectors;            // embeddings: room for one a text; NULL: none wanted
+    size_t *text_ends;         // where each text's tokens end
     size_t text_count;
     uint64_t arrived_ns;
 
@@ -62,6 +64,7 @@ struct engine_options {
     uint32_t slots, queue, context; // 0: defaults; context is bounded by the model and memory
     const char *isa;                // "" or NULL: measured or best
     bool measure_isa;
+    struct offload_options offload;
     // On the engine strand: some job has text or is finished. Nonzero: could not pass it on, ask
     // again.
     int (*news)(void *ctx);
@@ -78,6 +81,8 @@ struct engine_metrics {
     _Atomic uint64_t prompt_tokens, made_tokens, prompt_ns, decode_ns,
         steps;                      // of the engine's steps
     _Atomic uint64_t reused_tokens; // of prompts: read before, for others that begin alike
+    _Atomic uint64_t host_tokens;   // of made_tokens
+    _Atomic uint64_t pages_quarantined;
     _Atomic uint64_t running, waiting, pages_used, pages_cached, pages_shared; // gauges
 };
 
@@ -87,6 +92,7 @@ int engine_open(const struct tn_model *m, const struct engine_options *o, struct
                 char *error, size_t error_bytes);
 const struct engine_facts *engine_facts(const struct engine *e);
 const struct engine_metrics *engine_metrics(const struct engine *e);
+const struct offload *engine_offload(const struct engine *e);
 // Any strand. The job belongs to the engine until finished.
 void engine_submit(struct engine *e, struct job *j);
 void job_cancel(struct job *j);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Tessera authors
 //
-// Plans the engine's memory: as many KV pages as the slots can use and memory holds; at least one
-// sequence has to fit.
+// Plans the engine's memory: as many KV pages as the slots can use and memory, or the region shared
+// with the host, holds; at least one sequence has to fit.
 #include "apps/llm/engine_private.h"
 #include "apps/llm/port.h"
 
@@ -18,33 +18,6 @@
 #define LEAST_CONTEXT    64u
 // A model's whole context is not worth all memory: as much as this unless asked for more.
 #define USUAL_CONTEXT 8192u
-
-int engine_logits(struct engine *e, struct job *j)
-{
-    if (!j->token_count)
-        return -EINVAL;
-    if (j->token_count > e->facts.context)
-        return -E2BIG;
-    uint32_t total = (uint32_t)j->token_count;
-    infer_forget(e->infer); // the pages are written below
-    for (uint32_t at = 0; at < total;) {
-        uint32_t n = total - at < e->step_tokens ? total - at : e->step_tokens;
-        bool last = at + n == total;
-        struct tn_step_sequence s = {.tokens = j->tokens + at,
-                                     .token_count = n,
-                                     .position = at,
-                                     .kv_pages = e->logits_pages,
-                                     .kv_page_count =
-                                         (at + n + TN_KV_PAGE_TOKENS - 1) / TN_KV_PAGE_TOKENS,
-                                     .logits_from = last ? n - 1 : n,
-                                     .logits = last ? j->logits : NULL};
-        int rc = tn_step(e->executor, &s, 1);
-        if (rc)
-            return rc;
-        at += n;
-    }
-    return 0;
-}
 
 // To length 1. -EDOM: it has no direction.
 static int normalise(float *v, uint32_t n)
@@ -70,7 +43,7 @@ int engine_embed(struct engine *e, struct job *j)
         float *v = j->vectors + t * info.embedding;
         struct tn_step_sequence s = {.tokens = j->tokens + at,
                                      .token_count = n,
-                                     .kv_pages = e->logits_pages,
+                                     .kv_pages = e->text_pages,
                                      .kv_page_count =
                                          (n + TN_KV_PAGE_TOKENS - 1) / TN_KV_PAGE_TOKENS,
                                      .logits_from = n,
@@ -100,21 +73,30 @@ static uint32_t kv_type_for(const struct tn_model_info *info)
     return values > 4096 ? TN_F16 : TN_F32;
 }
 
+static uint32_t wanted_context(const struct engine *e, const struct tn_model_info *info)
+{
+    uint32_t usual = info->context < USUAL_CONTEXT ? info->context : USUAL_CONTEXT;
+    uint32_t wanted = e->facts.context ? e->facts.context : usual;
+    return wanted < info->context ? wanted : info->context;
+}
+
+static uint64_t scratch_bytes(const struct engine *e, const struct tn_model_info *info,
+                              const struct tn_executor_options *x)
+{
+    // Scratch, logits rows and the waiting jobs come out of the same memory.
+    return tn_scratch_bytes(e->model, x->max_tokens, x->pool->width) +
+           (uint64_t)e->facts.slots * info->vocabulary * sizeof(float) + (256u << 10);
+}
+
 static int plan(struct engine *e, const struct tn_model_info *info, struct tn_executor_options *x,
                 char *error, size_t error_bytes)
 {
     struct engine_facts *f = &e->facts;
     uint64_t page = tn_kv_page_bytes(e->model, x->kv_type) + INFER_PAGE_BYTES;
-    // Scratch, logits rows and the waiting jobs come out of the same memory.
-    uint64_t other = tn_scratch_bytes(e->model, x->max_tokens, x->pool->width) +
-                     (uint64_t)f->slots * info->vocabulary * sizeof(float) + (256u << 10);
+    uint64_t other = scratch_bytes(e, info, x);
     uint64_t have = port_free_bytes();
     uint64_t budget = have > other ? have - other : 0;
-    uint32_t wanted = f->context                      ? f->context
-                      : info->context < USUAL_CONTEXT ? info->context
-                                                      : USUAL_CONTEXT;
-    if (wanted > info->context)
-        wanted = info->context;
+    uint32_t wanted = wanted_context(e, info);
     uint64_t most = budget / page;
     if (most > (uint64_t)pages_for(wanted) * f->slots)
         most = (uint64_t)pages_for(wanted) * f->slots;
@@ -136,6 +118,57 @@ static int plan(struct engine *e, const struct tn_model_info *info, struct tn_ex
     x->kv_page_total = f->kv_pages;
     f->memory_bytes = other + most * page;
     return 0;
+}
+
+// The same with the KV store in the region that is shared with the host: as many pages as the slots
+// can use and one context more, which stays free of runs; at least two contexts. False: it stays
+// in this machine's memory, and so does the computing.
+static bool plan_offload(struct engine *e, const struct tn_model_info *info,
+                         struct tn_executor_options *x)
+{
+    struct engine_facts *f = &e->facts;
+    const struct offload_options *options = &e->options.offload;
+    if (!offload_connect(&e->offload, options))
+        return false;
+    if (info->embeds) {
+        offload_stay(&e->offload, "models that embed are not computed by the host");
+        return false;
+    }
+    uint32_t runs = 2 * f->slots; // lost ones keep their places for a while
+    struct hc_runner_options r = {.kv_type = x->kv_type,
+                                  .kv_page_bytes = tn_kv_page_bytes(e->model, x->kv_type),
+                                  .vocabulary = info->vocabulary,
+                                  .layers = info->layers,
+                                  .kv_heads = info->kv_heads,
+                                  .head_dim = info->head_dim,
+                                  .context = wanted_context(e, info),
+                                  .runs = runs < HC_MOST_RUNS ? runs : HC_MOST_RUNS,
+                                  .most_tokens = hc_runner_tokens(f->slots)};
+    uint64_t other = scratch_bytes(e, info, x), have = port_free_bytes();
+    uint64_t described = have > other ? (have - other) / INFER_PAGE_BYTES : 0;
+    uint64_t most = offload_most_pages(&e->offload, &r), whole = pages_for(r.context);
+    most = most < described ? most : described;
+    most = most < whole * (f->slots + 1) ? most : whole * (f->slots + 1);
+    if (most < 2 * whole) {
+        uint32_t held = (uint32_t)(most / 2) * TN_KV_PAGE_TOKENS;
+        if (held < LEAST_CONTEXT) {
+            offload_stay(&e->offload,
+                         "the shared region of %llu KB holds no two contexts of %u tokens",
+                         (unsigned long long)(e->offload.client.region_bytes >> 10), LEAST_CONTEXT);
+            return false;
+        }
+        port_log(PORT_WARN, "the shared region holds contexts of %u tokens, not %u", held,
+                 r.context);
+        r.context = held;
+    }
+    r.kv_page_total = (uint32_t)most;
+    if (!offload_begin(&e->offload, &r, options))
+        return false;
+    f->context = r.context;
+    f->kv_pages = x->kv_page_total = r.kv_page_total;
+    x->kv_memory = offload_kv(&e->offload);
+    f->memory_bytes = other + most * INFER_PAGE_BYTES;
+    return true;
 }
 
 static int choose_isa(const struct engine_options *o, enum tn_isa *out, char *error,
@@ -182,14 +215,19 @@ static int open_infer(struct engine *e, const struct engine_options *o, char *er
                                     .alloc = port_alloc,
                                     .free = port_free};
     int rc = choose_isa(o, &x.isa, error, error_bytes);
-    if (rc || (rc = plan(e, &info, &x, error, error_bytes)))
+    if (rc)
+        return rc;
+    if (!plan_offload(e, &info, &x) && (rc = plan(e, &info, &x, error, error_bytes)))
         return rc;
     f->isa = x.isa;
     e->step_tokens = x.max_tokens;
     if ((rc = tn_executor_open(e->model, &x, &e->executor, error, error_bytes)))
         return rc;
-    struct infer_options i = {
-        .slots = f->slots, .queue = f->queue, .context = f->context, .now_ns = port_now_ns};
+    struct infer_options i = {.slots = f->slots,
+                              .queue = f->queue,
+                              .context = f->context,
+                              .now_ns = port_now_ns,
+                              .runner = offload_decide(&e->offload, e->executor)};
     rc = infer_open(e->model, e->executor, &i, &e->infer);
     if (rc)
         snprintf(error, error_bytes, "not enough memory for %u slots", f->slots);
@@ -206,13 +244,13 @@ static int open_buffers(struct engine *e, char *error, size_t error_bytes)
     e->piece = malloc(e->piece_bytes);
     e->whole = malloc(whole);
     e->shown = malloc(whole + STOP_MAX_BYTES);
-    e->logits_pages = malloc(pages * sizeof *e->logits_pages);
-    if (!e->piece || !e->whole || !e->shown || !e->logits_pages) {
+    e->text_pages = malloc(pages * sizeof *e->text_pages);
+    if (!e->piece || !e->whole || !e->shown || !e->text_pages) {
         snprintf(error, error_bytes, "not enough memory for the engine");
         return -ENOMEM;
     }
     for (uint32_t i = 0; i < pages; i++)
-        e->logits_pages[i] = i;
+        e->text_pages[i] = i;
     return 0;
 }
 
@@ -235,10 +273,11 @@ int engine_open(const struct tn_model *m, const struct engine_options *o, struct
         infer_close(e->infer);
         if (e->executor)
             tn_executor_close(e->executor);
+        offload_end(&e->offload);
         free(e->piece);
         free(e->whole);
         free(e->shown);
-        free(e->logits_pages);
+        free(e->text_pages);
         free(e);
         return rc;
     }

@@ -14,20 +14,18 @@ struct engine {
     struct engine_options options;
     struct engine_facts facts;
     struct engine_metrics metrics;
+    struct offload offload;
     _Atomic(struct job *) inbox; // a stack: pushed by anyone, emptied by the engine
     struct job *jobs;            // the engine's: all that are not finished, oldest first
     bool untold;                 // news() has to be called again
     char *piece, *whole, *shown; // one token on its way: raw, whole characters, after stop strings
     size_t piece_bytes;
-    uint32_t *logits_pages; // page numbers 0, 1, …
+    uint32_t *text_pages; // page numbers 0, 1, …, for texts that are embedded
     uint32_t step_tokens;
 };
 
 void engine_run(void *engine);
-// The last position's logits of j->tokens into j->logits, while no sequence runs. 0 or a negative
-// errno.
-int engine_logits(struct engine *e, struct job *j);
-// The vectors of j's texts, of length 1, likewise.
+// The vectors of j's texts, of length 1, while no sequence runs. 0 or a negative errno.
 int engine_embed(struct engine *e, struct job *j);
 
 #endif

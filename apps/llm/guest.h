@@ -18,7 +18,12 @@ struct found_model {
 // and in problem what is wrong and what to do.
 int model_find(const struct manifest *m, struct found_model *out, char *problem,
                size_t problem_bytes);
-// The shell's `chat` and `status`.
+// The shell's `chat`, `status` and `calls`.
 void shell_commands_init(struct llm *l);
+
+void shell_calls_init(struct llm *l);
+// Measures round trips of `count` empty calls and prints two lines: `call spin MEDIAN_US P99_US N`
+// and `call sleep …`; or one that says why not. 0 or a negative errno. Any strand but the engine's.
+int shell_calls_bench(uint32_t count, int (*print)(const char *format, ...));
 
 #endif

@@ -26,6 +26,24 @@ void llm_models_get(struct http_request *r, void *llm)
     llm_reply(r, &t, NULL);
 }
 
+static void put_offload(const struct offload *o, struct text *t)
+{
+    static const char *const choice[] = {"auto", "off", "host"};
+    bool host = atomic_load_explicit(&o->state, memory_order_relaxed);
+    text_format(t, "{\"mode\":\"%s\",\"state\":\"%s\",\"epoch\":%llu,\"losses\":%llu",
+                choice[o->choice], host ? "host" : "local", (unsigned long long)counted(&o->epoch),
+                (unsigned long long)counted(&o->losses));
+    if (o->host_token_ns)
+        text_format(t, ",\"host_token_ms\":%.4f", (double)o->host_token_ns / 1e6);
+    if (o->own_token_ns)
+        text_format(t, ",\"own_token_ms\":%.4f", (double)o->own_token_ns / 1e6);
+    if (!o->used) {
+        text_puts(t, ",\"why_local\":");
+        text_json(t, o->why_not, strlen(o->why_not));
+    }
+    text_puts(t, "}");
+}
+
 void llm_props_get(struct http_request *r, void *llm)
 {
     const struct llm *l = llm;
@@ -57,6 +75,8 @@ void llm_props_get(struct http_request *r, void *llm)
     size_t n = whole ? utf8_stream_push(&u, template.data, template.bytes, true, whole) : 0;
     text_json(&t, whole ? whole : "", n);
     free(whole);
+    text_puts(&t, ",\"offload\":");
+    put_offload(engine_offload(l->engine), &t);
     text_format(&t, ",\"build_info\":\"tessera %s\"}", app_version);
     llm_reply(r, &t, NULL);
 }
@@ -95,6 +115,30 @@ static void http_metrics(const struct llm *l, struct text *t)
                  (double)s.timeouts);
     metric_print(t, "counter", "http_rejected_total", "Connections refused: too many.",
                  (double)s.rejected);
+}
+
+static void offload_metrics(const struct engine *e, struct text *t)
+{
+    const struct engine_metrics *m = engine_metrics(e);
+    const struct offload *o = engine_offload(e);
+    uint64_t host = counted(&m->host_tokens), made = counted(&m->made_tokens);
+    metric_print(t, "gauge", "offload_state", "Who computes tokens: 0 this machine, 1 the host.",
+                 atomic_load_explicit(&o->state, memory_order_relaxed));
+    text_format(t,
+                "# HELP tessera_offload_tokens_total Tokens by who made them.\n"
+                "# TYPE tessera_offload_tokens_total counter\n"
+                "tessera_offload_tokens_total{where=\"host\"} %llu\n"
+                "tessera_offload_tokens_total{where=\"guest\"} %llu\n",
+                (unsigned long long)host, (unsigned long long)(made > host ? made - host : 0));
+    metric_print(t, "counter", "offload_losses_total", "Times that the host was lost.",
+                 (double)counted(&o->losses));
+    metric_print(t, "gauge", "offload_epoch", "Number of the host's worker, 0: none yet.",
+                 (double)counted(&o->epoch));
+    metric_print(t, "counter", "offload_calls_total", "Tensor calls made.",
+                 (double)counted(&o->calls));
+    metric_print(t, "gauge", "offload_pages_quarantined",
+                 "KV pages that a lost host may still write.",
+                 (double)counted(&m->pages_quarantined));
 }
 
 void llm_metrics_get(struct http_request *r, void *llm)
@@ -141,6 +185,7 @@ void llm_metrics_get(struct http_request *r, void *llm)
                  (double)counted(&m->pages_cached));
     metric_print(&t, "gauge", "kv_pages_shared", "KV pages that several requests hold.",
                  (double)counted(&m->pages_shared));
+    offload_metrics(l->engine, &t);
     histograms(m, &t);
     http_metrics(l, &t);
     port_metrics(&t);

@@ -12,6 +12,9 @@
 #include "libos/sched.h"
 
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 const char app_name[] = "llm";
 const char app_version[] = "0.1.0";
@@ -67,12 +70,18 @@ static void drain(void *arg)
 
 static void load(const struct manifest *m)
 {
+    static const enum offload_choice choice[] = {[OFFLOAD_AUTO] = OFFLOAD_CHOOSE,
+                                                 [OFFLOAD_OFF] = OFFLOAD_NEVER,
+                                                 [OFFLOAD_HOST] = OFFLOAD_ALWAYS};
     struct found_model found;
     char problem[300];
     struct engine_options o = {.slots = m->engine_slots,
                                .context = m->engine_context,
                                .isa = m->engine_isa,
-                               .measure_isa = true};
+                               .measure_isa = true,
+                               .offload = {.choice = choice[m->offload_mode],
+                                           .identity = m->model_identity,
+                                           .spin_us = m->offload_spin}};
     if (model_find(m, &found, problem, sizeof problem)) {
         llm_fail(&llm, "%s", problem);
         return;
@@ -97,6 +106,30 @@ static void wait_for_server(const struct manifest *m)
              m->http_key[0] ? ", API key required" : "");
 }
 
+static int print_line(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vprintf(format, args);
+    va_end(args);
+    fflush(stdout);
+    return 0;
+}
+
+// `calls.bench=N`: for measurements without a shell.
+static void bench_calls(void)
+{
+    char text[16];
+    int n = app_option("calls.bench", text, sizeof text);
+    if (n <= 0)
+        return;
+    unsigned long count = strtoul(text, NULL, 10);
+    if (count < 1 || count > 1000000)
+        log_warn("llm", "calls.bench=%s is no number from 1 to 1000000", text);
+    else
+        shell_calls_bench((uint32_t)count, print_line);
+}
+
 void app_load(void)
 {
     load(manifest());
@@ -117,6 +150,7 @@ int app_main(int argc, char **argv)
     else
         wait_for_server(m);
     stage_print();
+    bench_calls();
     strand_doing("done");
     wake_wait(&never, 0);
     return -EIO;

@@ -27,7 +27,7 @@ static atomic_bool stop;
 static volatile sig_atomic_t asked; // times that a signal asked to end
 
 struct arguments {
-    const char *model, *key, *isa, *address;
+    const char *model, *key, *isa, *address, *offload, *identity;
     uint16_t port;
     unsigned threads, slots, context, queue;
 };
@@ -36,7 +36,8 @@ static void usage(void)
 {
     fprintf(stderr, "usage: llm-native MODEL.gguf [--port 8080] [--address 127.0.0.1] [--key KEY]\n"
                     "                  [--threads N] [--slots N] [--queue N] [--context N] "
-                    "[--isa NAME]\n");
+                    "[--isa NAME]\n"
+                    "                  [--offload SOCKET --identity sha256:HEX]\n");
     exit(2);
 }
 
@@ -55,9 +56,10 @@ static unsigned number(const char *text, unsigned long most)
 static struct arguments parse(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"port", 1, NULL, 'p'},  {"key", 1, NULL, 'k'},     {"threads", 1, NULL, 't'},
-        {"slots", 1, NULL, 's'}, {"context", 1, NULL, 'c'}, {"isa", 1, NULL, 'i'},
-        {"queue", 1, NULL, 'q'}, {"address", 1, NULL, 'a'}, {NULL, 0, NULL, 0}};
+        {"port", 1, NULL, 'p'},     {"key", 1, NULL, 'k'},     {"threads", 1, NULL, 't'},
+        {"slots", 1, NULL, 's'},    {"context", 1, NULL, 'c'}, {"isa", 1, NULL, 'i'},
+        {"queue", 1, NULL, 'q'},    {"address", 1, NULL, 'a'}, {"offload", 1, NULL, 'o'},
+        {"identity", 1, NULL, 'd'}, {NULL, 0, NULL, 0}};
     struct arguments a = {.port = 8080, .address = "127.0.0.1"};
     for (int c; (c = getopt_long(argc, argv, "t:", options, NULL)) != -1;) {
         switch (c) {
@@ -85,6 +87,12 @@ static struct arguments parse(int argc, char **argv)
         case 'a':
             a.address = optarg;
             break;
+        case 'o':
+            a.offload = optarg;
+            break;
+        case 'd':
+            a.identity = optarg;
+            break;
         default:
             usage();
         }
@@ -111,8 +119,14 @@ static void *load(void *arg)
         llm_fail(&llm, "%s: %s", a->model, st.st_size > 0 ? strerror(errno) : "the file is empty");
         return NULL;
     }
-    struct engine_options o = {
-        .slots = a->slots, .queue = a->queue, .context = a->context, .isa = a->isa};
+    struct engine_options o = {.slots = a->slots,
+                               .queue = a->queue,
+                               .context = a->context,
+                               .isa = a->isa,
+                               .offload = {.choice = a->offload ? OFFLOAD_ALWAYS : OFFLOAD_NEVER,
+                                           .identity = a->identity,
+                                           .where = a->offload,
+                                           .spin_us = 20}};
     llm_open(&llm, data, (size_t)st.st_size, "", "file", &o);
     return NULL;
 }

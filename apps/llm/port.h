@@ -7,6 +7,7 @@
 #define APPS_LLM_PORT_H
 
 #include "apps/llm/text.h"
+#include "hypercall/guest/client.h"
 #include "tensor/pool.h"
 
 #include <stdint.h>
@@ -32,6 +33,11 @@ struct tn_pool *port_pool(void);
 void *port_alloc(size_t bytes);
 void port_free(void *block);
 uint64_t port_free_bytes(void);
+// The region that is shared with the host for tensor calls; its doorbells wake PORT_ENGINE, and so
+// the port may be used by that strand and before it starts. where: on the host, the server's
+// socket. 0; -ENODEV: there is none; else a negative errno and in error why. Once.
+int port_offload_open(const char *where, struct hc_port *port, void **region, uint64_t *bytes,
+                      char *error, size_t error_bytes);
 // The machine's own metrics, in Prometheus' text format.
 void port_metrics(struct text *out);
 enum port_level { PORT_ERROR, PORT_WARN, PORT_INFO };

@@ -4,6 +4,7 @@
 // The surroundings of port.h in the guest: strands, zones, the net strand's queue.
 #include "apps/llm/metrics.h"
 #include "apps/llm/port.h"
+#include "hypercall/guest/device.h"
 #include "libos/log.h"
 #include "libos/mem.h"
 #include "libos/net.h"
@@ -118,6 +119,17 @@ uint64_t port_free_bytes(void)
     const struct mem_zone_stats *z = &s.zone[MEM_TENSOR];
     uint64_t zone = z->limit_bytes > z->used_bytes ? z->limit_bytes - z->used_bytes : 0;
     return have < zone ? have : zone;
+}
+
+int port_offload_open(const char *where, struct hc_port *port, void **region, uint64_t *bytes,
+                      char *error, size_t error_bytes)
+{
+    const char *why;
+    (void)where;
+    int rc = hc_device_open(&strands[PORT_ENGINE].wake, port, region, bytes, &why);
+    if (rc)
+        snprintf(error, error_bytes, "the ivshmem-doorbell device: %s", why);
+    return rc;
 }
 
 void port_metrics(struct text *out)

@@ -3,6 +3,7 @@
 //
 // The surroundings of port.h on the host: threads for strands, sockets for the server.
 #include "apps/llm/port_native.h"
+#include "hypercall/guest/connect_host.h"
 #include "libos/http_host.h"
 
 #include <errno.h>
@@ -129,6 +130,38 @@ uint64_t port_free_bytes(void)
     if (mb)
         return strtoull(mb, NULL, 10) << 20;
     return pages > 0 && size > 0 ? (uint64_t)pages * (uint64_t)size / 2 : 1u << 30;
+}
+
+static void wake_engine(void *ctx)
+{
+    (void)ctx;
+    port_wake(PORT_ENGINE);
+}
+
+static void wait_for_host(void *ctx, uint64_t deadline_ns)
+{
+    uint64_t now = port_now_ns();
+    (void)ctx;
+    if (deadline_ns > now)
+        port_wait(PORT_ENGINE, (uint32_t)((deadline_ns - now + 999999) / 1000000));
+}
+
+int port_offload_open(const char *where, struct hc_port *port, void **region, uint64_t *bytes,
+                      char *error, size_t error_bytes)
+{
+    static struct hc_connection connection;
+    if (!where)
+        return -ENODEV;
+    int rc = hc_connect(where, &connection, error, error_bytes);
+    if (!rc)
+        rc = hc_connection_watch(&connection, wake_engine, NULL);
+    if (rc)
+        return rc;
+    *port = hc_connection_port(&connection);
+    port->wait = wait_for_host;
+    *region = connection.region;
+    *bytes = connection.region_bytes;
+    return 0;
 }
 
 void port_metrics(struct text *out)

@@ -144,4 +144,5 @@ void shell_commands_init(struct llm *l)
     llm = l;
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
         shell_register(&commands[i]);
+    shell_calls_init(l);
 }

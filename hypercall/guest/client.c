@@ -63,6 +63,13 @@ static void lose(struct hc_client *c, enum hc_loss why)
     memset(c->flight, 0, sizeof c->flight);
 }
 
+void hc_distrust(struct hc_client *c)
+{
+    if (c->link == HC_LINK_UP) {
+        lose(c, HC_LOSS_NONSENSE);
+    }
+}
+
 // Is it the page of a host whose rules we know?
 static bool host_is_known(const struct hc_client *c)
 {

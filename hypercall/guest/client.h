@@ -111,6 +111,9 @@ int hc_submit(struct hc_client *c, uint16_t call, const uint64_t argument[6], ui
 int hc_call(struct hc_client *c, uint16_t call, const uint64_t argument[6], uint32_t timeout_ms,
             struct hc_completion *out);
 
+// The host's answer to a call made no sense: as if it had broken the rules of the rings.
+void hc_distrust(struct hc_client *c);
+
 // Before the owner sleeps on anything that the host's doorbell wakes: spins for spin_ns, then asks
 // for the doorbell. False: there is something to look at, do not sleep. After true and the sleep
 // comes hc_sleep_end. Sleep no longer than hc_sleep_deadline, or silence is noticed late.

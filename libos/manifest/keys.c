@@ -50,6 +50,17 @@ static bool is_token(const char *t)
     return is_printable(t) && strchr(t, ' ') == NULL;
 }
 
+// What hypercall/guest/identity.c reads.
+static bool is_identity(const char *t)
+{
+    if (strncmp(t, "sha256:", 7) != 0 || strspn(t + 7, "0123456789abcdef") != 64) {
+        return false;
+    }
+    t += 7 + 64;
+    return *t == '\0' || (strncmp(t, "+packed", 7) == 0 && t[7] >= '1' && t[7] <= '9' &&
+                          t[7 + strspn(t + 7, "0123456789")] == '\0' && strlen(t + 7) <= 6);
+}
+
 #define FIELD(f) offsetof(struct manifest, f), sizeof(((struct manifest *)0)->f)
 #define MAX_ZONE (1ull << 46)
 
@@ -74,6 +85,12 @@ static const struct manifest_key keys[] = {
     {"model", "source", KEY_SOURCE, FIELD(model_source), 0, 0, NULL,
      "auto, pmem, blk, module or linked"},
     {"model", "name", KEY_TEXT, FIELD(model_name), 0, 0, is_printable, "printable characters"},
+    {"model", "identity", KEY_TEXT, FIELD(model_identity), 0, 0, is_identity,
+     "sha256: and 64 hexadecimal digits, and +packed with a version for a packed file"},
+    {"offload", "mode", KEY_OFFLOAD, FIELD(offload_mode), 0, 0, NULL, "auto, off or host"},
+    {"offload", "spin", KEY_NUMBER, FIELD(offload_spin), 0, 1000000, NULL,
+     "microseconds, 0 to 1000000"},
+    {"calls", "bench", KEY_ELSEWHERE, 0, 0, 0, 0, NULL, "a number, on the command line only"},
     {"zone", "tensor", KEY_BYTES, FIELD(zone_bytes[0]), 0, MAX_ZONE, NULL, "bytes, like 64M"},
     {"zone", "model", KEY_BYTES, FIELD(zone_bytes[1]), 0, MAX_ZONE, NULL, "bytes, like 64M"},
     {"zone", "dma", KEY_BYTES, FIELD(zone_bytes[2]), 0, MAX_ZONE, NULL, "bytes, like 8M"},
@@ -205,6 +222,7 @@ int manifest_set_text(struct manifest_builder *b, const struct manifest_key *key
 {
     static const char *const logs[] = {"error", "warn", "info", "debug"};
     static const char *const sources[] = {"auto", "pmem", "blk", "module", "linked"};
+    static const char *const offloads[] = {"auto", "off", "host"};
     static const char *const bools[] = {"off", "on", "no", "yes", "false", "true", "0", "1"};
     char value[256];
     char *field = (char *)b->m + key->offset;
@@ -252,6 +270,13 @@ int manifest_set_text(struct manifest_builder *b, const struct manifest_key *key
         chosen = choice(sources, 5, value);
         if (chosen >= 0) {
             b->m->model_source = (enum model_source)chosen;
+            return 0;
+        }
+        break;
+    case KEY_OFFLOAD:
+        chosen = choice(offloads, 3, value);
+        if (chosen >= 0) {
+            b->m->offload_mode = (enum offload_mode)chosen;
             return 0;
         }
         break;

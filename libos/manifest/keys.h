@@ -16,6 +16,7 @@ enum key_kind {
     KEY_BOOL,      // on/off
     KEY_LOG,       // enum log_level
     KEY_SOURCE,    // enum model_source
+    KEY_OFFLOAD,   // enum offload_mode
     KEY_ELSEWHERE, // on the command line only, read and checked by whom it concerns
 };
 

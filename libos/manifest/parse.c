@@ -14,6 +14,7 @@ int manifest_parse(const void *dtb, size_t bytes, const char *cmdline, struct ma
     out->model_source = MODEL_AUTO;
     out->log = LOG_INFO;
     out->shell = true;
+    out->offload_spin = 20;
     struct manifest_builder b = {.m = out, .error = error, .error_bytes = error_bytes};
     int result = dtb ? manifest_from_dtb(&b, dtb, bytes) : 0;
     if (result == 0 && cmdline) {

@@ -62,6 +62,8 @@ static void defaults_hold_without_anything(void **state)
     assert_string_equal(m.http_key, "");
 }
 
+#define HEX "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+
 static void a_full_tree_is_read(void **state)
 {
     (void)state;
@@ -80,6 +82,10 @@ static void a_full_tree_is_read(void **state)
     n = node("model");
     assert_int_equal(fdt_setprop_string(tree, n, "source", "pmem"), 0);
     assert_int_equal(fdt_setprop_string(tree, n, "model-name", "Small World"), 0);
+    assert_int_equal(fdt_setprop_string(tree, n, "identity", "sha256:" HEX "+packed2"), 0);
+    n = node("offload");
+    assert_int_equal(fdt_setprop_string(tree, n, "mode", "host"), 0);
+    assert_int_equal(fdt_setprop_u32(tree, n, "spin", 7), 0);
     n = node("zone");
     assert_int_equal(fdt_setprop_u64(tree, n, "tensor", 5ull << 30), 0);
     assert_int_equal(fdt_setprop_string(tree, n, "model", "64M"), 0);
@@ -115,6 +121,32 @@ static void a_full_tree_is_read(void **state)
     assert_string_equal(m.engine_isa, "avx2");
     assert_int_equal(m.engine_context, 2048);
     assert_int_equal(m.engine_slots, 8);
+    assert_string_equal(m.model_identity, "sha256:" HEX "+packed2");
+    assert_int_equal(m.offload_mode, OFFLOAD_HOST);
+    assert_int_equal(m.offload_spin, 7);
+}
+
+static void identities_and_modes_of_offload_are_checked(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"offload.mode=gpu",
+                                      "offload.spin=1000001",
+                                      "model.identity=sha256:12",
+                                      "model.identity=md5:" HEX,
+                                      "model.identity=sha256:" HEX "0",
+                                      "model.identity=sha256:" HEX "+packed",
+                                      "model.identity=sha256:" HEX "+packed0"};
+    begin();
+    assert_int_equal(parse(tree, NULL), 0);
+    assert_int_equal(m.offload_mode, OFFLOAD_AUTO);
+    assert_int_equal(m.offload_spin, 20);
+    assert_int_equal(parse(tree, "offload.mode=off calls.bench=5 model.identity=sha256:" HEX), 0);
+    assert_int_equal(m.offload_mode, OFFLOAD_OFF);
+    assert_string_equal(m.model_identity, "sha256:" HEX);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        begin();
+        assert_int_equal(parse(tree, bad[i]), -EINVAL);
+    }
 }
 
 static void the_command_line_overrides_the_tree(void **state)
@@ -287,6 +319,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(defaults_hold_without_anything),
         cmocka_unit_test(a_full_tree_is_read),
+        cmocka_unit_test(identities_and_modes_of_offload_are_checked),
         cmocka_unit_test(the_command_line_overrides_the_tree),
         cmocka_unit_test(a_bare_word_switches_on),
         cmocka_unit_test(wrong_values_name_their_path),

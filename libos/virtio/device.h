@@ -158,6 +158,8 @@ int virtio_blk_probe(struct virtio_device *d);
 int virtio_rng_probe(struct virtio_device *d);
 int virtio_pmem_probe(struct virtio_device *d);
 void pmem_probe_ivshmem(void); // not virtio, the same purpose; after the others
+// NULL, or why [start, start + bytes) of physical memory cannot be a device's.
+const char *pmem_check(uint64_t start, uint64_t bytes);
 
 // Transports: call found() for every device whose type a driver here wants.
 // Every device of a wanted type; others are not touched.

@@ -34,7 +34,7 @@ static bool overlaps_ram(uint64_t start, uint64_t bytes)
     return false;
 }
 
-static const char *pmem_check(uint64_t start, uint64_t bytes)
+const char *pmem_check(uint64_t start, uint64_t bytes)
 {
     if (bytes == 0 || start >= PHYS_LIMIT || bytes > PHYS_LIMIT - start || (start & 4095) ||
         (bytes & 4095)) {

@@ -52,6 +52,10 @@ int infer_open(const struct tn_model *m, struct tn_executor *x, const struct inf
         return error;
     }
     e->logits_rows = 1 + e->draft_most;
+    if ((error = infer_open_remote(e)) != 0) {
+        infer_close(e);
+        return error;
+    }
     size_t slots = e->options.slots, all = slots + e->options.queue;
     e->sequences = calloc(all, sizeof *e->sequences);
     e->running = calloc(slots, sizeof *e->running);
@@ -90,6 +94,7 @@ void infer_close(struct infer_engine *e)
     pages_close(&e->store);
     free(e->wanted);
     free(e->draft_pages);
+    infer_close_remote(e);
     free(e->page_tables);
     free(e->free_tables);
     free(e->logits);
@@ -103,7 +108,7 @@ int infer_submit(struct infer_engine *e, const struct infer_request *r, struct i
     if (r->token_count == 0 || e->embeds) {
         return -EINVAL;
     }
-    if (r->token_count >= e->options.context) {
+    if (r->token_count >= e->options.context + (r->logits ? 1 : 0)) {
         return -E2BIG;
     }
     for (size_t i = 0; i < r->token_count; i++) {
@@ -116,7 +121,7 @@ int infer_submit(struct infer_engine *e, const struct infer_request *r, struct i
         return -EAGAIN;
     }
     uint32_t prompt = (uint32_t)r->token_count, room = e->options.context - prompt;
-    uint32_t made = r->max_tokens ? at_most(r->max_tokens, room) : room;
+    uint32_t made = r->logits ? 0 : r->max_tokens ? at_most(r->max_tokens, room) : room;
     int32_t *tokens = malloc((prompt + (size_t)made) * sizeof *tokens);
     if (!tokens) {
         return -ENOMEM;
@@ -139,7 +144,7 @@ int infer_submit(struct infer_engine *e, const struct infer_request *r, struct i
     return 0;
 }
 
-static void finish(struct infer_engine *e, struct infer_sequence *s, enum infer_finish why)
+void infer_finish(struct infer_engine *e, struct infer_sequence *s, enum infer_finish why)
 {
     if (s->state == SEQUENCE_RUNNING) {
         infer_stop_running(e, s);
@@ -165,7 +170,7 @@ static void finish(struct infer_engine *e, struct infer_sequence *s, enum infer_
 void infer_cancel(struct infer_engine *e, struct infer_sequence *s)
 {
     if (s && s->state != SEQUENCE_FREE) {
-        finish(e, s, INFER_CANCELLED);
+        infer_finish(e, s, INFER_CANCELLED);
     }
 }
 
@@ -184,13 +189,21 @@ static void share_step(struct infer_engine *e)
     uint32_t decoding = 0, prompts = 0;
     for (uint32_t i = 0; i < e->running_count; i++) {
         e->running[i]->batch = 0;
+        if (infer_elsewhere(e->running[i])) {
+            continue;
+        }
         bool decodes = e->running[i]->count - e->running[i]->done == 1;
         decoding += decodes ? 1 + e->running[i]->drafted : 0;
         prompts += !decodes;
     }
-    uint32_t left = e->limits.max_tokens - decoding;
+    uint32_t all = e->here_tokens > decoding ? e->here_tokens : decoding + 1;
+    uint32_t left = at_most(e->limits.max_tokens, all) - decoding;
+    // Sequences that are stopped to make room are behind this one.
     for (uint32_t i = 0; i < e->running_count; i++) {
         struct infer_sequence *s = e->running[i];
+        if (infer_elsewhere(s)) {
+            continue;
+        }
         uint32_t missing = s->count - s->done;
         // Nobody gives a page back for a guess.
         if (infer_pages_missing(s, s->count + s->drafted) > pages_available(&e->store)) {
@@ -238,20 +251,9 @@ static uint32_t bind_step(struct infer_engine *e)
     return n;
 }
 
-// The token that a row of logits gives. False: the sequence is finished.
-static bool take_token(struct infer_engine *e, struct infer_sequence *s, float *logits)
+bool infer_append(struct infer_engine *e, struct infer_sequence *s, int32_t id)
 {
     uint64_t age = s->age;
-    int32_t id =
-        tn_sample(logits, e->vocabulary, &s->request.sampling, &s->rng, s->tokens, s->count);
-    if (!(logits[id] - logits[id] == 0)) { // not a finite number: the weights are damaged
-        finish(e, s, INFER_ERROR);
-        return false;
-    }
-    if (!s->request.ignore_end && tokenizer_is_end(e->tokenizer, id)) {
-        finish(e, s, INFER_STOP);
-        return false;
-    }
     s->tokens[s->count++] = id;
     e->stats.made_tokens++;
     int stop = s->request.on_token ? s->request.on_token(s->request.ctx, id) : 0;
@@ -259,10 +261,26 @@ static bool take_token(struct infer_engine *e, struct infer_sequence *s, float *
         return false;
     }
     if (stop || s->count >= s->space) {
-        finish(e, s, stop ? INFER_STOP : INFER_LENGTH);
+        infer_finish(e, s, stop ? INFER_STOP : INFER_LENGTH);
         return false;
     }
     return true;
+}
+
+// The token that a row of logits gives. False: the sequence is finished.
+static bool take_token(struct infer_engine *e, struct infer_sequence *s, float *logits)
+{
+    int32_t id =
+        tn_sample(logits, e->vocabulary, &s->request.sampling, &s->rng, s->tokens, s->count);
+    if (!(logits[id] - logits[id] == 0)) { // not a finite number: the weights are damaged
+        infer_finish(e, s, INFER_ERROR);
+        return false;
+    }
+    if (!s->request.ignore_end && tokenizer_is_end(e->tokenizer, id)) {
+        infer_finish(e, s, INFER_STOP);
+        return false;
+    }
+    return infer_append(e, s, id);
 }
 
 // The step's rows of one sequence: its next token, and as long as guesses are right one for each
@@ -270,6 +288,12 @@ static bool take_token(struct infer_engine *e, struct infer_sequence *s, float *
 static void take_tokens(struct infer_engine *e, struct infer_sequence *s, float *logits)
 {
     uint32_t accepted = 0;
+    if (s->request.logits) {
+        memcpy(s->request.logits, logits, e->vocabulary * sizeof *logits);
+        infer_advance(e, s, s->count);
+        infer_finish(e, s, INFER_STOP);
+        return;
+    }
     for (;; accepted++) {
         uint32_t at = s->count;
         int32_t guess = accepted < s->drafted ? s->tokens[at] : -1;
@@ -297,6 +321,7 @@ static void count_time(struct infer_engine *e, uint32_t entries, uint64_t ns)
     }
     uint64_t share = prompt + decode ? ns * prompt / (prompt + decode) : 0;
     e->stats.prompt_tokens += prompt;
+    infer_remote_note_step(e, (uint32_t)(prompt + decode), ns);
     e->stats.prompt_ns += share;
     e->stats.decode_ns += ns - share;
     e->stats.steps++;
@@ -304,11 +329,14 @@ static void count_time(struct infer_engine *e, uint32_t entries, uint64_t ns)
 
 uint32_t infer_step(struct infer_engine *e)
 {
+    infer_remote_look(e);
     infer_admit(e);
+    infer_remote_start(e);
     uint64_t begun = e->options.now_ns ? e->options.now_ns() : 0;
     infer_draft(e);
     share_step(e);
     uint32_t n = bind_step(e);
+    e->bound_entries = n;
     if (n == 0) {
         return e->running_count + e->waiting_count;
     }
@@ -322,7 +350,7 @@ uint32_t infer_step(struct infer_engine *e)
             continue;
         }
         if (error) {
-            finish(e, s, INFER_ERROR);
+            infer_finish(e, s, INFER_ERROR);
             continue;
         }
         uint32_t read = s->done + s->batch;
@@ -335,6 +363,15 @@ uint32_t infer_step(struct infer_engine *e)
     }
     infer_follow(e);
     return e->running_count + e->waiting_count;
+}
+
+bool infer_waits(const struct infer_engine *e)
+{
+    bool runs = e->draining != 0;
+    for (uint32_t i = 0; i < e->running_count && !runs; i++) {
+        runs = infer_elsewhere(e->running[i]);
+    }
+    return e->bound_entries == 0 && runs;
 }
 
 void infer_forget(struct infer_engine *e)
@@ -351,4 +388,6 @@ void infer_get_stats(const struct infer_engine *e, struct infer_stats *out)
     out->kv_pages_used = e->limits.kv_page_total - pages_available(&e->store);
     out->kv_pages_cached = e->store.cached_count;
     out->kv_pages_shared = e->store.shared_count;
+    out->remote_running = infer_remote_count(e, REMOTE_RUNNING);
+    out->kv_pages_quarantined = infer_remote_quarantined(e);
 }

@@ -25,9 +25,26 @@ struct infer_sequence {
     struct tn_rng draft_rng;
     uint32_t *pages; // while running
     uint32_t page_count;
+    // Runs elsewhere: the one under way; a later one is near, nothing is computed here; never; not
+    // before it has so many tokens.
+    struct remote_run *run;
+    bool waits, stays_here;
+    uint32_t here_until;
+    uint32_t losses, lost_at;     // runs lost since it had that many tokens
     struct infer_request request; // its tokens pointer is not used
     struct tn_rng rng;
     struct infer_sequence *next; // free list, or the queue from old to young
+};
+
+// A run elsewhere. It holds the pages that it may write, besides the sequence, so that nobody else
+// gets them before it is certain that they are quiet.
+struct remote_run {
+    enum remote_state { REMOTE_FREE, REMOTE_RUNNING, REMOTE_DRAINING, REMOTE_LOST } state;
+    struct infer_sequence *sequence; // REMOTE_RUNNING only
+    uint32_t first_page, page_count; // of the sequence's table; pages[] from first_page on
+    uint32_t until;                  // tokens that it reads in all
+    uint32_t most, made;
+    uint32_t *pages;
 };
 
 struct infer_engine {
@@ -58,6 +75,17 @@ struct infer_engine {
     uint32_t *draft_pages;     // 0, 1, 2, ...
     uint32_t *wanted;          // [slots], guesses by the draft model
     struct tn_executor_options draft_limits;
+
+    struct remote_run *runs; // [run_count]
+    uint32_t run_count;
+    uint32_t *run_pages;    // [run_count][pages_per_sequence]
+    uint32_t remote_pages;  // that runs hold, counted once a run
+    uint32_t draining;      // runs that are to end soon and give pages back
+    uint64_t remote_ns;     // when the time of runs was last counted
+    int32_t *stops;         // end-of-generation tokens
+    uint32_t stop_count;    // more than the runner takes: only what ignores them runs there
+    uint32_t here_tokens;   // a step may take here, so that the runner is looked after
+    uint32_t bound_entries; // of the last step
 
     uint32_t logits_rows; // of one sequence: 1 + draft_most
     float *logits;        // [slots][logits_rows][vocabulary]
@@ -93,5 +121,25 @@ void infer_stop_running(struct infer_engine *e, struct infer_sequence *s);
 // Waiting sequences become running ones while there is room.
 void infer_admit(struct infer_engine *e);
 void infer_enqueue(struct infer_engine *e, struct infer_sequence *s); // by age
+void infer_finish(struct infer_engine *e, struct infer_sequence *s, enum infer_finish why);
+// Appends a token and tells the request. False: the sequence is finished.
+bool infer_append(struct infer_engine *e, struct infer_sequence *s, int32_t id);
+
+// ---- remote.c ----
+// Nothing is computed here for it in this step.
+static inline bool infer_elsewhere(const struct infer_sequence *s)
+{
+    return s->run || s->waits;
+}
+uint32_t infer_remote_count(const struct infer_engine *e, enum remote_state state);
+uint32_t infer_remote_quarantined(const struct infer_engine *e); // pages of lost runs
+int infer_open_remote(struct infer_engine *e);                   // 0, -ENOMEM
+void infer_close_remote(struct infer_engine *e);
+void infer_remote_look(struct infer_engine *e);  // takes the runner's news
+void infer_remote_start(struct infer_engine *e); // hands it what it can take
+// The sequence leaves its run, which goes on without it until it ends.
+void infer_remote_leave(struct infer_engine *e, struct infer_sequence *s);
+// How long a step here took: the next ones are cut so that the runner is not left alone for long.
+void infer_remote_note_step(struct infer_engine *e, uint32_t tokens, uint64_t ns);
 
 #endif

@@ -167,6 +167,11 @@ void pages_release(struct pages *p, uint32_t page)
     }
 }
 
+void pages_spoil(struct pages *p, uint32_t page)
+{
+    forget(p, page);
+}
+
 void pages_forget(struct pages *p)
 {
     while (p->oldest != NONE) {

@@ -42,7 +42,9 @@ static inline uint32_t pages_available(const struct pages *p)
 // Lends an empty page: a free one, or the place of the cached one longest unused. There must be
 // one.
 uint32_t pages_take(struct pages *p);
-void pages_hold(struct pages *p, uint32_t page);    // one holder more
+void pages_hold(struct pages *p, uint32_t page); // one holder more
+// What a page holds is not to be relied on any more, whoever holds it.
+void pages_spoil(struct pages *p, uint32_t page);
 void pages_release(struct pages *p, uint32_t page); // one less; a described page stays as cached
 void pages_forget(struct pages *p);                 // all cached ones become free
 // `token` is stored behind what the page has; `before` identifies the page before it. Returns the

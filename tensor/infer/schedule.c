@@ -43,6 +43,9 @@ static void give_pages_back(struct infer_engine *e, struct infer_sequence *s)
 
 void infer_stop_running(struct infer_engine *e, struct infer_sequence *s)
 {
+    if (s->run) {
+        infer_remote_leave(e, s);
+    }
     give_pages_back(e, s);
     e->free_tables[e->free_table_count++] = s->pages;
     s->pages = NULL;
@@ -63,6 +66,9 @@ bool infer_reserve(struct infer_engine *e, struct infer_sequence *s, uint32_t to
 {
     while (infer_pages_missing(s, tokens) > pages_available(&e->store)) {
         struct infer_sequence *youngest = e->running[e->running_count - 1];
+        if (e->draining) { // pages are on their way: nobody else need lose any
+            return false;
+        }
         infer_stop_running(e, youngest);
         infer_enqueue(e, youngest);
         if (youngest == s) {

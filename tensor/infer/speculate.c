@@ -148,6 +148,9 @@ void infer_draft(struct infer_engine *e)
     uint32_t decoding = 0, prompts = 0, rounds = 0;
     uint32_t *wanted = e->wanted;
     for (uint32_t i = 0; i < e->running_count; i++) {
+        if (infer_elsewhere(e->running[i])) {
+            continue;
+        }
         bool decodes = e->running[i]->count - e->running[i]->done == 1;
         decoding += decodes;
         prompts += !decodes;
@@ -161,7 +164,7 @@ void infer_draft(struct infer_engine *e)
         struct infer_sequence *s = e->running[i];
         wanted[i] = 0;
         s->drafted = 0;
-        if (s->count - s->done != 1) {
+        if (s->count - s->done != 1 || infer_elsewhere(s)) {
             continue;
         }
         if (s->draft_length == 0) {

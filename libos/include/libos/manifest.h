@@ -14,19 +14,24 @@
 #include <stddef.h>
 #include <stdint.h>
 
+enum offload_mode { OFFLOAD_AUTO, OFFLOAD_OFF, OFFLOAD_HOST };
 enum model_source { MODEL_AUTO, MODEL_PMEM, MODEL_BLK, MODEL_MODULE, MODEL_LINKED };
 
 // Key on the command line = node/property path with '.' (e.g. `net.address=10.0.2.15/24`,
 // `http.port=8080`, `http.key=secret`, `model.source=pmem`, `model.name=x`, `zone.tensor=64M`,
 // `name=x`, `log=debug`, `sched.cpus=4`, `engine.isa=avx2`, `engine.context=2048`,
-// `engine.slots=8`, `shell=off`, `test=NAME` for self-test images).
+// `engine.slots=8`, `offload.mode=host`, `model.identity=sha256:…`, `shell=off`, `test=NAME` for
+// self-test images).
 struct manifest {
     char name[64]; // guest's name
     struct net_config net;
     uint16_t http_port; // default 80
     char http_key[128]; // "" none
     enum model_source model_source;
-    char model_name[64]; // shown in /v1/models; default: general.name or file name
+    char model_name[64];     // shown in /v1/models; default: general.name or file name
+    char model_identity[96]; // "sha256:HEX", or with "+packedN"; "" unknown
+    enum offload_mode offload_mode;
+    uint32_t offload_spin; // µs looked for the host's answer before sleeping
     uint64_t zone_bytes[5];
     enum log_level log;
     uint32_t cpus;           // 0 = all

@@ -33,11 +33,67 @@ struct infer_request {
     uint32_t max_tokens; // 0: until the context is full
     bool ignore_end;     // go on past end-of-generation tokens
     struct tn_sampling sampling;
+    // Not NULL: no token is made. The last token's logits are written here, room for one row, then
+    // it finishes as INFER_STOP. The prompt may fill the whole context.
+    float *logits;
     // A token was made (not for the end token itself). Return nonzero to finish as INFER_STOP (stop
     // strings).
     int (*on_token)(void *ctx, int32_t id);
     void (*on_finish)(void *ctx, enum infer_finish why, uint32_t prompt_tokens, uint32_t made);
     void *ctx;
+};
+
+// ---- runs elsewhere ----------------------------------------------------------------------------
+// A runner computes whole runs of a sequence somewhere else (a tensor call to the host) on the same
+// KV pages: it reads tokens, makes up to so many, and posts each as it is made. The engine keeps
+// admission, pages and prefixes, and goes on by itself from where a runner stopped. Everything is
+// called by the engine's owner; nothing here waits.
+struct infer_run {
+    const int32_t *tokens;  // history_count that are in the KV store, for penalties, then new ones
+    uint32_t history_count; //
+    uint32_t token_count;   // new, at least 1
+    uint32_t position;      // of the first new token
+    uint32_t most_tokens;   // to be made; 0: the tokens are read only
+    const uint32_t *kv_pages; // for all positions that are written
+    uint32_t kv_page_count;
+    const struct tn_sampling *sampling;
+    uint64_t counter;     // draws of sampling->seed so far; a token is one draw unless greedy
+    const int32_t *stops; // end the run, and are not posted
+    uint32_t stop_count;
+    float *logits; // the last token's row goes here before the run ends; NULL: not wanted
+};
+enum infer_event_kind {
+    INFER_RUN_TOKEN,
+    // The run ended, its pages are written no more. K and V of its tokens, and of those it made
+    // but the last (with STOP: the last too), are stored.
+    INFER_RUN_STOP,
+    INFER_RUN_LENGTH,
+    INFER_RUN_CANCELLED,
+    // The run ended, its pages are written no more, but what they hold does not count: later
+    // perhaps; or never for this sequence.
+    INFER_RUN_BUSY,
+    INFER_RUN_REFUSED,
+    // Nothing more is known of the run: its pages may still be written. QUIET follows when they are
+    // certainly not, perhaps never.
+    INFER_RUN_LOST,
+    INFER_RUN_QUIET,
+};
+struct infer_event {
+    uint32_t run;
+    enum infer_event_kind kind;
+    int32_t token; // of INFER_RUN_TOKEN, in the vocabulary
+};
+struct infer_runner {
+    void *ctx;
+    uint32_t most_runs;   // at once; runs are numbered from 0 by the engine
+    uint32_t most_tokens; // that one run makes
+    uint32_t most_prompt; // that one run reads
+    uint32_t most_stops;
+    // What r points to is copied. 0; -EAGAIN: soon, wait for it; -ENOLINK: not there now, compute
+    // it here; -ENOTSUP: never this one.
+    int (*start)(void *ctx, uint32_t run, const struct infer_run *r);
+    void (*cancel)(void *ctx, uint32_t run);          // it ends as CANCELLED, or as it would
+    bool (*next)(void *ctx, struct infer_event *out); // false: nothing now
 };
 
 struct infer_options {
@@ -57,6 +113,9 @@ struct infer_options {
     const struct tn_model *draft_model;
     struct tn_executor *draft;
     uint32_t draft_tokens; // it guesses at most, default 4
+    // Sequences run there when it takes them; NULL: all is computed here. The KV store should hold
+    // two whole contexts or more: one always stays free of runs. It must outlive the engine.
+    const struct infer_runner *runner;
 };
 struct infer_stats {
     uint64_t prompt_tokens, made_tokens, requests, finished[4];
@@ -65,6 +124,10 @@ struct infer_stats {
     uint64_t drafted_tokens, accepted_tokens; // guessed, and right
     uint32_t running, waiting, kv_pages_used, kv_pages_total;
     uint32_t kv_pages_cached, kv_pages_shared; // held by nobody; by several sequences
+    uint64_t remote_runs, remote_tokens;       // of made_tokens, those by the runner
+    uint64_t lost_runs;
+    // Runs under way; pages that lost runs may still write.
+    uint32_t remote_running, kv_pages_quarantined;
 };
 
 // 0; -EINVAL: the draft model or its executor does not fit; -ENOMEM.
@@ -82,6 +145,9 @@ void infer_cancel(struct infer_engine *e, struct infer_sequence *s);
 // One step over everything that is ready, fair between sequences. Returns sequences still running
 // or waiting.
 uint32_t infer_step(struct infer_engine *e);
+// After a step: nothing can be computed here now, everything waits for the runner. The owner may
+// sleep until the runner has news.
+bool infer_waits(const struct infer_engine *e);
 // Forgets what is cached of finished sequences: before somebody else writes to the executor's
 // pages, which is allowed when nothing runs.
 void infer_forget(struct infer_engine *e);

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Tessera authors
+//
+// Round trips of empty tensor calls: while both sides look at the rings, and with this side asleep
+// until the host's interrupt.
+#include "apps/llm/offload.h"
+#include "apps/llm/port.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+enum { CALL_TIMEOUT_MS = 1000, WARM_UP = 20 };
+#define SPIN_NS  50000000ull    // longer than any answer should take
+#define LIMIT_NS 20000000000ull // of one kind
+
+static int by_value(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+static int measure(struct hc_client *c, uint64_t *ns, uint32_t count, uint64_t *median,
+                   uint64_t *p99)
+{
+    static const uint64_t none[6];
+    struct hc_completion x;
+    uint64_t limit = port_now_ns() + LIMIT_NS;
+    for (uint32_t i = 0; i < WARM_UP + count; i++) {
+        uint64_t begun = port_now_ns();
+        int rc = hc_call(c, HC_NOTHING, none, CALL_TIMEOUT_MS, &x);
+        uint64_t ended = port_now_ns();
+        if (rc || x.status) {
+            return rc ? rc : -EIO;
+        }
+        if (ended > limit) {
+            return -ETIMEDOUT;
+        }
+        if (i >= WARM_UP) {
+            ns[i - WARM_UP] = ended - begun;
+        }
+    }
+    qsort(ns, count, sizeof *ns, by_value);
+    *median = ns[count / 2];
+    *p99 = ns[(uint64_t)count * 99 / 100];
+    return 0;
+}
+
+void offload_bench(struct offload *o, struct calls_bench *b)
+{
+    struct hc_client *c = &o->client;
+    if (!o->connected || hc_attach_wait(c, CALL_TIMEOUT_MS)) {
+        b->error = -ENOLINK;
+        return;
+    }
+    uint64_t *ns = malloc((b->count + 1ul) * sizeof *ns), usual = c->spin_ns;
+    if (!ns) {
+        b->error = -ENOMEM;
+        return;
+    }
+    c->spin_ns = SPIN_NS;
+    b->error = measure(c, ns, b->count, &b->spin_median_ns, &b->spin_p99_ns);
+    c->spin_ns = 0;
+    if (!b->error) {
+        b->error = measure(c, ns, b->count, &b->sleep_median_ns, &b->sleep_p99_ns);
+    }
+    c->spin_ns = usual;
+    free(ns);
+}

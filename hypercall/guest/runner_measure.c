@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Tessera authors
+//
+// What the host takes for a token, and its numbers for this machine.
+#include "hypercall/guest/runner_private.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum { TOKENS = 4, STATISTICS_TIMEOUT_MS = 500 };
+
+// The shortest time between two tokens; 0: not yet known.
+static int follow(struct hc_runner *r, uint64_t deadline, uint64_t *shortest)
+{
+    const struct hc_port *p = &r->client->port;
+    uint64_t last = 0;
+    for (;;) {
+        struct infer_event e;
+        while (r->infer.next(r, &e)) {
+            uint64_t now = p->now_ns(p->ctx);
+            switch (e.kind) {
+            case INFER_RUN_TOKEN:
+                if (last && (*shortest == 0 || now - last < *shortest)) {
+                    *shortest = now - last > 0 ? now - last : 1;
+                }
+                last = now;
+                break;
+            case INFER_RUN_STOP:
+            case INFER_RUN_LENGTH:
+                return *shortest ? 0 : -EIO;
+            case INFER_RUN_LOST:
+                return -ENOLINK;
+            default:
+                return -EIO;
+            }
+        }
+        uint64_t now = p->now_ns(p->ctx);
+        if (now >= deadline) {
+            return -ETIMEDOUT;
+        }
+        if (hc_sleep_begin(r->client)) {
+            uint64_t own = hc_sleep_deadline(r->client, now);
+            p->wait(p->ctx, own < deadline ? own : deadline);
+            hc_sleep_end(r->client);
+        }
+    }
+}
+
+int hc_runner_measure(struct hc_runner *r, uint32_t timeout_ms, uint64_t *token_ns)
+{
+    static const int32_t token;
+    static const uint32_t page;
+    struct tn_sampling greedy = {.repeat_penalty = 1, .top_p = 1};
+    struct infer_run run = {.tokens = &token,
+                            .token_count = 1,
+                            .most_tokens = TOKENS,
+                            .kv_pages = &page,
+                            .kv_page_count = 1,
+                            .sampling = &greedy};
+    const struct hc_port *p = &r->client->port;
+    uint64_t deadline = p->now_ns(p->ctx) + timeout_ms * 1000000ull;
+    int rc = r->infer.start(r, 0, &run);
+    *token_ns = 0;
+    return rc ? rc : follow(r, deadline, token_ns);
+}
+
+int hc_runner_statistics(struct hc_runner *r, struct hc_statistics *out)
+{
+    struct hc_completion c;
+    if (r->step != RUNNER_READY) {
+        return -ENOLINK;
+    }
+    uint64_t at = r->shared_at + 1024;
+    int rc = hc_call(r->client, HC_STATISTICS, (uint64_t[6]){r->buffer, at, sizeof *out},
+                     STATISTICS_TIMEOUT_MS, &c);
+    if (rc) {
+        return rc;
+    }
+    memcpy(out, runner_memory(r, at), sizeof *out);
+    return c.status ? -EIO : 0;
+}
