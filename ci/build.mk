@@ -20,3 +20,8 @@ $(BUILD)/bin/bench-jit: $(BUILD)/host/ci/bench/jit.o $(BUILD)/host/tensor/jit/ji
 	@mkdir -p $(@D)
 	$(call say,link $@)
 	$(Q)$(CC) $^ -o $@ $(HOST_LIBS)
+# In tensord's place, for tests of the tool.
+$(BUILD)/bin/tensord-fake: $(BUILD)/host/ci/tools/tensord_fake.o
+	@mkdir -p $(@D)
+	$(call say,link $@)
+	$(Q)$(CC) $^ -o $@ -ljansson
