@@ -7,6 +7,7 @@
 #include <arpa/inet.h>
 #include <curl/curl.h>
 #include <errno.h>
+#include <jansson.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -121,4 +122,17 @@ int endpoint_get(struct endpoint *e, const char *path, const char **body)
            : rc == CURLE_OPERATION_TIMEDOUT ? -ETIMEDOUT
            : rc == CURLE_OUT_OF_MEMORY      ? -ENOMEM
                                             : -ECONNREFUSED;
+}
+
+void endpoint_message(const char *body, char *out, size_t out_bytes)
+{
+    json_t *answer = json_loads(body, 0, NULL);
+    const char *text =
+        json_string_value(json_object_get(json_object_get(answer, "error"), "message"));
+    snprintf(out, out_bytes, "%s", text ? text : "");
+    for (char *c = out; *c; c++) {
+        // Guests may say what they like; ASCII is all that their messages are written in.
+        *c = *c < 0x20 || *c >= 0x7f ? '?' : *c;
+    }
+    json_decref(answer);
 }

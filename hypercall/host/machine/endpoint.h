@@ -21,5 +21,8 @@ void endpoint_free(struct endpoint *e);
 // GET path; *body is NUL-terminated, cut at 1 MB, and valid until the next call. Returns the HTTP
 // status, or a negative errno when none came within two seconds.
 int endpoint_get(struct endpoint *e, const char *path, const char **body);
+// The message of an error that a guest answered: {"error":{"message":...}}; "" if it is none. What
+// a terminal must not see becomes '?'.
+void endpoint_message(const char *body, char *out, size_t out_bytes);
 
 #endif

@@ -74,6 +74,9 @@ void machine_name_of(const char *path, char out[NAME_MOST + 1])
             out[n++] = '-';
         }
     }
+    while (n && out[n - 1] == '-') {
+        n--;
+    }
     out[n] = 0;
     if (n == 0) {
         strcpy(out, "guest");

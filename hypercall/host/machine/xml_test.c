@@ -196,12 +196,11 @@ static void facts_that_cannot_be_read_are_refused(void **unused)
 static void names_come_from_files(void **unused)
 {
     (void)unused;
-    static const char *const pairs[][2] = {{"/a/phi-3.gguf", "phi-3"},
-                                           {"phi 3 (q4).gguf", "phi-3-q4-"},
-                                           {"..hidden", "hidden"},
-                                           {"/a/漢字.gguf", "guest"},
-                                           {"x", "x"},
-                                           {".gguf", "gguf"}};
+    static const char *const pairs[][2] = {
+        {"/a/phi-3.gguf", "phi-3"}, {"phi 3 (q4).gguf", "phi-3-q4"},
+        {"..hidden", "hidden"},     {"/a/漢字.gguf", "guest"},
+        {"---", "guest"},           {"x", "x"},
+        {".gguf", "gguf"}};
     char name[49];
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
         machine_name_of(pairs[i][0], name);

@@ -117,6 +117,13 @@ static int wait_until_ready(struct run *r, struct endpoint *e)
         if (http == 200) {
             return TOOL_OK;
         }
+        char why[300];
+        endpoint_message(body, why, sizeof why);
+        // A guest that cannot serve this model stays and says so.
+        if (http == 503 && strcmp(why, "Loading model") != 0) {
+            show_console(r);
+            return tool_fail("the guest cannot serve this model: %s", why);
+        }
         enum machine_end end = machine_watch_look(&r->watch);
         if (end != MACHINE_RUNS) {
             show_console(r);
