@@ -22,7 +22,7 @@ chmod 711 "$work"
 mkdir -p "$work"/{bin,images,models,home,run} && chmod 755 "$work"/{bin,images,models}
 cp build/bin/tessera "$work/bin/"
 cp build/bin/tensord-fake "$work/bin/tensord"
-cp build/images/llm.elf "$work/images/"
+cp build/images/{llm,boottest}.elf "$work/images/"
 # A guest that does nothing: a PVH kernel (the note names its entry) whose first instruction jumps to itself.
 as -o "$work/idle.o" - <<'A' && ld -o "$work/images/idle.elf" -Ttext=0x200000 -N "$work/idle.o"
 .section .note.Xen,"a",@note
@@ -150,6 +150,20 @@ check "and the tool waits on" kill -0 "$tool"
 kill -INT "$tool"
 ended "Ctrl-C after a new daemon" 0 'powered off' alone
 
+check "another such guest serves" foreground quick --port "$port"
+kill -KILL "$(cat "$work/run/libvirt/libvirtd.pid")"
+kill -INT "$tool"
+ended "Ctrl-C in the moment of the daemon's end" 0 'powered off' quick
+together=()
+for i in 1 2 3; do
+    t run "$demo" --detach --vcpus 1 >"$work/together.$i" 2>&1 &
+    together+=($!)
+done
+wait "${together[@]}"
+same "three at once: three names, three ports" "demo demo-2 demo-3 3" "$(t ls --json | jq -r '([.[].name] | sort | join(" ")) + " " + ([.[].url] | unique | length | tostring)')"
+t stop demo demo-2 demo-3 >"$work/out" 2>&1
+same "nothing is left" "" "$(v list --all --name)"
+
 # ---- names, keys -------------------------------------------------------------------------------
 out=$(t run "$hostile" --detach --port "$port" --vcpus 1 --key 's<e&c' 2>&1)
 same "a model with a hostile name runs" 0 $?
@@ -157,7 +171,7 @@ holds "it gets a harmless name" 'Booting a-b-c-d-e ' "$out"
 same "without the key: 401" 401 "$(status_of "http://127.0.0.1:$port/v1/completions" -d '{"prompt":"a"}')"
 same "with the key: 200" 200 "$(status_of "http://127.0.0.1:$port/v1/completions" -H 'Authorization: Bearer s<e&c' -d '{"prompt":"a","max_tokens":1}')"
 same "its model is told as it is" "$hostile" "$(t ls --json | jq -r '.[0].model')"
-t stop a-b-c-d-e- a-b-c-d-e >"$work/out" 2>&1
+t stop a-b-c-d-e >"$work/out" 2>&1
 same "it is stopped" "[]" "$(t ls --json)"
 refused "a name that is none" 2 "--name: letters" run "$demo" --name 'a b'
 refused "a key that is none" 2 "--key: printable" run "$demo" --key 'a b'
@@ -174,7 +188,7 @@ refused "an image that is none" 1 'is no ELF file' run "$demo" --image "$demo"
 refused "an image that QEMU cannot boot" 1 "cannot be started: libvirt says: .*kernel" run "$demo" --image /bin/true
 refused "a model that the guest cannot run" 1 'the guest cannot serve this model: .*nollm' run "$work/models/unknown.gguf" --port "$port" --timeout 30
 holds "its console is shown" "the guest's console" "$(cat "$work/err")"
-refused "a guest that powers off" 1 'the guest powered off before it served' run "$demo" --image build/images/boottest.elf --port "$port"
+refused "a guest that powers off" 1 'the guest powered off before it served' run "$demo" --image "$work/images/boottest.elf" --port "$port"
 holds "its console is shown, too" "the guest's console" "$(cat "$work/err")"
 refused "a guest that does not serve in time" 1 'does not answer after 1 seconds' run "$demo" --image "$work/images/idle.elf" --timeout 1 --port "$port"
 refused "too much memory" 1 'this machine has' run "$demo" --memory 4000G
@@ -213,7 +227,7 @@ refused "a guest that does not come up" 1 'nollm' run "$work/models/unknown.gguf
 same "tensord is told of that, too" unknown "$(jq -r 'select(.op == "remove-guest").name' "$requests" | tail -n 1)"
 refused "a mode that is none" 2 "'gpu' is none of auto, host" run "$demo" --offload=gpu
 refused "a region that is none" 2 'a power of two' run "$demo" --offload --region 100
-pkill -KILL -x tensord # the only one in this namespace
+kill -KILL "$(cat "$work/run/tessera/pid")"
 mv "$work/bin/tensord" "$work/bin/away"
 refused "no tensord" 1 "--offload: .*/bin/tensord: No such file" run "$demo" --offload
 printf '#!/bin/sh\necho cannot compute >&2\nexit 1\n' >"$work/bin/tensord"

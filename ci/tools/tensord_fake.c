@@ -2,7 +2,8 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // For tests of the tool: answers tensord's control protocol and gives guests an ivshmem region that
-// nobody serves (QEMU docs/specs/ivshmem-spec). It computes nothing. Requests go to DIR/requests.
+// nobody serves (QEMU docs/specs/ivshmem-spec). It computes nothing. Requests go to DIR/requests,
+// its process to DIR/pid.
 #include <errno.h>
 #include <jansson.h>
 #include <poll.h>
@@ -165,6 +166,12 @@ int main(int argc, char **argv)
     snprintf(requests, sizeof requests, "%s/requests", folder);
     FILE *log = fopen(requests, "ae");
     if (!log) {
+        perror(requests);
+        return 1;
+    }
+    snprintf(requests, sizeof requests, "%s/pid", folder);
+    FILE *pid = fopen(requests, "we");
+    if (!pid || fprintf(pid, "%d\n", getpid()) < 0 || fclose(pid) != 0) {
         perror(requests);
         return 1;
     }

@@ -12,6 +12,12 @@
 #include <time.h>
 #include <unistd.h>
 
+// Not on standard output, which is for what was asked.
+static void say_aside(const char *line)
+{
+    fprintf(stderr, "%s\n", line);
+}
+
 static int connect_to(const char *wanted, virConnectPtr *out)
 {
     char error[900];
@@ -20,7 +26,7 @@ static int connect_to(const char *wanted, virConnectPtr *out)
     if (machine_uri(wanted, &uri, &is_system, error, sizeof error) != 0) {
         return tool_misuse("%s", error);
     }
-    if (machine_connect(uri, NULL, out, error, sizeof error) != 0) {
+    if (machine_connect(uri, say_aside, out, error, sizeof error) != 0) {
         return tool_fail("%s", error);
     }
     return TOOL_OK;

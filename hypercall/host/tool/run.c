@@ -11,6 +11,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 enum { FIRST_PORT = 8080, REGION_MB = 64, REGION_MOST_MB = 64 << 10 };
@@ -177,6 +178,18 @@ static bool is_taken(struct run *r, const char *name)
     return d != NULL;
 }
 
+// Runs at the same time take port and name one after the other.
+static int lock(struct run *r)
+{
+    char error[400], path[PATH_MAX];
+    if (console_log_path("lock", 1, path, sizeof path, error, sizeof error) != 0) {
+        return tool_fail("%s", error);
+    }
+    r->lock = open(path, O_RDWR | O_CLOEXEC);
+    int rc = r->lock < 0 ? -1 : flock(r->lock, LOCK_EX);
+    return rc ? tool_fail("%s: cannot be locked: %s", path, strerror(errno)) : TOOL_OK;
+}
+
 static int choose_name(struct run *r)
 {
     char error[400], base[49];
@@ -257,13 +270,12 @@ static int print_xml(struct run *r)
 static int prepare(struct run *r)
 {
     char error[900];
-    const char *uri;
     int status = check_options(r);
     status = status ? status : choose_accel(r);
     status = status ? status : choose_port(r);
     status = status ? status : find_program_folder(r);
     status = status ? status : find_image(r);
-    if (!status && machine_uri(r->uri, &uri, &r->is_system, error, sizeof error) != 0) {
+    if (!status && machine_uri(r->uri, &r->libvirt_uri, &r->is_system, error, sizeof error) != 0) {
         status = tool_misuse("%s", error);
     }
     status = status ? status : find_weights(r);
@@ -275,20 +287,24 @@ static int prepare(struct run *r)
     r->plan.runs_as_user = r->is_system;
     r->plan.user_id = getuid();
     r->plan.group_id = getgid();
-    if (!r->dry_run) {
-        run_say("Connecting to libvirt (%s)", uri);
-        if (machine_connect(uri, run_say_line, &r->libvirt, error, sizeof error) != 0) {
-            return tool_fail("%s", error);
-        }
+    if (r->dry_run) {
+        return choose_name(r);
     }
-    return choose_name(r);
+    run_say("Connecting to libvirt (%s)", r->libvirt_uri);
+    if (machine_connect(r->libvirt_uri, run_say_line, &r->libvirt, error, sizeof error) != 0) {
+        return tool_fail("%s", error);
+    }
+    status = r->offload ? run_offload_model(r) : TOOL_OK;
+    status = status ? status : lock(r);
+    status = status ? status : choose_port(r); // again: meanwhile another may have taken it
+    return status ? status : choose_name(r);
 }
 
 static int run(int argc, char **argv)
 {
     const char *words[1];
     size_t word_count;
-    struct run r = {.watch.callback = -1};
+    struct run r = {.watch.callback = -1, .lock = -1};
     struct tool_option options[] = {
         {"--name", OPTION_TEXT, &r.name, false},
         {"--vcpus", OPTION_COUNT, &r.vcpus, false},
@@ -317,6 +333,10 @@ static int run(int argc, char **argv)
     status = prepare(&r);
     if (!status) {
         status = r.dry_run ? print_xml(&r) : run_guest(&r);
+    }
+    tensord_close(r.tensord);
+    if (r.lock >= 0) {
+        close(r.lock);
     }
     if (r.domain) {
         virDomainFree(r.domain);

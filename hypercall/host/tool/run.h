@@ -23,8 +23,11 @@ struct run {
     char *model_path, *mapped, *image_path;
     char identity[WEIGHTS_TEXT], guest_name[64], console_log[PATH_MAX], tensord_folder[256];
     char program_folder[PATH_MAX];
+    struct tensord *tensord;    // while the guest is made
     struct tensord_guest calls; // its place for tensor calls
     bool is_system;
+    const char *libvirt_uri;
+    int lock; // of the time in which port and name are chosen and taken, -1: not held
     virConnectPtr libvirt;
     virDomainPtr domain;
     struct machine_watch watch;
@@ -37,8 +40,9 @@ void run_say_line(const char *line);
 // Creates the guest, waits until it serves, and unless detached until it ends. Leaves nothing
 // running when it fails. Returns an exit status, with a message printed.
 int run_guest(struct run *r);
-// tensord, the model in it, and a place for the guest. An exit status.
-int run_offload(struct run *r);
+// tensord with the model in it; then a place for the guest. Exit statuses.
+int run_offload_model(struct run *r);
+int run_offload_guest(struct run *r);
 void run_offload_undo(const char *folder, const char *name);
 
 #endif

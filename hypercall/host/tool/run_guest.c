@@ -37,45 +37,36 @@ static void sleep_ms(long ms)
     nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000}, NULL);
 }
 
-// ---- tensor calls ------------------------------------------------------------------------------
+// ---- libvirt's daemon, which may be restarted while its guests go on ---------------------------
 
-void run_offload_undo(const char *folder, const char *name)
+enum reach { GUEST_IS_THERE, GUEST_IS_GONE, NOT_KNOWN };
+
+static enum reach reach(struct run *r)
 {
-    struct tensord *t;
     char error[400];
-    // Where it does not run, it has no such guest either.
-    if (tensord_open(folder, &t, error, sizeof error) == 0) {
-        tensord_remove_guest(t, name, error, sizeof error);
-        tensord_close(t);
+    if (virConnectIsAlive(r->libvirt) == 1) {
+        int active = r->domain ? virDomainIsActive(r->domain) : 0;
+        return active == 0 ? GUEST_IS_GONE : active > 0 ? GUEST_IS_THERE : NOT_KNOWN;
     }
-}
-
-int run_offload(struct run *r)
-{
-    char error[700], program[PATH_MAX + 16];
-    struct tensord *t;
-    int started;
-    snprintf(program, sizeof program, "%s/tensord", r->program_folder);
-    if (tensord_folder(r->tensord_folder, sizeof r->tensord_folder, error, sizeof error) != 0 ||
-        tensord_start(r->tensord_folder, program, &t, &started, error, sizeof error) != 0) {
-        return tool_fail("--offload: %s", error);
+    virConnectPtr again;
+    struct machine_facts facts;
+    virDomainPtr domain;
+    if (machine_connect(r->libvirt_uri, NULL, &again, error, sizeof error) != 0) {
+        return NOT_KNOWN;
     }
-    run_say("tensord %s (%s)", started ? "started" : "runs already", r->tensord_folder);
-    int rc = tensord_add_model(t, r->mapped, r->identity, error, sizeof error);
-    if (!rc) {
-        // libvirt has no guest of this name: what tensord may still have of one is over.
-        char unused[400];
-        tensord_remove_guest(t, r->guest_name, unused, sizeof unused);
-        rc = tensord_add_guest(t, r->guest_name, r->region, &r->calls, error, sizeof error);
+    if (r->domain) {
+        virDomainFree(r->domain);
     }
-    tensord_close(t);
-    if (rc) {
-        return tool_fail("--offload: %s", error);
+    virConnectClose(r->libvirt);
+    r->libvirt = again;
+    r->domain = NULL;
+    r->watch.callback = -1;
+    if (machine_find(again, r->guest_name, &domain, &facts, error, sizeof error) != 0) {
+        return GUEST_IS_GONE;
     }
-    r->plan.offload_folder = r->tensord_folder;
-    r->plan.offload_socket = r->calls.socket;
-    r->plan.offload_vectors = r->calls.vectors;
-    return TOOL_OK;
+    r->domain = domain;
+    machine_watch_start(again, r->guest_name, &r->watch, error, sizeof error);
+    return GUEST_IS_THERE;
 }
 
 // ---- failing -----------------------------------------------------------------------------------
@@ -96,7 +87,8 @@ static void show_console(const struct run *r)
 // Ends what runs.
 static void give_up(struct run *r)
 {
-    if (r->domain) {
+    bool created = r->domain != NULL;
+    if (created && virDomainDestroy(r->domain) != 0 && reach(r) == GUEST_IS_THERE) {
         virDomainDestroy(r->domain);
     }
     if (r->offload) {
@@ -132,8 +124,9 @@ static int wait_until_ready(struct run *r, struct endpoint *e)
                                                                   ? "powered off"
                                                                   : "was destroyed");
         }
-        if (!virConnectIsAlive(r->libvirt)) {
-            return tool_fail("libvirt's daemon went away while the guest came up");
+        if (virConnectIsAlive(r->libvirt) != 1 && reach(r) == GUEST_IS_GONE) {
+            show_console(r);
+            return tool_fail("the guest is gone, and so was libvirt's daemon: it cannot say why");
         }
         if (tool_now_ns() > until) {
             show_console(r);
@@ -191,32 +184,6 @@ static int create(struct run *r)
     return TOOL_OK;
 }
 
-// A daemon of libvirt's may be restarted while its guests go on.
-static bool is_there(struct run *r, const char *uri)
-{
-    char error[400];
-    if (virConnectIsAlive(r->libvirt) == 1) {
-        return virDomainIsActive(r->domain) != 0; // -1: no answer, the guest gets the benefit
-    }
-    virConnectPtr again;
-    struct machine_facts facts;
-    virDomainPtr domain;
-    if (machine_connect(uri, NULL, &again, error, sizeof error) != 0) {
-        return true; // not known; asked again later
-    }
-    virDomainFree(r->domain);
-    virConnectClose(r->libvirt);
-    r->libvirt = again;
-    r->domain = NULL;
-    r->watch.callback = -1;
-    if (machine_find(again, r->guest_name, &domain, &facts, error, sizeof error) != 0) {
-        return false;
-    }
-    r->domain = domain;
-    machine_watch_start(again, r->guest_name, &r->watch, error, sizeof error);
-    return true;
-}
-
 static int tell_end(struct run *r)
 {
     switch (machine_watch_look(&r->watch)) {
@@ -234,15 +201,24 @@ static int tell_end(struct run *r)
 
 static int stop_in_order(struct run *r)
 {
-    char error[400];
+    char error[400] = "libvirt's daemon is gone";
     bool in_order;
     run_say("Shutting down %s (Ctrl-C again: at once)", r->guest_name);
     interrupts = 0;
-    if (!r->domain) {
-        return TOOL_OK;
-    }
-    if (machine_stop(r->domain, STOP_SECONDS, &interrupts, &in_order, error, sizeof error) != 0) {
-        return tool_fail("%s", error);
+    for (int attempt = 0;; attempt++) {
+        if (reach(r) == GUEST_IS_GONE) {
+            return tell_end(r);
+        }
+        if (r->domain && machine_stop(r->domain, STOP_SECONDS, &interrupts, &in_order, error,
+                                      sizeof error) == 0) {
+            break;
+        }
+        // The daemon may end in this very moment: another one knows the guest.
+        if (attempt == 4) {
+            return tool_fail("%s; the guest may still run: `tessera stop %s`", error,
+                             r->guest_name);
+        }
+        sleep_ms(200);
     }
     run_say(in_order ? "The guest powered off" : "The guest was destroyed: it did not power off");
     return TOOL_OK;
@@ -250,16 +226,12 @@ static int stop_in_order(struct run *r)
 
 static int stay(struct run *r)
 {
-    const char *uri;
-    char error[400];
-    bool is_system;
-    machine_uri(r->uri, &uri, &is_system, error, sizeof error);
     run_say("serving until Ctrl-C; `tessera logs %s` shows its console", r->guest_name);
     for (unsigned turn = 1; !interrupts; turn++) {
         if (machine_watch_look(&r->watch) != MACHINE_RUNS) {
             return tell_end(r);
         }
-        if (turn % 20 == 0 && !is_there(r, uri)) {
+        if (turn % 20 == 0 && reach(r) == GUEST_IS_GONE) {
             sleep_ms(200); // the event that says why may be on its way
             return tell_end(r);
         }
@@ -272,11 +244,11 @@ int run_guest(struct run *r)
 {
     char error[400];
     uint64_t begun = 0, created = 0;
-    int status = r->offload ? run_offload(r) : TOOL_OK;
+    catch_interrupts();
+    int status = r->offload ? run_offload_guest(r) : TOOL_OK;
     if (status) {
         return status;
     }
-    catch_interrupts();
     if (machine_watch_start(r->libvirt, r->guest_name, &r->watch, error, sizeof error) != 0) {
         status = tool_fail("%s", error);
     }
@@ -293,6 +265,9 @@ int run_guest(struct run *r)
         status = create(r);
         created = tool_now_ns();
     }
+    // Port and name are taken now, or will not be.
+    close(r->lock);
+    r->lock = -1;
     if (!status) {
         status = wait_until_ready(r, e);
     }
