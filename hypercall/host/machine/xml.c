@@ -68,13 +68,14 @@ static void add_machine(struct text *t, const struct machine_plan *p)
                 "  <on_crash>destroy</on_crash>\n");
 }
 
+// The log is emptied before, by the tool: a system's libvirt would make a new one that is root's.
 static void add_devices(struct text *t, const struct machine_plan *p)
 {
     text_add(t, "  <devices>\n    <emulator>/usr/bin/qemu-system-x86_64</emulator>\n"
                 "    <controller type='usb' model='none'/>\n    <serial type='pty'>\n"
                 "      <log file='");
     text_add_escaped(t, p->console_log);
-    text_add(t, "' append='off'/>\n      <target port='0'/>\n    </serial>\n"
+    text_add(t, "' append='on'/>\n      <target port='0'/>\n    </serial>\n"
                 "    <console type='pty'/>\n    <rng model='virtio'>\n"
                 "      <backend model='random'>/dev/urandom</backend>\n"
                 "      " ADDRESS(SLOT_RANDOM) "\n    </rng>\n    <memballoon model='none'/>\n");

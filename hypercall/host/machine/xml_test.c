@@ -71,7 +71,7 @@ static void a_guest_has_its_parts(void **unused)
     has(xml, "'memory-backend-file,id=weights,mem-path=/cache/abc.gguf,size=314572800,share=on,"
              "readonly=on'");
     has(xml, "'user,id=net0,hostfwd=tcp:127.0.0.1:8080-:80'");
-    has(xml, "<log file='/state/phi-3.log' append='off'/>");
+    has(xml, "<log file='/state/phi-3.log' append='on'/>");
     hasnt(xml, "shmem");
     hasnt(xml, "seclabel");
     hasnt(xml, "http.key");

@@ -182,7 +182,8 @@ static bool is_taken(struct run *r, const char *name)
 static int lock(struct run *r)
 {
     char error[400], path[PATH_MAX];
-    if (console_log_path("lock", 1, path, sizeof path, error, sizeof error) != 0) {
+    // No guest's name begins with a dot.
+    if (console_log_path(".lock", 1, path, sizeof path, error, sizeof error) != 0) {
         return tool_fail("%s", error);
     }
     r->lock = open(path, O_RDWR | O_CLOEXEC);
