@@ -42,3 +42,8 @@ $(BUILD)/bin/call-floor-peer: $(patsubst %,$(BUILD)/host/$(CALL_FLOOR)/%.o,peer 
 	@mkdir -p $(@D)
 	$(call say,link $@)
 	$(Q)$(CC) $^ -o $@
+# In tensord's place, for tests of the tool.
+$(BUILD)/bin/tensord-fake: $(BUILD)/host/ci/tools/tensord_fake.o
+	@mkdir -p $(@D)
+	$(call say,link $@)
+	$(Q)$(CC) $^ -o $@ -ljansson
