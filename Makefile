@@ -30,6 +30,7 @@ platform_asm := $(sort $(shell find platform -name '*.asm' 2>/dev/null))
 libos_c := $(call find_c,libos)
 tensor_c := $(filter-out tensor/train/%,$(call find_c,tensor))
 app_c = $(call find_c,apps/$(1))
+channel_guest_c := $(call find_c,hypercall/channel)
 
 # ---- guest ---------------------------------------------------------------------------------
 GUEST_CFLAGS := -std=gnu11 -O2 -g $(WARN) -fPIE -fno-omit-frame-pointer -ffunction-sections \
@@ -67,6 +68,10 @@ $(BUILD)/guest/tensor/%.o: tensor/%.c
 	$(call say,guest $@)
 	$(Q)$(CC) $(GUEST_CFLAGS) $(TENSOR_CFLAGS) $(call flags_for,$<) -MMD -MP -c $< -o $@
 $(BUILD)/guest/apps/%.o: apps/%.c
+	@mkdir -p $(@D)
+	$(call say,guest $@)
+	$(Q)$(CC) $(GUEST_CFLAGS) $(LIBOS_CFLAGS) $(call flags_for,$<) -MMD -MP -c $< -o $@
+$(BUILD)/guest/hypercall/%.o: hypercall/%.c
 	@mkdir -p $(@D)
 	$(call say,guest $@)
 	$(Q)$(CC) $(GUEST_CFLAGS) $(LIBOS_CFLAGS) $(call flags_for,$<) -MMD -MP -c $< -o $@
