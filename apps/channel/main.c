@@ -4,7 +4,8 @@
 // A guest that is one end of a tensor channel. Its command line says which: channel.role=produce,
 // relay, consume, ping, pong or meus (both ends of a channel in this guest's own memory),
 // channel.end=N, channel.region=N, channel.count=N, channel.bytes=N, channel.check=none, sampled
-// or full, channel.sessions=N, channel.timeout=SECONDS. It powers off when it is done.
+// or full, channel.sessions=N, channel.timeout=SECONDS, channel.pace=MICROSECONDS. It powers off
+// when it is done.
 #include "apps/channel/roles.h"
 #include "hypercall/channel/channel_guest.h"
 #include "libos/app.h"
@@ -143,6 +144,7 @@ int app_main(int argc, char **argv)
         .bytes = number("channel.bytes", 1 << 20) & ~7ull,
         .sessions = (uint32_t)number("channel.sessions", 1),
         .timeout_ns = number("channel.timeout", 30) * 1000000000ull,
+        .pace_ns = number("channel.pace", 0) * 1000u,
         .check = (enum check)word("channel.check", check_names, CHECK_COUNT, CHECK_SAMPLED),
         .now_ns = now_ns,
         .print = print_line,

@@ -30,7 +30,7 @@ static void usage(void)
           "                       [--slots N]     kinds: pipe bidirectional broadcast ring\n"
           "       tessera-channel produce|relay|consume|ping|pong FILE --end N [--count 64]\n"
           "                       [--bytes 1M] [--check none|sampled|full] [--sessions 1]\n"
-          "                       [--timeout SECONDS] [--dead MS]\n"
+          "                       [--timeout SECONDS] [--dead MS] [--pace MICROSECONDS]\n"
           "       tessera-channel loop FILE --end LAST …   produces at end 0, consumes at LAST\n",
           stderr);
     exit(2);
@@ -112,19 +112,13 @@ static int loop(const struct party *model)
 int main(int argc, char **argv)
 {
     static const struct option names[] = {
-        {"kind", 1, 0, 'k'},
-        {"ends", 1, 0, 'E'},
-        {"slots", 1, 0, 'n'},
-        {"size", 1, 0, 's'},
-        {"slot-bytes", 1, 0, 'S'},
-        {"end", 1, 0, 'e'},
-        {"count", 1, 0, 'c'},
-        {"bytes", 1, 0, 'b'},
-        {"check", 1, 0, 'C'},
-        {"sessions", 1, 0, 'r'},
-        {"timeout", 1, 0, 't'},
-        {"dead", 1, 0, 'd'},
-        {0},
+        {"kind", 1, 0, 'k'},       {"ends", 1, 0, 'E'},
+        {"slots", 1, 0, 'n'},      {"size", 1, 0, 's'},
+        {"slot-bytes", 1, 0, 'S'}, {"end", 1, 0, 'e'},
+        {"count", 1, 0, 'c'},      {"bytes", 1, 0, 'b'},
+        {"check", 1, 0, 'C'},      {"sessions", 1, 0, 'r'},
+        {"timeout", 1, 0, 't'},    {"dead", 1, 0, 'd'},
+        {"pace", 1, 0, 'p'},       {0},
     };
     struct channel_format f = {.kind = HC_CHANNEL_PIPE, .slot_bytes = 1 << 20};
     struct party p = {.options = {.check = CHECK_SAMPLED,
@@ -178,6 +172,9 @@ int main(int argc, char **argv)
             break;
         case 't':
             p.options.timeout_ns = number(optarg) * 1000000000u;
+            break;
+        case 'p':
+            p.options.pace_ns = number(optarg) * 1000u;
             break;
         case 'd':
             p.channel.dead_ns = number(optarg) * 1000000u;

@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #define SAMPLE 512u // words
 
@@ -95,6 +96,9 @@ static int produce(struct channel *c, const struct role_options *o, struct role_
         }
         r->tensors++;
         r->bytes += o->bytes;
+        if (o->pace_ns) {
+            nanosleep(&(struct timespec){0, (long)o->pace_ns}, NULL);
+        }
     }
     return channel_drain(c, o->timeout_ns);
 }

@@ -24,6 +24,7 @@ struct role_options {
     uint64_t bytes;      // of each, a multiple of 8, at least 16
     uint32_t sessions;   // tries: another one when a session breaks
     uint64_t timeout_ns; // of each operation
+    uint64_t pace_ns;    // the producer sleeps so long after each tensor
     uint64_t (*now_ns)(void);
     void (*print)(const char *line); // without a newline
 };

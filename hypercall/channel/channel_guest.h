@@ -13,8 +13,8 @@
 struct channel_guest;
 
 // Any strand. `region` counts the ivshmem-plain regions that are channels or hold zeros, in bus
-// order. 0, -ENOENT (no such region), -ENODEV (nobody has made the channel yet), -ENOMEM, errors
-// of channel_attach; `error` says why.
+// order. 0, -ENOENT (no such region), -ENODEV (nobody has made the channel yet), -ENOTSUP (a
+// RING on an emulated machine with one CPU), -ENOMEM, errors of channel_attach; `error` says why.
 int channel_guest_open(size_t region, uint32_t end, const struct channel_options *options,
                        struct channel_guest **out, char *error, size_t error_bytes);
 // The same over a block that the caller has made a channel of (channel_create) and keeps.

@@ -8,6 +8,7 @@
 #include "libos/sched.h"
 #include "libos/virtio.h"
 
+#include <cpuid.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -94,6 +95,22 @@ int channel_guest_open_block(void *block, size_t bytes, uint32_t end,
     return 0;
 }
 
+// QEMU's emulator (TCG) translates locked instructions to plain ones when the machine has one CPU,
+// so a compare and swap here is none for a process outside. Only a RING's head needs one.
+static bool swaps_are_atomic(void)
+{
+    uint32_t a, b, c, d;
+    __cpuid(0x40000000, a, b, c, d);
+    bool emulated = b == 0x54474354 && c == 0x43544743 && d == 0x47435447; // "TCGTCGTCGTCG"
+    return !emulated || sched_cpu_expected() > 1;
+}
+
+static bool is_ring(const void *block)
+{
+    return __atomic_load_n(&((const struct hc_channel_header *)block)->kind, __ATOMIC_RELAXED) ==
+           HC_CHANNEL_RING;
+}
+
 int channel_guest_open(size_t region, uint32_t end, const struct channel_options *options,
                        struct channel_guest **out, char *error, size_t error_bytes)
 {
@@ -105,6 +122,12 @@ int channel_guest_open(size_t region, uint32_t end, const struct channel_options
         }
         uint64_t first = __atomic_load_n(block, __ATOMIC_ACQUIRE);
         if ((first == HC_CHANNEL_MAGIC || first == 0) && region-- == 0) {
+            if (first && is_ring(block) && !swaps_are_atomic()) {
+                snprintf(error, error_bytes,
+                         "a ring channel needs atomic instructions, which QEMU's emulator has only "
+                         "for machines with several CPUs: give this one -smp 2");
+                return -ENOTSUP;
+            }
             return channel_guest_open_block(block, ivshmem_plain_at(i)->bytes, end, options, out,
                                             error, error_bytes);
         }

@@ -8,7 +8,7 @@
 
 void channel_slot_back(struct channel *c, uint32_t slot)
 {
-    c->out_slots[slot].state = SLOT_AWAY;
+    c->out_slots[slot] = (struct slot){.state = SLOT_AWAY};
     c->sent--;
     if (c->passes) {
         c->in_slots[slot].state = SLOT_AWAY;

@@ -104,6 +104,10 @@ int channel_end_session(struct channel *c, int error)
         c->closed = error;
         return error;
     }
+    if (error == -EPROTO) {
+        c->closed = error;
+        store32(&c->ends[c->end].state, HC_END_CLOSED);
+    }
     if (c->receives) {
         store64(&c->in.sink->hello, 0);
         c->in.session = 0;
@@ -111,10 +115,6 @@ int channel_end_session(struct channel *c, int error)
     for (uint32_t i = 0; i < c->out_count; i++) {
         store64(&c->out[i].source->welcome, 0);
         c->out[i].session = 0;
-    }
-    if (error == -EPROTO) {
-        c->closed = error;
-        store32(&c->ends[c->end].state, HC_END_CLOSED);
     }
     return error;
 }
@@ -181,11 +181,12 @@ int channel_check_lanes(struct channel *c)
     if (!broken && c->out_count && !channel_lane_lives(c, &c->out[0])) {
         broken = &c->out[0];
     }
-    if (broken) {
-        channel_say(c, 0, "end %u has started anew", broken->peer);
-        return channel_end_session(c, -ENOTCONN);
+    if (broken == NULL) {
+        return 0;
     }
-    return 0;
+    bool closed = load32(&c->ends[broken->peer].state) == HC_END_CLOSED;
+    channel_say(c, 0, "end %u has %s", broken->peer, closed ? "closed" : "started anew");
+    return channel_end_session(c, closed ? -ESHUTDOWN : -ENOTCONN);
 }
 
 void channel_watch(struct channel *c, struct lane *l)

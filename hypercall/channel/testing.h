@@ -11,8 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static uint64_t fake_ns, fake_random = 1;
-static struct channel *fake_living[HC_CHANNEL_MAX_ENDS]; // beat whenever time passes
+static uint64_t fake_ns, fake_random = 1, fake_step_ns = 10000; // a rest takes so long more
+static struct channel *fake_living[HC_CHANNEL_MAX_ENDS];        // beat whenever time passes
 
 static inline uint64_t fake_now(void *ctx)
 {
@@ -28,7 +28,7 @@ static inline uint64_t fake_random64(void *ctx)
 static inline void fake_rest(void *ctx, uint64_t ns)
 {
     (void)ctx;
-    fake_ns += ns + 10000;
+    fake_ns += ns + fake_step_ns;
     for (uint32_t i = 0; i < HC_CHANNEL_MAX_ENDS; i++) {
         if (fake_living[i]) {
             channel_beat(fake_living[i]);
