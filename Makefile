@@ -31,6 +31,7 @@ libos_c := $(call find_c,libos)
 tensor_c := $(filter-out tensor/train/%,$(call find_c,tensor))
 hypercall_c := $(call find_c,hypercall/guest)
 app_c = $(call find_c,apps/$(1))
+channel_guest_c := $(call find_c,hypercall/channel)
 
 # ---- guest ---------------------------------------------------------------------------------
 GUEST_CFLAGS := -std=gnu11 -O2 -g $(WARN) -fPIE -fno-omit-frame-pointer -ffunction-sections \
