@@ -163,6 +163,9 @@ bench-engine:
 compare-llama:
 	@ci/setup test
 	@ci/compare-llama.sh
+bench-offload:
+	@ci/setup test
+	@ci/bench-offload.sh
 bench-call:
 	@ci/setup test
 	@ci/bench-call.sh
@@ -192,10 +195,12 @@ help:
 #: make compare-llama       every architecture and weight type beside llama.cpp, number by number
 #: make bench-call          round trip of an empty tensor call beside the floor of the same device
 #:   ROUNDS=10 CALLS=2000     rounds, calls a round
+#: make bench-offload       guests whose tokens the host computes: speed, a fleet of 8, memory of 32
+#:   PARTS=speed,fleet,memory  SPEED=110m-q4_0,1b-q8_0 THREADS=1,2 FLEET=1b-q8_0   (~20 minutes)
 #: make bench-gemm          matrix products beside oneDNN and OpenBLAS
 #: make fuzz                runs every fuzzer for a short time (FUZZ_SECONDS=60 each)
 #: make lint                format, warnings, layer rule, shell scripts
 #: make clean               removes build/
 
 
-.PHONY: compare-llama all images programs test-images run test lint fuzz bench bench-boot bench-call clean help
+.PHONY: compare-llama all images programs test-images run test lint fuzz bench bench-boot bench-call bench-offload clean help

@@ -23,6 +23,7 @@ void control_close(struct control *c)
         close(c->fd);
     }
     c->fd = -1;
+    c->ended = false;
     c->request = 0;
     c->filled = 0;
 }
@@ -63,6 +64,9 @@ void control_text(struct holder *h, uint32_t request, const char *json)
             json_object_set_new(o, "ok", json_true());
         }
         control_reply(c, o);
+        if (c->ended) {
+            control_close(c);
+        }
     }
 }
 
@@ -72,6 +76,9 @@ void control_no_worker(struct holder *h)
         if (h->controls[i].fd >= 0 && h->controls[i].request) {
             h->controls[i].request = 0;
             refuse(&h->controls[i], "the worker is being restarted; ask again");
+            if (h->controls[i].ended) {
+                control_close(&h->controls[i]);
+            }
         }
     }
 }
@@ -261,6 +268,10 @@ void control_accept(struct holder *h)
 void control_read(struct holder *h, struct control *c)
 {
     ssize_t n = recv(c->fd, c->line + c->filled, sizeof c->line - c->filled, MSG_DONTWAIT);
+    if (n == 0 && c->request) {
+        c->ended = true; // it still wants the worker's answer
+        return;
+    }
     if (n <= 0) {
         if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
             control_close(c);

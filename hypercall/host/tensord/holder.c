@@ -188,7 +188,7 @@ static void poll_once(struct holder *h)
     p[n++] = (struct pollfd){.fd = h->control_listener, .events = POLLIN};
     p[n++] = (struct pollfd){.fd = h->link, .events = POLLIN}; // below 0: left out
     for (int i = 0; i < HOLDER_CONTROLS; i++) {
-        if (h->controls[i].fd >= 0) {
+        if (h->controls[i].fd >= 0 && !h->controls[i].ended) {
             seats[n] = NULL;
             controls[n] = &h->controls[i];
             p[n++] = (struct pollfd){.fd = h->controls[i].fd, .events = POLLIN};

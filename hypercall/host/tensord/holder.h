@@ -40,6 +40,7 @@ struct held_weights {
 
 struct control {
     int fd;           // -1: free
+    bool ended;       // sends nothing more, and waits for the answer
     uint32_t request; // waits for the worker's statistics, 0: does not
     size_t filled;
     char line[CONTROL_LINE];
