@@ -113,7 +113,9 @@ real_daemon() { # MODE SPIN_US
         -append "offload.mode=host model.identity=$identity" -netdev user,id=n -device virtio-net-pci,netdev=n,romfile= \
         -chardev "socket,id=c,path=$dir/g.ivshmem" -device ivshmem-doorbell,chardev=c,vectors=2 <>"$dir/in" >"$dir/out" 2>"$dir/qemu" &
     pids+=($!)
-    exec {real_in[$1]}<>"$dir/in" {real_out[$1]}<"$dir/out"
+    exec {in}<>"$dir/in" {out}<"$dir/out"
+    # shellcheck disable=SC2154 # set by exec
+    real_in[$1]=$in real_out[$1]=$out
     real_hears "$1" "listening on port"
 }
 real_hears() { # MODE PATTERN: sets line to the next one of the guest's console with it
