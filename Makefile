@@ -31,6 +31,7 @@ libos_c := $(call find_c,libos)
 tensor_c := $(filter-out tensor/train/%,$(call find_c,tensor))
 hypercall_c := $(call find_c,hypercall/guest)
 app_c = $(call find_c,apps/$(1))
+channel_guest_c := $(call find_c,hypercall/channel)
 
 # ---- guest ---------------------------------------------------------------------------------
 GUEST_CFLAGS := -std=gnu11 -O2 -g $(WARN) -fPIE -fno-omit-frame-pointer -ffunction-sections \
@@ -162,6 +163,9 @@ bench-engine:
 compare-llama:
 	@ci/setup test
 	@ci/compare-llama.sh
+bench-call:
+	@ci/setup test
+	@ci/bench-call.sh
 bench-gemm:
 	@ci/setup test
 	@$(MAKE) --no-print-directory $(BUILD)/bench/gemm
@@ -186,10 +190,12 @@ help:
 #: make bench-engine        the engine beside llama.cpp, from the same files, and the machine's limits
 #:   SIZES=110m,1b TYPES=f16,q8_0,q4_0,q4_k_m,q6_k THREADS=1,2 REPEAT=5 MODELS=dir   (~20 minutes)
 #: make compare-llama       every architecture and weight type beside llama.cpp, number by number
+#: make bench-call          round trip of an empty tensor call beside the floor of the same device
+#:   ROUNDS=10 CALLS=2000     rounds, calls a round
 #: make bench-gemm          matrix products beside oneDNN and OpenBLAS
 #: make fuzz                runs every fuzzer for a short time (FUZZ_SECONDS=60 each)
 #: make lint                format, warnings, layer rule, shell scripts
 #: make clean               removes build/
 
 
-.PHONY: compare-llama all images programs test-images run test lint fuzz bench bench-boot clean help
+.PHONY: compare-llama all images programs test-images run test lint fuzz bench bench-boot bench-call clean help

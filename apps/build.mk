@@ -18,3 +18,11 @@ $(BUILD)/bin/llm-native: $(patsubst %.c,$(BUILD)/host/%.o,$(llm_native_c))
 $(BUILD)/bin/llm-native-asan: $(patsubst %.c,$(BUILD)/asan/%.o,$(llm_native_c))
 	@mkdir -p $(@D)
 	$(CC) $(SANITIZE) $^ -o $@ $(HOST_LIBS)
+
+# The host's side of channel tests and measurements.
+host_programs += $(BUILD)/bin/tessera-channel
+$(BUILD)/bin/tessera-channel: $(BUILD)/host/apps/channel/roles.o $(BUILD)/host/apps/channel/native_main.o \
+		$(BUILD)/lib/libtessera-channel.a
+	@mkdir -p $(@D)
+	$(call say,link $@)
+	$(Q)$(CC) $^ -o $@ -lpthread

@@ -46,6 +46,7 @@ allow tensor/model 'tensor/(model|ir|core)/|tensor/[a-z_]+\.h'
 allow tensor/ir 'tensor/ir/|tensor/[a-z_]+\.h'
 allow apps/llm 'libos/|tensor/|apps/llm/|hypercall/guest/'
 allow apps/selftest 'libos/|tensor/|platform/|apps/selftest/'
+allow hypercall/host 'hypercall/host/|hypercall/abi/|tensor/'
 # A layer's users see its public headers only.
 mapfile -t outsiders < <(printf '%s\n' "${sources[@]}" | grep -E '^(apps|tensor|hypercall)/' |
     grep -v '_test\.c$\|_host\.c$\|native')

@@ -38,7 +38,7 @@ unit_program() { # SOURCE
 unit() {
     local sources programs=() src name program log status good bad
     # Fuzzers that have a corpus run over it once, as tests.
-    mapfile -t sources < <(find platform libos tensor apps hypercall images \( -name '*_test.c' -o -name '*_fuzz.c' \) 2>/dev/null |
+    mapfile -t sources < <(find platform libos tensor apps hypercall images ci \( -name '*_test.c' -o -name '*_fuzz.c' \) 2>/dev/null |
         sort | grep -E "$pattern" | while read -r src; do
         [[ $src = *_test.c || -d ${src%_fuzz.c}_corpus ]] && echo "$src"
     done)

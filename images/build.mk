@@ -10,6 +10,7 @@
 
 IMAGES := $(BUILD)/images
 IMAGE_LAYERS_boottest := platform
+IMAGE_LAYERS_channel := platform libos tensor hypercall/channel
 IMAGE_ARCHIVES := $(foreach a,jansson pcre2-8 utf8proc fdt,/usr/lib/x86_64-linux-gnu/lib$(a).a)
 LIBGCC := $(shell $(CC) -print-libgcc-file-name 2>/dev/null)
 HOST_LIBDIR := /usr/lib
@@ -23,7 +24,8 @@ image_layers = $(or $(IMAGE_LAYERS_$(1)),platform libos tensor hypercall)
 has_layer = $(filter $(2),$(call image_layers,$(1)))
 image_objs = $(call guest_objs,$(platform_c) $(platform_asm) $(call app_c,$(1)) \
 	$(if $(call has_layer,$(1),libos),$(libos_c)) $(if $(call has_layer,$(1),tensor),$(tensor_c)) \
-	$(if $(call has_layer,$(1),hypercall),$(hypercall_c))) \
+	$(if $(call has_layer,$(1),hypercall),$(hypercall_c)) \
+	$(if $(call has_layer,$(1),hypercall/channel),$(channel_guest_c))) \
 	$(if $(call has_layer,$(1),libos),$(libos_extra_objs))
 image_libs = $(if $(call has_layer,$(1),libos),--start-group $(MUSL_LIB)/libc.a \
 	$(or $(IMAGE_LIBS_$(1)),$(IMAGE_ARCHIVES)) $(LIBGCC) --end-group,$(LIBGCC))

@@ -21,7 +21,7 @@ const char app_version[] = "0.1.0";
 const bool pf_attack_image = true;
 
 static const struct selftest *const groups[] = {memory_tests, thread_tests, time_tests, file_tests};
-static const struct selftest *const special[] = {attacks, endings};
+static const struct selftest *const special[] = {attacks, endings, weights};
 
 static int run_one(const struct selftest *t)
 {

@@ -15,7 +15,7 @@ struct selftest {
 };
 extern const struct selftest memory_tests[], thread_tests[], time_tests[], file_tests[];
 // Only run by name: they do not end with a verdict of ours.
-extern const struct selftest attacks[], endings[];
+extern const struct selftest attacks[], endings[], weights[];
 
 // Fails the test with the condition and its place.
 #define STR2(x) #x

@@ -157,9 +157,10 @@ int virtio_net_probe(struct virtio_device *d);
 int virtio_blk_probe(struct virtio_device *d);
 int virtio_rng_probe(struct virtio_device *d);
 int virtio_pmem_probe(struct virtio_device *d);
-void pmem_probe_ivshmem(void); // not virtio, the same purpose; after the others
-// NULL, or why [start, start + bytes) of physical memory cannot be a device's.
+// Why a region of memory that a device names cannot be mapped; NULL: it can.
 const char *pmem_check(uint64_t start, uint64_t bytes);
+void ivshmem_probe(void);      // finds ivshmem-plain regions (libos/ivshmem.h)
+void pmem_probe_ivshmem(void); // adds those that hold weights; after the others
 
 // Transports: call found() for every device whose type a driver here wants.
 // Every device of a wanted type; others are not touched.

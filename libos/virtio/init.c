@@ -103,6 +103,7 @@ void virtio_init(void)
 {
     virtio_pci_probe(is_storage, found);
     virtio_mmio_probe(is_storage, found);
+    ivshmem_probe();
     pmem_probe_ivshmem();
 }
 

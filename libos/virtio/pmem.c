@@ -6,10 +6,10 @@
 // ivshmem-plain where the machine has no device memory. Source: virtio 1.2, 5.19.
 #include "libos/virtio/device.h"
 
+#include "libos/ivshmem.h"
 #include "libos/log.h"
 #include "platform/boot.h"
 #include "platform/paging.h"
-#include "platform/pci.h"
 
 #include <errno.h>
 
@@ -48,7 +48,8 @@ static int pmem_add(uint64_t start, uint64_t bytes)
     if (region_count == MAX_REGIONS) {
         return -ENOSPC;
     }
-    void *data = pf_map_device(start, bytes, PF_PROT_READ, PF_CACHE_WB);
+    unsigned prot = PF_PROT_READ | (pf_protection_off("weights") ? PF_PROT_WRITE : 0u);
+    void *data = pf_map_device(start, bytes, prot, PF_CACHE_WB);
     if (!data) {
         return -ENOMEM;
     }
@@ -56,21 +57,18 @@ static int pmem_add(uint64_t start, uint64_t bytes)
     return 0;
 }
 
-// ivshmem-plain (QEMU docs/specs/ivshmem-spec): BAR 2 is the memory. It stands in for virtio-pmem
-// on microvm, which has no device memory; sizes are powers of two there.
+// ivshmem-plain stands in for virtio-pmem on microvm, which has no device memory; sizes are powers
+// of two there. Regions that are channels, or will be, are not weights.
 void pmem_probe_ivshmem(void)
 {
-    struct pf_pci_device *d;
-    for (size_t n = 0; (d = pf_pci_find(0x1af4, 0x1110, n)) != NULL; n++) {
-        if (d->msix_cap || d->bar[2].is_io || d->bar[2].base == 0) {
-            continue; // with interrupts it is a doorbell device: not weights
+    for (size_t i = 0; i < ivshmem_plain_count(); i++) {
+        const struct ivshmem_plain *r = ivshmem_plain_at(i);
+        const uint64_t *first = pf_map_device(r->phys, PF_PAGE, PF_PROT_READ, PF_CACHE_WB);
+        if (first && (*first == IVSHMEM_CHANNEL_MAGIC || *first == 0)) {
+            continue;
         }
-        pf_pci_enable(d);
-        const char *why = pmem_check(d->bar[2].base, d->bar[2].bytes);
-        int rc = why ? -EINVAL : pmem_add(d->bar[2].base, d->bar[2].bytes);
-        if (rc) {
-            log_error("pmem", "ivshmem %02x:%02x.%u: %s", d->bus, d->device, d->function,
-                      why ? why : "no room to map it");
+        if (!first || pmem_add(r->phys, r->bytes) != 0) {
+            log_error("pmem", "ivshmem %s: no room to map it", r->location);
         }
     }
 }

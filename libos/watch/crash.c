@@ -7,6 +7,7 @@
 
 #include "libos/mem/internal.h"
 #include "libos/sched/internal.h"
+#include "libos/virtio.h"
 #include "platform/paging.h"
 #include "platform/power.h"
 
@@ -37,10 +38,29 @@ static int describe_strand(const struct strand *s, uint64_t address)
     return 0;
 }
 
+static int describe_weights(uint64_t address)
+{
+    for (size_t i = 0; i < pmem_count(); i++) {
+        const struct pmem_region *p = pmem_at(i);
+        uint64_t offset = address - (uint64_t)p->data;
+        if (offset < p->bytes) {
+            pf_printk(
+                "the address is byte 0x%lx of weights: a file of the host, %lu KB at physical "
+                "0x%lx, mapped read-only and shared with other guests\n",
+                (unsigned long)offset, (unsigned long)(p->bytes / 1024), (unsigned long)p->phys);
+            return 1;
+        }
+    }
+    return 0;
+}
+
 static int describe_fault(uint64_t address)
 {
     struct core *c = this_core();
     if (c && c->running && describe_strand(c->running, address)) {
+        return 1;
+    }
+    if (describe_weights(address)) {
         return 1;
     }
     if (address < PF_VMAP_BASE || address >= PF_VMAP_END) {

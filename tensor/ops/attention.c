@@ -278,6 +278,9 @@ static void run_tile(void *arg, size_t index, unsigned worker)
 {
     const struct attention *a = arg;
     struct tile t;
+    // begin_tile fills them, for at least one query, which not every compiler sees.
+    memset(t.from, 0, sizeof t.from);
+    memset(t.to, 0, sizeof t.to);
     begin_tile(&t, a, a->tiles_a_head * a->kv_heads - 1 - index, worker); // the longest first
     size_t splits = (t.to[t.count - 1] + SPLIT - 1) / SPLIT;
     for (size_t s = t.from[0] / SPLIT; s < splits && !ops_stopped(a->o); s++) {

@@ -64,6 +64,8 @@ static int statistics(struct guest *g, const struct hc_submission *s)
     struct hc_statistics t = g->statistics;
     t.buffers = g->arena.count;
     t.runs = g->run_count;
+    t.tensors = g->ops ? g->ops->tensor_count : 0;
+    t.graphs = g->ops ? g->ops->graph_count : 0;
     for (uint32_t i = 0; i < HC_MOST_MODELS; i++) {
         t.models += g->models[i].engine != NULL;
     }

@@ -5,14 +5,14 @@
 // (one weight reading serves them all); prompts get the rest of the pass, in chunks. Fair by
 // virtual time: a guest is charged for its rows of each pass, divided by its weight, and only the
 // guests that have used least may bring prompts while others wait. Nothing waits for company.
-#include "hypercall/host/tensord/worker.h"
+#include "hypercall/host/tensord/calls_ops.h"
 
 enum { SLACK_NS = 5000000, CREDIT_NS = 200000000 };
 
 // ---- who may compute ---------------------------------------------------------------------------
 
 // A guest with a limit saves up at most CREDIT_NS of computing.
-static bool has_credit(struct guest *g)
+bool compose_has_credit(struct guest *g)
 {
     if (g->policy.compute_percent == 0) {
         return true;
@@ -49,7 +49,8 @@ static bool decodes(const struct run *r)
 void compose_wake(struct guest *g)
 {
     // Who was idle saves nothing up.
-    if (g->run_count == 0 && g->virtual_ns < g->worker->virtual_now) {
+    if (g->run_count == 0 && (!g->ops || g->ops->job_count == 0) &&
+        g->virtual_ns < g->worker->virtual_now) {
         g->virtual_ns = g->worker->virtual_now;
     }
     pthread_cond_signal(&g->worker->work);
@@ -61,7 +62,7 @@ static struct engine *choose_engine(struct worker *w)
     struct guest *least = NULL;
     for (uint32_t i = 0; i < w->guest_count; i++) {
         struct guest *g = w->guests[i];
-        if (!g->leaving && has_ready(g, NULL) && has_credit(g) &&
+        if (!g->leaving && has_ready(g, NULL) && compose_has_credit(g) &&
             (!least || g->virtual_ns < least->virtual_ns)) {
             least = g;
         }
@@ -122,7 +123,7 @@ static void gather(struct worker *w, const struct engine *e, struct crowd *c)
     c->weight = 0;
     for (uint32_t i = 0; i < w->guest_count; i++) {
         struct guest *g = w->guests[i];
-        if (g->leaving || !has_ready(g, e) || !has_credit(g)) {
+        if (g->leaving || !has_ready(g, e) || !compose_has_credit(g)) {
             continue;
         }
         uint32_t at = c->count++; // those that have used least first
@@ -189,6 +190,13 @@ uint32_t compose_pass(struct worker *w, struct engine **engine)
     return e->count;
 }
 
+void compose_charge_guest(struct guest *g, uint64_t ns)
+{
+    g->virtual_ns += ns * 100 / g->policy.weight;
+    g->credit_ns -= (int64_t)ns;
+    g->statistics.compute_ns += ns;
+}
+
 void compose_charge(struct worker *w, const struct engine *e, uint64_t ns)
 {
     struct guest *seen[PASS_SEQUENCES];
@@ -197,9 +205,7 @@ void compose_charge(struct worker *w, const struct engine *e, uint64_t ns)
         struct run *r = e->runs[i];
         struct guest *g = r->guest;
         uint64_t share = ns * r->batch / e->rows;
-        g->virtual_ns += share * 100 / g->policy.weight;
-        g->credit_ns -= (int64_t)share;
-        g->statistics.compute_ns += share;
+        compose_charge_guest(g, share);
         bool first = true;
         for (uint32_t j = 0; j < count; j++) {
             first &= seen[j] != g;

@@ -129,7 +129,7 @@ struct guest {
     // The submission being looked at, when it is HC_RUN: its arguments' only copy.
     struct hc_run run;
     int run_status;  // 0: it is valid
-    struct ops *ops; // tensors, graphs, training sessions, NULL: none made (calls_ops.c)
+    struct ops *ops; // tensors, graphs and work on them, NULL: none made (calls_ops.h)
     size_t memory;   // of the worker's own, for calls in flight
 
     uint64_t virtual_ns;   // computing used, by weight (compose.c)
@@ -218,6 +218,8 @@ void weights_progress(struct worker *w);
 uint32_t compose_pass(struct worker *w, struct engine **engine);
 // Charges the guests of a pass that took `ns`.
 void compose_charge(struct worker *w, const struct engine *e, uint64_t ns);
+void compose_charge_guest(struct guest *g, uint64_t ns);
+bool compose_has_credit(struct guest *g);
 void compose_wake(struct guest *g); // it has something to compute again
 void *compute_thread(void *worker);
 

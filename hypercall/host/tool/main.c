@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Tessera authors
 //
-// `tessera`: one program, a command each file. The commands here run the engine natively on the
-// host.
+// `tessera`: one program, a command each file: guests on libvirt, and the engine run natively.
 #include "hypercall/host/tool/tool.h"
 
 #include <stdarg.h>
@@ -10,8 +9,8 @@
 #include <string.h>
 
 static const struct tool_command *const commands[] = {
-    &tool_generate, &tool_eval,       &tool_bench,    &tool_embed,
-    &tool_tokenize, &tool_detokenize, &tool_quantize, &tool_pack};
+    &tool_run_guest, &tool_ls,    &tool_logs,     &tool_stop_guest, &tool_generate, &tool_eval,
+    &tool_bench,     &tool_embed, &tool_tokenize, &tool_detokenize, &tool_quantize, &tool_pack};
 static const char *current = "";
 
 void tool_set_name(const char *command)

@@ -44,6 +44,7 @@ static int set(struct tool_option *o, const char *text)
         *(bool *)o->value = true;
         return TOOL_OK;
     case OPTION_TEXT:
+    case OPTION_OPTIONAL:
         *(const char **)o->value = text;
         return TOOL_OK;
     case OPTION_COUNT:
@@ -99,6 +100,9 @@ int tool_options(int argc, char **argv, struct tool_option *options, size_t opti
         }
         if (o->kind == OPTION_FLAG && value) {
             return tool_misuse("%s takes no value", o->name);
+        }
+        if (o->kind == OPTION_OPTIONAL && !value) {
+            value = "";
         }
         if (o->kind != OPTION_FLAG && !value) {
             if (i + 1 == argc) {

@@ -26,7 +26,7 @@ int tool_misuse(const char *format, ...)
 
 static struct result {
     bool flag;
-    const char *text, *words[2];
+    const char *text, *optional, *words[2];
     uint32_t count;
     double number;
     struct tool_counts counts;
@@ -36,12 +36,11 @@ static struct result {
 static int read_words(int argc, char **argv)
 {
     r = (struct result){0};
-    struct tool_option options[] = {{"--flag", OPTION_FLAG, &r.flag, false},
-                                    {"--text", OPTION_TEXT, &r.text, false},
-                                    {"-n", OPTION_COUNT, &r.count, false},
-                                    {"--number", OPTION_NUMBER, &r.number, false},
-                                    {"-t", OPTION_COUNTS, &r.counts, false}};
-    return tool_options(argc, argv, options, 5, r.words, 2, &r.word_count);
+    struct tool_option options[] = {
+        {"--flag", OPTION_FLAG, &r.flag, false}, {"--text", OPTION_TEXT, &r.text, false},
+        {"-n", OPTION_COUNT, &r.count, false},   {"--number", OPTION_NUMBER, &r.number, false},
+        {"-t", OPTION_COUNTS, &r.counts, false}, {"--maybe", OPTION_OPTIONAL, &r.optional, false}};
+    return tool_options(argc, argv, options, 6, r.words, 2, &r.word_count);
 }
 #define READ(...)                                                                                  \
     read_words(sizeof((char *[]){"x", __VA_ARGS__}) / sizeof(char *), (char *[]){"x", __VA_ARGS__})
@@ -60,6 +59,12 @@ static void options_and_words_mix(void **unused)
     assert_string_equal(r.words[1], "z");
     assert_int_equal(r.counts.count, 2);
     assert_int_equal(r.counts.values[1], 20);
+    assert_null(r.optional);
+    assert_int_equal(READ("--maybe", "a"), TOOL_OK); // the word is not its value
+    assert_string_equal(r.optional, "");
+    assert_int_equal(r.word_count, 1);
+    assert_int_equal(READ("--maybe=b"), TOOL_OK);
+    assert_string_equal(r.optional, "b");
     assert_int_equal(READ("-"), TOOL_OK); // standard input is a word
     assert_int_equal(r.word_count, 1);
 }

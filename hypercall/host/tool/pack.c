@@ -172,8 +172,8 @@ static int write_plain(struct job *j, const struct gguf_tensor *t)
 // ---- the file
 // ------------------------------------------------------------------------------------
 
-// Of the source's content, as everywhere (store/weights.h); of several shards all bytes, one after the
-// other.
+// Of the source's content, as everywhere (store/weights.h); of several shards all bytes, one after
+// the other.
 static int hash_source(struct job *j)
 {
     mbedtls_sha256_context sha;

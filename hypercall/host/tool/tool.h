@@ -19,7 +19,8 @@ struct tool_command {
     int (*run)(int argc, char **argv); // argv[0] is the command's name
 };
 extern const struct tool_command tool_generate, tool_eval, tool_tokenize, tool_detokenize,
-    tool_bench, tool_embed, tool_quantize, tool_pack;
+    tool_bench, tool_embed, tool_quantize, tool_pack, tool_run_guest, tool_ls, tool_stop_guest,
+    tool_logs;
 
 // Prints "tessera COMMAND: ..." and returns the status.
 int tool_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -28,7 +29,14 @@ void tool_set_name(const char *command); // for messages
 
 // ---- options -----------------------------------------------------------------------------------
 
-enum option_kind { OPTION_FLAG, OPTION_TEXT, OPTION_COUNT, OPTION_NUMBER, OPTION_COUNTS };
+enum option_kind {
+    OPTION_FLAG,
+    OPTION_TEXT,
+    OPTION_COUNT,
+    OPTION_NUMBER,
+    OPTION_COUNTS,
+    OPTION_OPTIONAL // a text only as "--name=value"; "--name" alone gives ""
+};
 
 struct tool_counts {
     uint32_t values[64];

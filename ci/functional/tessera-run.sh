@@ -1,0 +1,257 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The Tessera authors
+#
+# `tessera run`, `ls`, `logs`, `stop` as somebody who never configured anything: as an ordinary user in
+# libvirt's session, as root on a machine where no libvirt runs. Everything happens in process and mount
+# namespaces of the test's own, so that no daemon outlives it. A stand-in takes tensord's place.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+if [ "$(id -u)" -ne 0 ] || ! command -v libvirtd >/dev/null || ! unshare -mpf --mount-proc true 2>/dev/null; then
+    echo "ok skipped: needs root (for namespaces of its own) and libvirt's daemon"
+    exit 0
+fi
+if [ -z "${TESSERA_RUN_INSIDE:-}" ]; then
+    make --no-print-directory build/bin/tessera build/bin/tensord-fake >&2 || exit 1
+    exec env TESSERA_RUN_INSIDE=1 unshare -mpf --mount-proc --kill-child "$0"
+fi
+. ci/lib.sh
+mount --make-rprivate /
+# As installed: the image beside the programs, all of it where an ordinary user may read.
+chmod 711 "$work"
+mkdir -p "$work"/{bin,images,models,home,run} && chmod 755 "$work"/{bin,images,models}
+cp build/bin/tessera "$work/bin/"
+cp build/bin/tensord-fake "$work/bin/tensord"
+cp build/images/{llm,boottest}.elf "$work/images/"
+# A guest that does nothing: a PVH kernel (the note names its entry) whose first instruction jumps to itself.
+as -o "$work/idle.o" - <<'A' && ld -o "$work/images/idle.elf" -Ttext=0x200000 -N "$work/idle.o"
+.section .note.Xen,"a",@note
+.long 4, 4, 18
+.asciz "Xen"
+.long _start
+.text
+.globl _start
+_start: .byte 0xeb, 0xfe
+A
+demo=$work/models/demo.gguf
+cp images/default-model/tessera-demo.gguf "$demo"
+hostile="$work/models/a,b 'c' <d> & \"e\".gguf"
+cp "$demo" "$hostile"
+sed 's/llama/nollm/' "$demo" >"$work/models/unknown.gguf"
+head -c 100000 "$demo" >"$work/models/cut.gguf"
+chmod 644 "$work"/models/*
+chown 65534:65534 "$work"/{home,run} && chmod 700 "$work/run"
+user=(setpriv --reuid 65534 --regid 65534 --clear-groups env -i "PATH=$PATH" "HOME=$work/home"
+    "XDG_RUNTIME_DIR=$work/run" LC_ALL=C)
+as=("${user[@]}")
+t() {
+    timeout 100 "${as[@]}" "$work/bin/tessera" "$@"
+}
+v() {
+    timeout 60 "${as[@]}" virsh -q "$@"
+}
+refused() { # NAME STATUS PATTERN ARGUMENTS…: the exit status and a line on standard error
+    local name=$1 status=$2 pattern=$3 found
+    shift 3
+    t "$@" >"$work/out" 2>"$work/err" </dev/null
+    found=$?
+    if [ $found -eq "$status" ] && grep -qE -- "$pattern" "$work/err"; then
+        ok "$name"
+    else
+        not_ok "$name" "exit $found (wanted $status), '$(head -c 400 "$work/err")' (wanted /$pattern/)"
+    fi
+}
+# foreground NAME ARGUMENTS…: a run that stays; sets tool (its process) and waits until it serves.
+foreground() {
+    local name=$1
+    shift
+    "${as[@]}" "$work/bin/tessera" run "$demo" --name "$name" --vcpus 1 "$@" >"$work/$name.out" 2>&1 &
+    tool=$!
+    vm_pids+=("$tool")
+    for _ in $(seq 600); do
+        grep -q 'serving until' "$work/$name.out" && return 0
+        kill -0 "$tool" 2>/dev/null || break
+        sleep 0.05
+    done
+    cat "$work/$name.out"
+    return 1
+}
+ended() { # NAME STATUS PATTERN: of the foreground's
+    wait "$tool"
+    same "$1: exit status" "$2" $?
+    holds "$1: it says so" "$3" "$(cat "$work"/"$4".out)"
+}
+question='{"messages":[{"role":"user","content":"What is 3 plus 4?"}],"temperature":0,"max_tokens":40}'
+vm_host=127.0.0.1
+
+# ---- XML ---------------------------------------------------------------------------------------
+port=$(free_port)
+for more in "" "--offload" "--offload=host --region 128 --vcpus 3" "--key a&b<c --memory 1G" "--accel kvm" \
+    "--connect qemu:///system"; do
+    # shellcheck disable=SC2086
+    t run "$hostile" --dry-run --port "$port" $more >"$work/dry.xml" 2>"$work/err"
+    check "--dry-run $more: valid XML" virt-xml-validate "$work/dry.xml" domain
+done
+same "--dry-run starts nothing" "" "$(v list --all)"
+
+# ---- a detached guest --------------------------------------------------------------------------
+out=$(t run "$demo" --detach --port "$port" --vcpus 2 2>&1)
+same "run --detach succeeds" 0 $?
+holds "it tells the URL" "http://localhost:$port/v1/chat/completions" "$out"
+holds "it tells the boot time" 'boot +[0-9]+ ms' "$out"
+holds "it tells the memory" 'memory +0\.[1-9]|memory +[1-9][0-9.]* MB of 64 MB' "$out"
+holds "it tells the acceleration" 'emulated|hardware KVM' "$out"
+vm_port=$port
+holds "the guest answers" '"content":"[^"]*7' "$(ask /v1/chat/completions "$question")"
+holds "ls shows it" "^demo +demo.gguf +running +2 +64 .*http://127.0.0.1:$port" "$(t ls)"
+t ls --json >"$work/ls.json"
+same "ls --json: model and memory" "demo $demo 64" "$(jq -r '.[] | "\(.name) \(.model) \(.memory_mb)"' "$work/ls.json")"
+same "ls --json: the identity that pack records" "sha256:$("$work/bin/tessera" pack "$demo" "$work/packed.gguf" --json | jq -r .source_sha256)" \
+    "$(jq -r '.[0].identity' "$work/ls.json")"
+holds "virsh list shows it" 'demo +running' "$(v list)"
+v dumpxml demo >"$work/dump.xml"
+check "its XML is valid as libvirt gives it" virt-xml-validate "$work/dump.xml" domain
+holds "the weights are mapped read-only" 'size=2097152,share=on,readonly=on' "$(cat "$work/dump.xml")"
+holds "logs shows the console" 'boot: llm' "$(t logs demo)"
+same "logs -n 1: one line" 1 "$(t logs demo -n 1 | wc -l)"
+check "the model is as it was" cmp "$demo" images/default-model/tessera-demo.gguf
+next=$((port + 1))
+refused "a taken port: the next free one is told" 1 "port $port is in use on this machine; the next free one is $next" run "$demo" --port "$port"
+refused "a taken name" 1 "a guest named 'demo' exists already" run "$demo" --name demo --port $next
+second=$(t run "$demo" --detach --vcpus 1 2>&1)
+holds "without --name and --port: the next ones" 'Booting demo-2 ' "$second"
+holds "stop: both" 'demo: powered off.*demo-2: powered off' "$(t stop demo demo-2 | tr '\n' ' ')"
+same "ls shows none" 1 "$(t ls | wc -l)"
+holds "logs of a guest that has ended" 'boot: llm' "$(t logs demo)"
+refused "stop: no such guest" 1 "no guest is named 'demo'" stop demo
+
+# ---- a guest in the foreground -----------------------------------------------------------------
+check "a run in the foreground serves" foreground fore --port "$port"
+kill -INT "$tool"
+ended "Ctrl-C" 0 'powered off' fore
+same "nothing is left" "" "$(v list --all --name)"
+check "a second one serves" foreground shut --port "$port"
+v shutdown shut >/dev/null
+ended "virsh shutdown" 0 'The guest powered off' shut
+check "a third one serves" foreground gone --port "$port"
+v destroy gone >/dev/null
+ended "virsh destroy" 0 'destroyed from elsewhere' gone
+check "a fourth one serves" foreground killed --port "$port"
+kill -KILL "$tool"
+wait "$tool" 2>/dev/null
+holds "a killed tool leaves what ls shows" "^killed .*running" "$(t ls)"
+holds "and stop ends" 'killed: powered off' "$(t stop killed)"
+check "a guest of libvirt's daemon that goes away serves" foreground alone --port "$port"
+kill -KILL "$(cat "$work/run/libvirt/libvirtd.pid")"
+sleep 4
+vm_port=$port
+holds "the guest goes on" '"content":"[^"]*7' "$(ask /v1/chat/completions "$question")"
+check "and the tool waits on" kill -0 "$tool"
+kill -INT "$tool"
+ended "Ctrl-C after a new daemon" 0 'powered off' alone
+
+check "another such guest serves" foreground quick --port "$port"
+kill -KILL "$(cat "$work/run/libvirt/libvirtd.pid")"
+kill -INT "$tool"
+ended "Ctrl-C in the moment of the daemon's end" 0 'powered off' quick
+together=()
+for i in 1 2 3; do
+    t run "$demo" --detach --vcpus 1 >"$work/together.$i" 2>&1 &
+    together+=($!)
+done
+wait "${together[@]}"
+same "three at once: three names, three ports" "demo demo-2 demo-3 3" "$(t ls --json | jq -r '([.[].name] | sort | join(" ")) + " " + ([.[].url] | unique | length | tostring)')"
+t stop demo demo-2 demo-3 >"$work/out" 2>&1
+same "nothing is left" "" "$(v list --all --name)"
+
+# ---- names, keys -------------------------------------------------------------------------------
+out=$(t run "$hostile" --detach --port "$port" --vcpus 1 --key 's<e&c' 2>&1)
+same "a model with a hostile name runs" 0 $?
+holds "it gets a harmless name" 'Booting a-b-c-d-e ' "$out"
+same "without the key: 401" 401 "$(status_of "http://127.0.0.1:$port/v1/completions" -d '{"prompt":"a"}')"
+same "with the key: 200" 200 "$(status_of "http://127.0.0.1:$port/v1/completions" -H 'Authorization: Bearer s<e&c' -d '{"prompt":"a","max_tokens":1}')"
+same "its model is told as it is" "$hostile" "$(t ls --json | jq -r '.[0].model')"
+t stop a-b-c-d-e >"$work/out" 2>&1
+same "it is stopped" "[]" "$(t ls --json)"
+refused "a name that is none" 2 "--name: letters" run "$demo" --name 'a b'
+refused "a key that is none" 2 "--key: printable" run "$demo" --key 'a b'
+
+# ---- what cannot work --------------------------------------------------------------------------
+printf 'no model\n' >"$work/models/text.gguf"
+chmod 644 "$work/models/text.gguf"
+refused "a file that is no model" 1 'text.gguf' run "$work/models/text.gguf"
+refused "a truncated model" 1 'cut.gguf.*truncated' run "$work/models/cut.gguf"
+refused "no such model" 1 'none.gguf: No such file' run "$work/models/none.gguf"
+refused "a folder" 1 'is no file but a folder' run "$work/models"
+refused "no such image" 1 'none.elf: No such file' run "$demo" --image "$work/none.elf"
+refused "an image that is none" 1 'is no ELF file' run "$demo" --image "$demo"
+refused "an image that QEMU cannot boot" 1 "cannot be started: libvirt says: .*kernel" run "$demo" --image /bin/true
+refused "a model that the guest cannot run" 1 'the guest cannot serve this model: .*nollm' run "$work/models/unknown.gguf" --port "$port" --timeout 30
+holds "its console is shown" "the guest's console" "$(cat "$work/err")"
+refused "a guest that powers off" 1 'the guest powered off before it served' run "$demo" --image "$work/images/boottest.elf" --port "$port"
+holds "its console is shown, too" "the guest's console" "$(cat "$work/err")"
+refused "a guest that does not serve in time" 1 'does not answer after 1 seconds' run "$demo" --image "$work/images/idle.elf" --timeout 1 --port "$port"
+refused "too much memory" 1 'this machine has' run "$demo" --memory 4000G
+refused "a size that is none" 2 "--memory: 'lots'" run "$demo" --memory lots
+refused "a URI of another driver" 2 "is no URI of libvirt's QEMU driver" run "$demo" --connect test:///default
+refused "another machine" 2 'is on another machine' run "$demo" --connect qemu+ssh://host/system
+refused "libvirt does not answer" 1 'no connection to libvirt at' run "$demo" --connect "qemu+unix:///system?socket=/nonexistent"
+refused "ls says so, too" 1 'no connection to libvirt at' ls --connect "qemu+unix:///system?socket=/nonexistent"
+same "nothing is left of all these" "" "$(v list --all --name)"
+
+# ---- tensor calls ------------------------------------------------------------------------------
+requests=$work/run/tessera/requests
+out=$(t run "$demo" --offload --detach --port "$port" 2>&1)
+same "run --offload succeeds" 0 $?
+holds "tensord is started" 'tensord started' "$out"
+holds "one CPU" 'Booting demo on q35: 1 CPU,' "$out"
+v dumpxml demo >"$work/dump.xml"
+check "its XML is valid" virt-xml-validate "$work/dump.xml" domain
+holds "the guest has the device" "<server path='$work/run/tessera/demo.ivshmem'/>" "$(cat "$work/dump.xml")"
+holds "and its settings" "offload.mode=auto model.identity=sha256:[0-9a-f]{64}<" "$(cat "$work/dump.xml")"
+mapped=$(jq -r 'select(.op == "add-model").path' "$requests")
+holds "tensord opens the file that the guest maps" "mem-path=$mapped,size" "$(cat "$work/dump.xml")"
+same "and is told its identity" "$(t ls --json | jq -r '.[0].identity')" "$(jq -r 'select(.op == "add-model").identity' "$requests")"
+same "the guest has a region of 64 MB" 64 "$(jq -r 'select(.op == "add-guest").region_mb' "$requests")"
+holds "ls tells of it" '^demo .* auto ' "$(t ls)"
+out=$(t run "$demo" --offload=host --region 128 --detach 2>&1)
+holds "a second guest: the same tensord" 'tensord runs already' "$out"
+holds "its own mode" 'offload.mode=host ' "$(v dumpxml demo-2)"
+t stop demo demo-2 >"$work/out"
+same "tensord is told of their ends" "demo demo-2" "$(jq -r 'select(.op == "remove-guest").name' "$requests" | tail -n 2 | tr '\n' ' ' | sed 's/ $//')"
+check "a guest in the foreground serves" foreground off --offload --port "$port"
+kill -INT "$tool"
+ended "Ctrl-C with --offload" 0 'powered off' off
+same "tensord is told of its end" off "$(jq -r 'select(.op == "remove-guest").name' "$requests" | tail -n 1)"
+refused "a guest that does not come up" 1 'nollm' run "$work/models/unknown.gguf" --offload --port "$port" --timeout 30
+same "tensord is told of that, too" unknown "$(jq -r 'select(.op == "remove-guest").name' "$requests" | tail -n 1)"
+refused "a mode that is none" 2 "'gpu' is none of auto, host" run "$demo" --offload=gpu
+refused "a region that is none" 2 'a power of two' run "$demo" --offload --region 100
+kill -KILL "$(cat "$work/run/tessera/pid")"
+mv "$work/bin/tensord" "$work/bin/away"
+refused "no tensord" 1 "--offload: .*/bin/tensord: No such file" run "$demo" --offload
+printf '#!/bin/sh\necho cannot compute >&2\nexit 1\n' >"$work/bin/tensord"
+chmod 755 "$work/bin/tensord"
+refused "a tensord that does not start" 1 "--offload: tensord ended as it started: cannot compute" run "$demo" --offload
+same "nothing is left of these" "" "$(v list --all --name)"
+
+# ---- root, where nothing runs ------------------------------------------------------------------
+for folder in /run/libvirt /var/lib/libvirt /var/log/libvirt /var/cache/libvirt; do
+    mkdir -p $folder && mount -t tmpfs -o mode=755 tmpfs $folder
+done
+mkdir -p "$work/root/run"
+as=(env -i "PATH=$PATH" "HOME=$work/root" "XDG_RUNTIME_DIR=$work/root/run" LC_ALL=C)
+if [ -d /run/systemd/system ]; then
+    echo "ok skipped: a service manager starts libvirt here"
+else
+    out=$(t run "$demo" --detach --port "$port" --vcpus 1 2>&1)
+    same "root: run succeeds" 0 $?
+    holds "root: libvirt's daemon is started" "Starting libvirt's daemon" "$out"
+    vm_port=$port
+    holds "root: the guest answers" '"content":"[^"]*7' "$(ask /v1/chat/completions "$question")"
+    holds "root: ls shows it" '^demo .*running' "$(t ls)"
+    holds "root: virsh list shows it" 'demo +running' "$(v list)"
+    holds "root: logs shows its console" 'boot: llm' "$(t logs demo)"
+    holds "root: stop" 'demo: powered off' "$(t stop demo)"
+fi
+finish_checks

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Tessera authors
+//
+// Channels in a guest: which region, and the strand that beats.
+#include "hypercall/channel/channel_guest.h"
+
+#include "libos/ivshmem.h"
+#include "libos/sched.h"
+#include "libos/virtio.h"
+
+#include <cpuid.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#define SPIN_ALONE 50u // looks before a yield where the peer may be a strand of the same CPU
+
+_Static_assert(IVSHMEM_CHANNEL_MAGIC == HC_CHANNEL_MAGIC, "libos tells channels from weights");
+
+struct channel_guest {
+    struct channel *channel;
+    struct wake end, ended;
+};
+
+static uint64_t now_ns(void *ctx)
+{
+    struct timespec t;
+    (void)ctx;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static uint64_t random64(void *ctx)
+{
+    uint64_t r;
+    (void)ctx;
+    random_bytes(&r, sizeof(r));
+    return r;
+}
+
+static void rest(void *ctx, uint64_t ns)
+{
+    (void)ctx;
+    if (ns == 0) {
+        strand_yield();
+    } else {
+        strand_sleep_ns(ns);
+    }
+}
+
+static void look(void *ctx)
+{
+    (void)ctx;
+    sched_relax();
+}
+
+static const struct channel_port port = {NULL, now_ns, random64, rest, look};
+
+static void beat(void *arg)
+{
+    struct channel_guest *g = arg;
+    strand_doing("beating");
+    while (channel_beat(g->channel) == 0 && !wake_wait(&g->end, now_ns(NULL) + CHANNEL_BEAT_NS)) {
+    }
+    wake_set(&g->ended);
+}
+
+int channel_guest_open_block(void *block, size_t bytes, uint32_t end,
+                             const struct channel_options *options, struct channel_guest **out,
+                             char *error, size_t error_bytes)
+{
+    struct channel_options o = options ? *options : (struct channel_options){0};
+    struct channel_guest *g = calloc(1, sizeof(*g));
+    if (g == NULL) {
+        snprintf(error, error_bytes, "out of memory");
+        return -ENOMEM;
+    }
+    if (o.spin == 0 && sched_cpu_count() == 1) {
+        o.spin = SPIN_ALONE;
+    }
+    int e = channel_attach(block, bytes, end, &port, &o, &g->channel, error, error_bytes);
+    if (e == 0) {
+        e = strand_create("channel-beat", beat, g, STRAND_REALTIME, sched_cpu_count() - 1, 0, NULL);
+        if (e) {
+            snprintf(error, error_bytes, "no memory for the strand that beats");
+            channel_close(g->channel);
+        }
+    }
+    if (e) {
+        free(g);
+        return e;
+    }
+    *out = g;
+    return 0;
+}
+
+// QEMU's emulator (TCG) translates locked instructions to plain ones when the machine has one CPU,
+// so a compare and swap here is none for a process outside. Only a RING's head needs one.
+static bool swaps_are_atomic(void)
+{
+    uint32_t a, b, c, d;
+    __cpuid(0x40000000, a, b, c, d);
+    bool emulated = b == 0x54474354 && c == 0x43544743 && d == 0x47435447; // "TCGTCGTCGTCG"
+    return !emulated || sched_cpu_expected() > 1;
+}
+
+static bool is_ring(const void *block)
+{
+    return __atomic_load_n(&((const struct hc_channel_header *)block)->kind, __ATOMIC_RELAXED) ==
+           HC_CHANNEL_RING;
+}
+
+int channel_guest_open(size_t region, uint32_t end, const struct channel_options *options,
+                       struct channel_guest **out, char *error, size_t error_bytes)
+{
+    for (size_t i = 0; i < ivshmem_plain_count(); i++) {
+        uint64_t *block = ivshmem_plain_map(i);
+        if (block == NULL) {
+            snprintf(error, error_bytes, "no memory to map %s", ivshmem_plain_at(i)->location);
+            return -ENOMEM;
+        }
+        uint64_t first = __atomic_load_n(block, __ATOMIC_ACQUIRE);
+        if ((first == HC_CHANNEL_MAGIC || first == 0) && region-- == 0) {
+            if (first && is_ring(block) && !swaps_are_atomic()) {
+                snprintf(error, error_bytes,
+                         "a ring channel needs atomic instructions, which QEMU's emulator has only "
+                         "for machines with several CPUs: give this one -smp 2");
+                return -ENOTSUP;
+            }
+            return channel_guest_open_block(block, ivshmem_plain_at(i)->bytes, end, options, out,
+                                            error, error_bytes);
+        }
+    }
+    snprintf(
+        error, error_bytes,
+        "no ivshmem-plain region for it: give the machine -object memory-backend-file,share=on "
+        "and -device ivshmem-plain");
+    return -ENOENT;
+}
+
+struct channel *channel_guest_handle(struct channel_guest *g)
+{
+    return g->channel;
+}
+
+void channel_guest_close(struct channel_guest *g)
+{
+    if (g == NULL) {
+        return;
+    }
+    wake_set(&g->end);
+    wake_wait(&g->ended, 0);
+    channel_close(g->channel);
+    free(g);
+}

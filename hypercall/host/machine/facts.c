@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Tessera authors
+//
+// What a domain's metadata element says. libvirt gives it as it stands in the domain's XML, written
+// anew; anybody who may define domains may have written it.
+#include "hypercall/host/machine/machine.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+// The text of <NAME>text</NAME> or <PREFIX:NAME>text</PREFIX:NAME>; the prefix is anybody's choice.
+static const char *find(const char *xml, const char *name, size_t *bytes)
+{
+    size_t length = strlen(name);
+    for (const char *at = strchr(xml, '<'); at; at = strchr(at + 1, '<')) {
+        const char *begin = at + 1, *end = begin + strcspn(begin, ":<> /");
+        begin = *end == ':' ? end + 1 : begin;
+        if (strncmp(begin, name, length) != 0 || begin[length] != '>') {
+            continue;
+        }
+        const char *text = begin + length + 1;
+        *bytes = strcspn(text, "<");
+        return text[*bytes] && text[*bytes + 1] == '/' ? text : NULL;
+    }
+    return NULL;
+}
+
+static const struct {
+    const char *name;
+    char character;
+} entities[] = {{"&amp;", '&'}, {"&lt;", '<'}, {"&gt;", '>'}, {"&apos;", '\''}, {"&quot;", '"'}};
+
+static int unescape(const char *text, size_t bytes, char *out, size_t room)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < bytes;) {
+        char c = text[i];
+        size_t used = 1;
+        if (c == '&') {
+            used = 0;
+            for (size_t e = 0; e < sizeof entities / sizeof *entities; e++) {
+                size_t length = strlen(entities[e].name);
+                if (length <= bytes - i && strncmp(text + i, entities[e].name, length) == 0) {
+                    c = entities[e].character;
+                    used = length;
+                }
+            }
+            if (!used) {
+                return -EINVAL;
+            }
+        }
+        if (n + 1 >= room) {
+            return -EINVAL;
+        }
+        // Terminals are shown these texts: no control characters.
+        if ((unsigned char)c < 0x20 || c == 0x7f) {
+            return -EINVAL;
+        }
+        out[n++] = c;
+        i += used;
+    }
+    out[n] = 0;
+    return 0;
+}
+
+static int read_element(const char *xml, const char *name, char *out, size_t room)
+{
+    size_t bytes;
+    out[0] = 0;
+    const char *text = find(xml, name, &bytes);
+    return text ? unescape(text, bytes, out, room) : 0;
+}
+
+int machine_facts_parse(const char *xml, struct machine_facts *out)
+{
+    char port[16];
+    memset(out, 0, sizeof *out);
+    int rc = read_element(xml, "model", out->model, sizeof out->model);
+    rc = rc ? rc : read_element(xml, "identity", out->identity, sizeof out->identity);
+    rc = rc ? rc : read_element(xml, "console", out->console_log, sizeof out->console_log);
+    rc = rc ? rc : read_element(xml, "offload", out->offload, sizeof out->offload);
+    rc = rc ? rc : read_element(xml, "tensord", out->offload_folder, sizeof out->offload_folder);
+    rc = rc ? rc : read_element(xml, "port", port, sizeof port);
+    if (rc) {
+        return rc;
+    }
+    char *end = port;
+    unsigned long value = port[0] >= '0' && port[0] <= '9' ? strtoul(port, &end, 10) : 0;
+    if (port[0] && (*end || value < 1 || value > 65535)) {
+        return -EINVAL;
+    }
+    out->port = (uint32_t)value;
+    return 0;
+}

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Tessera authors
+//
+// The connection to libvirt, and guests of ours on it.
+#include "hypercall/host/machine/host.h"
+
+#include <errno.h>
+#include <libvirt/virterror.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+__attribute__((format(printf, 4, 5))) static int fail(char *error, size_t error_bytes, int rc,
+                                                      const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(error, error_bytes, format, args);
+    va_end(args);
+    return rc;
+}
+
+int machine_uri(const char *wanted, const char **out, bool *is_system, char *error,
+                size_t error_bytes)
+{
+    const char *uri = wanted ? wanted : getenv("LIBVIRT_DEFAULT_URI");
+    if (!uri || !uri[0]) {
+        uri = geteuid() == 0 ? "qemu:///system" : "qemu:///session";
+    }
+    const char *host = strstr(uri, "://");
+    if (strncmp(uri, "qemu", 4) != 0 || !host) {
+        return fail(error, error_bytes, -EINVAL,
+                    "'%s' is no URI of libvirt's QEMU driver, like qemu:///session or "
+                    "qemu:///system",
+                    uri);
+    }
+    if (host[3] != '/') {
+        return fail(error, error_bytes, -ENOTSUP,
+                    "'%s' is on another machine: only guests of this one can be run so far", uri);
+    }
+    *out = uri;
+    *is_system = strncmp(host + 3, "/system", 7) == 0;
+    return 0;
+}
+
+static void quiet(void *context, virErrorPtr e)
+{
+    (void)context; // messages are ours to print
+    (void)e;
+}
+
+int machine_say_libvirt(const char *doing, char *error, size_t error_bytes)
+{
+    const char *why = virGetLastErrorMessage();
+    return fail(error, error_bytes, -EIO, "%s: libvirt says: %s", doing,
+                why && why[0] ? why : "nothing");
+}
+
+static void run_daemon(const char *program)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        execl(program, program, "--daemon", "--timeout", "120", (char *)NULL);
+        _exit(127);
+    }
+    int status;
+    while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR) {
+    }
+}
+
+// libvirt starts nothing for root: a service manager does, where there is one.
+static bool may_start_daemon(const char *uri)
+{
+    return geteuid() == 0 && strcmp(uri, "qemu:///system") == 0 &&
+           access("/run/systemd/system", F_OK) != 0 && access("/usr/sbin/libvirtd", X_OK) == 0;
+}
+
+static virConnectPtr start_daemon(const char *uri, void (*say)(const char *line))
+{
+    virConnectPtr c = NULL;
+    if (say) {
+        say("Starting libvirt's daemon; it ends by itself when it has no guests (the first start "
+            "may take half a minute)");
+    }
+    run_daemon("/usr/sbin/virtlogd");
+    run_daemon("/usr/sbin/libvirtd");
+    for (int i = 0; i < 100 && !c; i++) {
+        c = virConnectOpen(uri);
+        if (!c) {
+            nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
+        }
+    }
+    return c;
+}
+
+int machine_connect(const char *uri, void (*say)(const char *line), virConnectPtr *out, char *error,
+                    size_t error_bytes)
+{
+    static bool ready;
+    virSetErrorFunc(NULL, quiet);
+    // The loop of events must be there before any connection, and only once.
+    if (!ready && (virInitialize() != 0 || virEventRegisterDefaultImpl() != 0)) {
+        return machine_say_libvirt("starting", error, error_bytes);
+    }
+    ready = true;
+    virConnectPtr c = virConnectOpen(uri);
+    if (!c && may_start_daemon(uri)) {
+        c = start_daemon(uri, say);
+    }
+    if (!c) {
+        char why[300];
+        bool missing =
+            access("/usr/sbin/libvirtd", X_OK) != 0 && access("/usr/sbin/virtqemud", X_OK) != 0;
+        machine_say_libvirt(uri, why, sizeof why);
+        return fail(error, error_bytes, -EIO, "no connection to libvirt at %s%s", why,
+                    missing ? ". Its daemon is not installed here; on Debian: apt-get install "
+                              "libvirt-daemon libvirt-daemon-driver-qemu"
+                            : ". --connect or LIBVIRT_DEFAULT_URI name another connection "
+                              "(qemu:///session is a user's own and needs no rights)");
+    }
+    *out = c;
+    return 0;
+}
+
+int machine_find(virConnectPtr c, const char *name, virDomainPtr *out, struct machine_facts *facts,
+                 char *error, size_t error_bytes)
+{
+    virDomainPtr d = virDomainLookupByName(c, name);
+    if (!d) {
+        const virError *e = virGetLastError();
+        if (e && e->code == VIR_ERR_NO_DOMAIN) {
+            return fail(error, error_bytes, -ENOENT,
+                        "no guest is named '%s' (`tessera ls` lists them)", name);
+        }
+        return machine_say_libvirt(name, error, error_bytes);
+    }
+    char *xml = virDomainGetMetadata(d, VIR_DOMAIN_METADATA_ELEMENT, MACHINE_NAMESPACE, 0);
+    int rc = xml ? machine_facts_parse(xml, facts) : -ENOENT;
+    free(xml);
+    if (rc) {
+        virDomainFree(d);
+        return fail(error, error_bytes, -EPERM,
+                    "'%s' is a domain of libvirt's, but none that `tessera` made: use virsh", name);
+    }
+    *out = d;
+    return 0;
+}

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Tessera authors
+//
+// One guest as a libvirt domain: what is wanted, its XML, and what can be read back from a running
+// one.
+//
+// Error handling: functions return 0 or a negative errno and then write a message for people into
+// `error`. Nothing here keeps state of its own: it is all in the domain's XML (DESIGN: decision 9).
+#ifndef TESSERA_MACHINE_H
+#define TESSERA_MACHINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+// What domains of ours carry, as elements of this namespace under <metadata>.
+#define MACHINE_NAMESPACE "urn:tessera:guest:1"
+
+// ---- what is wanted ----------------------------------------------------------------------------
+
+struct machine_plan {
+    const char *name;
+    const char *image;          // the kernel, an absolute path
+    const char *model;          // as the user sees it, an absolute path
+    const char *mapped;         // the file that is mapped: whole pages of 2 MB
+    uint64_t mapped_bytes;      //
+    const char *identity;       // "sha256:…"
+    uint32_t vcpus, memory_mb;  //
+    uint32_t port;              // on 127.0.0.1
+    bool kvm;                   // otherwise emulated
+    const char *console_log;    // an absolute path
+    const char *key;            // of the HTTP API, NULL: none
+    const char *offload;        // "auto" or "host"; NULL: none
+    const char *offload_socket; // of this guest's tensor calls
+    const char *offload_folder; // tensord's
+    uint32_t offload_vectors;   //
+    bool runs_as_user;          // under a system's libvirt: QEMU as user_id and group_id
+    uint32_t user_id, group_id; //
+};
+
+// The domain's XML; the caller frees it. Every text is escaped. -EINVAL: a text that XML or QEMU's
+// command line cannot carry (control characters, bytes that are no UTF-8), with its name.
+int machine_xml(const struct machine_plan *plan, char **out, char *error, size_t error_bytes);
+
+// Letters, digits, '.', '_', '-'; at most 48; begins with a letter or digit.
+bool machine_name_is_valid(const char *name);
+// A name made of a file's: "phi-3.gguf" -> "phi-3".
+void machine_name_of(const char *path, char out[49]);
+// What the kernel's command line can carry as a value: printable ASCII without blanks and quotes.
+bool machine_word_is_valid(const char *text);
+
+// ---- sizes -------------------------------------------------------------------------------------
+
+// The KV cache and working memory grow with the model; the weights themselves take none of it.
+uint32_t machine_memory_mb(uint64_t mapped_bytes);
+// "1G", "512M", "1536" (MB) to MB: at least 16, at most 4 TB. -EINVAL.
+int machine_parse_memory(const char *text, uint32_t *out_mb);
+// Does this text of /proc/cpuinfo show hardware virtualisation?
+bool machine_cpu_virtualises(const char *cpuinfo);
+
+// ---- what a running domain says of itself ------------------------------------------------------
+
+struct machine_facts {
+    char model[1024], identity[128], console_log[1024], offload[16], offload_folder[256];
+    uint32_t port;
+};
+// From our metadata element as libvirt gives it. Elements that are missing are empty; -EINVAL: not
+// readable.
+int machine_facts_parse(const char *xml, struct machine_facts *out);
+
+#endif

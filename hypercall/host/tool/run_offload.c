@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Tessera authors
+//
+// `tessera run --offload`: the model in tensord, and the guest's place for tensor calls.
+#include "hypercall/host/tool/run.h"
+
+int run_offload_model(struct run *r)
+{
+    char error[700], program[PATH_MAX + 16];
+    int started;
+    snprintf(program, sizeof program, "%s/tensord", r->program_folder);
+    if (tensord_folder(r->tensord_folder, sizeof r->tensord_folder, error, sizeof error) != 0 ||
+        tensord_start(r->tensord_folder, program, &r->tensord, &started, error, sizeof error) !=
+            0) {
+        return tool_fail("--offload: %s", error);
+    }
+    run_say("tensord %s (%s)", started ? "started" : "runs already", r->tensord_folder);
+    // The same file that the guest maps, so that the weights are in memory once.
+    if (tensord_add_model(r->tensord, r->mapped, r->identity, error, sizeof error) != 0) {
+        return tool_fail("--offload: %s", error);
+    }
+    return TOOL_OK;
+}
+
+int run_offload_guest(struct run *r)
+{
+    char error[700], unused[400];
+    // libvirt has no guest of this name: what tensord may still have of one is over.
+    tensord_remove_guest(r->tensord, r->guest_name, unused, sizeof unused);
+    int rc =
+        tensord_add_guest(r->tensord, r->guest_name, r->region, &r->calls, error, sizeof error);
+    tensord_close(r->tensord);
+    r->tensord = NULL;
+    if (rc) {
+        return tool_fail("--offload: %s", error);
+    }
+    r->plan.offload_folder = r->tensord_folder;
+    r->plan.offload_socket = r->calls.socket;
+    r->plan.offload_vectors = r->calls.vectors;
+    return TOOL_OK;
+}
+
+void run_offload_undo(const char *folder, const char *name)
+{
+    struct tensord *t;
+    char error[400];
+    // Where it does not run, it has no such guest either.
+    if (tensord_open(folder, &t, error, sizeof error) == 0) {
+        tensord_remove_guest(t, name, error, sizeof error);
+        tensord_close(t);
+    }
+}
