@@ -317,6 +317,7 @@ static void end_tokens_stop_a_run(void **unused)
             r.sampling.temperature = 30; // all tokens alike: the end comes soon
             r.sampling.min_p = 0;
             r.sampling.top_k = 0;
+            r.sampling.top_p = 1;
             assert_int_equal(infer_submit(e, &r, NULL), 0);
         }
         run_all(e);
