@@ -6,7 +6,10 @@
 // Links: apps/llm/text.c apps/llm/stop.c apps/llm/body.c apps/llm/request.c apps/llm/metrics.c
 // Links: apps/llm/engine.c apps/llm/engine_open.c apps/llm/frames.c apps/llm/exchange.c
 // Links: apps/llm/server.c apps/llm/reader.c apps/llm/tokenize.c apps/llm/info.c
-// Links: apps/llm/embeddings.c
+// Links: apps/llm/embeddings.c apps/llm/offload.c apps/llm/offload_bench.c
+// Links: hypercall/guest/client.c hypercall/guest/client_names.c hypercall/guest/runner.c
+// Links: hypercall/guest/runner_setup.c hypercall/guest/runner_measure.c hypercall/guest/identity.c
+// Links: hypercall/guest/connect_host.c
 // Links: apps/llm/port_native_host.c tensor/core/pool_host.c @tensor
 // Links: libos/net/http_server.c libos/net/http_conn.c libos/net/http_parse.c
 // Links: libos/net/http_request.c libos/net/http_reply.c libos/net/http_route.c

@@ -44,6 +44,11 @@ bool hc_in_arena(const struct hc_client *c, uint64_t offset, uint64_t bytes)
     return offset >= HC_ARENA && offset <= c->region_bytes && bytes <= c->region_bytes - offset;
 }
 
+bool hc_host_sleeps(const struct hc_client *c)
+{
+    return hc_load(&host_page(c)->submission_needs_kick) != 0;
+}
+
 // ---- the link ----------------------------------------------------------------------------------
 
 static void lose(struct hc_client *c, enum hc_loss why)

@@ -121,6 +121,8 @@ bool hc_sleep_begin(struct hc_client *c);
 void hc_sleep_end(struct hc_client *c);
 uint64_t hc_sleep_deadline(const struct hc_client *c, uint64_t now_ns);
 
+// The host sleeps, or is about to: the next call takes a doorbell.
+bool hc_host_sleeps(const struct hc_client *c);
 // Whether [offset, offset + bytes) lies in the arena.
 bool hc_in_arena(const struct hc_client *c, uint64_t offset, uint64_t bytes);
 const char *hc_link_name(enum hc_link link);

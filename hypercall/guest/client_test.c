@@ -6,6 +6,10 @@
 #include "hypercall/guest/fake_host.h"
 
 #include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
 
 enum { REGION = HC_LEAST_REGION };
 static const uint64_t none[6];

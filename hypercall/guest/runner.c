@@ -107,7 +107,9 @@ static struct hc_span span(const struct hc_runner *r, uint64_t at)
 
 static void write_run(const struct hc_runner *r, uint64_t at, const struct infer_run *x)
 {
-    const struct tn_sampling *s = x->sampling;
+    // What is not sampled needs no sampling, which has to be sound all the same.
+    static const struct tn_sampling none = {.top_p = 1, .repeat_penalty = 1};
+    const struct tn_sampling *s = x->most_tokens ? x->sampling : &none;
     struct hc_run run = {
         .model = (uint32_t)r->model,
         .kv = span(r, r->kv_at),

@@ -42,8 +42,8 @@ void hc_runner_close(struct hc_runner *r); // the region is left as it is
 const struct infer_runner *hc_runner_infer(const struct hc_runner *r);
 void *hc_runner_kv(const struct hc_runner *r); // kv_page_total pages, valid as long as the region
 bool hc_runner_ready(const struct hc_runner *r);
-// The host's time for one token of a short sequence, in ns. Writes KV page 0, so before the engine
-// begins. 0, -ETIMEDOUT, -ENOLINK, -EIO: it refused.
+// The host's time for one token of a short sequence, the call's share included, in ns. Writes KV
+// page 0, so before the engine begins. 0, -ETIMEDOUT, -ENOLINK, -EIO: it refused.
 int hc_runner_measure(struct hc_runner *r, uint32_t timeout_ms, uint64_t *token_ns);
 // This machine's numbers with the host, by a call. 0 or a negative errno.
 int hc_runner_statistics(struct hc_runner *r, struct hc_statistics *out);

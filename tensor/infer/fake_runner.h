@@ -36,11 +36,12 @@ struct fake_runner {
     struct fake_run runs[FAKE_RUNS];
     struct infer_event events[FAKE_EVENTS];
     uint32_t head, tail;
-    bool down;     // start says -ENOLINK; what ran is lost
-    bool soon;     // start says -EAGAIN
-    bool scribble; // lost runs write on, to the positions that they were given
-    int refuse;    // that many runs end as REFUSED in the middle, then as many as BUSY
-    uint32_t started, tokens, turn, looks;
+    bool down;         // start says -ENOLINK; what ran is lost
+    bool soon;         // start says -EAGAIN
+    bool scribble;     // lost runs write on, to the positions that they were given
+    int refuse;        // that many runs end as REFUSED in the middle, then as many as BUSY
+    uint32_t most_now; // runs above that many end as BUSY, 0: no limit
+    uint32_t started, tokens, turn, looks, busy;
 };
 
 static inline void fake_tell(struct fake_runner *f, uint32_t run, enum infer_event_kind kind,
@@ -100,6 +101,15 @@ static inline void fake_advance(struct fake_runner *f, uint32_t i)
     struct fake_run *run = &f->runs[i];
     if (run->cancelled) {
         fake_end(f, i, INFER_RUN_CANCELLED);
+        return;
+    }
+    uint32_t now = 0;
+    for (uint32_t n = 0; n < FAKE_RUNS; n++) {
+        now += f->runs[n].state == FAKE_RUNS_NOW;
+    }
+    if (f->most_now && now > f->most_now && run->made == 0) {
+        f->busy++;
+        fake_end(f, i, INFER_RUN_BUSY);
         return;
     }
     if (f->refuse && run->made == 3) {

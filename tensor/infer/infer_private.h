@@ -80,6 +80,7 @@ struct infer_engine {
     uint32_t run_count;
     uint32_t *run_pages;    // [run_count][pages_per_sequence]
     uint32_t remote_pages;  // that runs hold, counted once a run
+    uint32_t run_limit;     // runs at once that the runner has been seen to take
     uint32_t draining;      // runs that are to end soon and give pages back
     uint64_t remote_ns;     // when the time of runs was last counted
     int32_t *stops;         // end-of-generation tokens

@@ -49,6 +49,7 @@ int infer_open_remote(struct infer_engine *e)
         }
     }
     e->here_tokens = FIRST_HERE;
+    e->run_limit = e->run_count;
     return 0;
 }
 
@@ -153,7 +154,10 @@ static void refuse_run(struct infer_engine *e, struct remote_run *run, bool for_
 {
     struct infer_sequence *s = run->sequence;
     release_run(e, run);
-    if (s) {
+    uint32_t others = infer_remote_count(e, REMOTE_RUNNING);
+    if (s && !for_ever && others) { // it takes no more at once: this one waits for another's end
+        e->run_limit = others;
+    } else if (s) {
         s->stays_here |= for_ever;
         s->here_until = s->count + TRY_AGAIN_AFTER;
     }
@@ -175,6 +179,7 @@ static void end_run(struct infer_engine *e, struct remote_run *run, bool stopped
     e->stats.prompt_tokens += prompt > s->done ? prompt - s->done : 0;
     infer_advance(e, s, read);
     release_run(e, run);
+    e->run_limit += e->run_limit < e->run_count; // perhaps it takes more by now
     if (stopped || (s->request.logits && read == s->count)) {
         infer_finish(e, s, INFER_STOP);
     }
@@ -371,7 +376,7 @@ static int hand_over(struct infer_engine *e, struct infer_sequence *s)
         (!s->request.ignore_end && e->stop_count > r->most_stops)) {
         return -ENOTSUP;
     }
-    if (!run) {
+    if (!run || infer_remote_count(e, REMOTE_RUNNING) >= e->run_limit) {
         return any_under_way(e) ? -EAGAIN : -ENOLINK;
     }
     uint32_t until = s->count, most = at_most(r->most_tokens, s->space - s->count);

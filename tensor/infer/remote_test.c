@@ -75,6 +75,7 @@ struct script {
     uint32_t slots, pages;
     uint32_t lose_every, stay_down; // steps; 0: never lost
     int refuse;
+    uint32_t most_now;
     bool soon, gone; // when lost: it says -EAGAIN; it never returns
 };
 
@@ -88,6 +89,7 @@ static struct infer_stats play(const struct script *script)
     struct infer_stats s;
     fake_runner_open(&f, &m, &o, script->pages, script->slots, 24);
     f.refuse = script->refuse;
+    f.most_now = script->most_now;
     f.soon = script->soon;
     f.scribble = true;
     open_engine(&m, &f, script->slots, &e);
@@ -122,6 +124,9 @@ static struct infer_stats play(const struct script *script)
         infer_get_stats(e, &s);
         assert_int_equal(s.kv_pages_used, 0);
         assert_int_equal(s.remote_running, 0);
+    }
+    if (script->most_now) { // it is asked again now and then, not all the time
+        assert_in_range(f.busy, 1, f.started / 2);
     }
     infer_close(e);
     fake_runner_close(&f, &m);
@@ -184,6 +189,16 @@ static void a_runner_that_refuses_is_replaced(void **unused)
     struct infer_stats s = play(&(struct script){.slots = 4, .pages = 64, .refuse = 5});
     assert_true(s.steps > 0);
     assert_true(s.remote_tokens > 0);
+}
+
+static void a_busy_runner_is_waited_for(void **unused)
+{
+    (void)unused;
+    for (uint32_t most = 1; most < 4; most++) {
+        struct infer_stats s = play(&(struct script){.slots = 6, .pages = 64, .most_now = most});
+        assert_int_equal(s.remote_tokens, s.made_tokens);
+        assert_int_equal(s.steps, 0);
+    }
 }
 
 static int stop_at_5(void *ctx, int32_t id)
@@ -284,31 +299,32 @@ static void end_tokens_stop_a_run(void **unused)
     static struct fake_runner f;
     struct tiny_options o = tiny_default(TN_Q8_0);
     struct test_model m;
-    struct answer a[2][4];
+    struct answer a[2][12];
     fake_runner_open(&f, &m, &o, 40, 4, 24);
     for (int w = 0; w < 2; w++) {
         struct infer_engine *e;
         open_engine(&m, w ? &f : NULL, 4, &e);
-        for (uint32_t n = 0; n < 4; n++) {
+        for (uint32_t n = 0; n < 12; n++) {
             int32_t ids[PROMPT_MOST];
             memset(&a[w][n], 0, sizeof a[w][n]);
             struct infer_request r = {.tokens = ids,
                                       .token_count = prompt_of(n, ids),
                                       .max_tokens = 90,
-                                      .sampling = sampling_of(n),
+                                      .sampling = sampling_of(n + 100),
                                       .on_token = answer_token,
                                       .on_finish = answer_finish,
                                       .ctx = &a[w][n]};
             r.sampling.temperature = 30; // all tokens alike: the end comes soon
             r.sampling.min_p = 0;
             r.sampling.top_k = 0;
+            r.sampling.top_p = 1;
             assert_int_equal(infer_submit(e, &r, NULL), 0);
         }
         run_all(e);
         infer_close(e);
     }
     int stopped = 0;
-    for (uint32_t n = 0; n < 4; n++) {
+    for (uint32_t n = 0; n < 12; n++) {
         assert_same_answer(&a[0][n], &a[1][n]);
         stopped += a[1][n].why == INFER_STOP;
     }
@@ -324,6 +340,7 @@ int main(void)
         cmocka_unit_test(a_lost_runner_costs_no_token),
         cmocka_unit_test(a_runner_that_is_gone_leaves_a_context),
         cmocka_unit_test(a_runner_that_refuses_is_replaced),
+        cmocka_unit_test(a_busy_runner_is_waited_for),
         cmocka_unit_test(stopping_and_cancelling_end_the_run),
         cmocka_unit_test(logits_are_the_same_elsewhere),
         cmocka_unit_test(end_tokens_stop_a_run),

@@ -1,0 +1,175 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The Tessera authors
+#
+# Guests whose tokens the host computes (tensor calls over ivshmem-doorbell, stock QEMU, tensord): the same
+# text and logits as guests that compute by themselves, whatever happens to the host meanwhile.
+set -u
+cd "$(dirname "$0")/../.." || exit 2
+. ci/lib.sh
+model=images/default-model/tessera-demo.gguf
+prompt="Once upon a time"
+body='{"prompt":"'$prompt'","max_tokens":120,"temperature":0,"ignore_eos":true}'
+long='{"prompt":"'$prompt'","max_tokens":400,"temperature":0.8,"seed":7,"ignore_eos":true}'
+
+control() { # JSON: the daemon's answer
+    python3 - "$daemon/tensord.sock" "$1" <<'PY'
+import socket, sys
+s = socket.socket(socket.AF_UNIX)
+s.settimeout(20)
+s.connect(sys.argv[1])
+s.sendall((sys.argv[2] + "\n").encode())
+print(s.makefile().readline().strip())
+PY
+}
+daemon_start() { # NAME [OPTIONS]
+    daemon=$work/$1
+    mkdir -m 700 "$daemon"
+    shift
+    timeout -k 5 300 build/bin/tensord --dir "$daemon" --threads 1 "$@" >"$daemon/log" 2>&1 &
+    daemon_timeout=$!
+    disown # it is killed on purpose, and nobody need be told
+    vm_pids+=("$daemon_timeout")
+    for _ in $(seq 100); do
+        [ -S "$daemon/tensord.sock" ] && break
+        sleep 0.05
+    done
+    holder=$(pgrep -P "$daemon_timeout")
+    identity=$(control '{"op":"add-model","path":"'"$(realpath $model)"'"}' | sed 's/.*"identity":"\([^"]*\)".*/\1/')
+}
+worker() {
+    pgrep -P "$holder" | head -n 1
+}
+guest() { # NAME [CMDLINE]: a guest with the device
+    local name=$1
+    control '{"op":"add-guest","name":"'"$name"'","region_mb":64}' >/dev/null
+    vm_start "$name" -m 96 -f $model -t 240 -a "model.identity=$identity ${2:-offload.mode=host}" -- \
+        -chardev "socket,id=hc,path=$daemon/$name.ivshmem" -device ivshmem-doorbell,vectors=2,chardev=hc
+    vm_ready 60
+}
+text_of() { # BODY: the text of a completion
+    ask /v1/completions "$1" | python3 -c 'import json, sys
+print(json.dumps(json.load(sys.stdin)["choices"][0]["text"]))'
+}
+metric() { # NAME: its value
+    curl -s --max-time 10 "http://$vm_host:$vm_port/metrics" | grep "^tessera_$1 " | sed 's/.* //'
+}
+wait_for_metric() { # NAME VALUE SECONDS
+    local until=$((SECONDS + $3))
+    while [ $SECONDS -lt $until ]; do
+        [ "$(metric "$1")" = "$2" ] && return 0
+        sleep 0.1
+    done
+    return 1
+}
+
+# ---- the reference: a guest alone ---------------------------------------------------------------------
+vm_start alone -m 96 -f $model -t 240
+check "a guest without the device starts" vm_ready 60
+same "without the device this machine computes" 0 "$(metric offload_state)"
+want=$(text_of "$body")
+want_long=$(text_of "$long")
+ask /logits '{"prompt":"'"$prompt"'"}' >"$work/logits.alone"
+vm_stop
+
+# ---- by the host --------------------------------------------------------------------------------------
+daemon_start d1
+check "a guest with the device starts" guest g1
+same "the host computes" 1 "$(metric offload_state)"
+same "greedy text is the guest's own" "$want" "$(text_of "$body")"
+made=$(metric 'offload_tokens_total{where="host"}')
+check "the host made it" test "${made:-0}" -ge 100
+ask /logits '{"prompt":"'"$prompt"'"}' >"$work/logits.host"
+check "logits agree within a thousandth" python3 -c '
+import array, sys
+a, b = (array.array("f", open(p, "rb").read()) for p in sys.argv[1:])
+assert len(a) == len(b) > 100, (len(a), len(b))
+worst = max(abs(x - y) for x, y in zip(a, b))
+assert worst < 1e-3 * max(map(abs, a)), worst' "$work/logits.alone" "$work/logits.host"
+same "the host refused nothing" 0 "$(grep -c '"refused"' "$daemon/audit.log")"
+holds "props say who computes" '"state":"host","epoch":1' "$(curl -s "http://$vm_host:$vm_port/props")"
+vm_stop
+
+check "auto starts" guest g2 "offload.mode=auto calls.bench=50"
+holds "auto says both times and takes the faster" "a token takes the host [0-9.]+ ms, this machine about [0-9.]+ ms" \
+    "$(cat "$vm_console")"
+same "under emulation that is the host" 1 "$(metric offload_state)"
+for _ in $(seq 100); do
+    grep -q '^call sleep' "$vm_console" && break
+    sleep 0.1
+done
+holds "round trips are measured at boot" '^call spin [0-9.]+ [0-9.]+ 50' "$(tr -d '\r' <"$vm_console")"
+holds "asleep, too" '^call sleep [0-9.]+ [0-9.]+ 50' "$(tr -d '\r' <"$vm_console")"
+vm_stop
+
+check "off starts" guest g3 "offload.mode=off"
+same "off is off" 0 "$(metric offload_state)"
+same "and has the same text" "$want" "$(text_of "$body")"
+vm_stop
+
+identity_before=$identity
+identity=sha256:$(printf '0%.0s' $(seq 64))
+check "a guest with weights that the host has not starts" guest g4
+holds "it says so" "computed by this machine: .*not found" "$(cat "$vm_console")"
+same "it answers" "$want" "$(text_of "$body")"
+identity=$identity_before
+vm_stop
+kill "$daemon_timeout"
+
+# ---- what happens to the host: bit for bit the same, so at the guest's own level of kernels -----------
+daemon_start d2 --isa scalar
+check "a guest for the host's accidents starts" guest g5
+text_of "$long" >"$work/long" # its bits are the guest's
+same "sampled text is the guest's own" "$want_long" "$(cat "$work/long")"
+
+# Answers go on while the worker is killed again and again, mostly in the middle of runs.
+(
+    until [ -e "$work/enough" ]; do
+        text_of "$long"
+    done >"$work/texts"
+) &
+asker=$!
+for _ in 1 2 3 4; do
+    sleep 0.73
+    kill -9 "$(worker)" 2>/dev/null
+done
+sleep 0.5
+touch "$work/enough"
+wait "$asker"
+check "answers came beside four killed workers" test "$(wc -l <"$work/texts")" -ge 3
+same "each is whole" "" "$(grep -vxF -- "$want_long" "$work/texts")"
+check "the guest noticed" test "$(metric offload_losses_total)" -ge 2
+check "the guest is back with the host" wait_for_metric offload_state 1 5
+epoch=$(metric offload_epoch)
+check "in another epoch" test "$epoch" -ge 2
+before=$(metric 'offload_tokens_total{where="host"}')
+same "the host's text again" "$want_long" "$(text_of "$long")"
+check "made by the host" test "$(metric 'offload_tokens_total{where="host"}')" -gt "$before"
+
+# A worker that stands still.
+text_of "$long" >"$work/stopped" &
+asker=$!
+sleep 0.05
+kill -STOP "$(worker)"
+begun=$SECONDS
+same "a host that stands still does not stop the guest" "$want" "$(text_of "$body")"
+check "nor for long" test $((SECONDS - begun)) -le 30
+same "the guest says that it computes" 0 "$(metric offload_state)"
+holds "and why" "the host does not answer" "$(cat "$vm_console")"
+wait "$asker"
+same "the answer that was under way is whole" "$want_long" "$(cat "$work/stopped")"
+kill -CONT "$(worker)"
+check "it returns when the host goes on" wait_for_metric offload_state 1 10
+same "with the same text" "$want" "$(text_of "$body")"
+check "no page stays with a lost run" wait_for_metric offload_pages_quarantined 0 5
+
+# The holder: nobody will come any more.
+kill -9 "$holder"
+sleep 1
+same "without a holder the guest answers" "$want" "$(text_of "$body")"
+same "by itself" 0 "$(metric offload_state)"
+same "and again" "$want" "$(text_of "$body")"
+holds "it says that this is for good" "by itself from now on" "$(cat "$vm_console")"
+check "the guest lives" kill -0 "$vm_pid"
+vm_stop
+finish_checks
