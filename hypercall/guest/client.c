@@ -162,8 +162,13 @@ static bool host_still_serves(struct hc_client *c)
 
 // ---- submissions -------------------------------------------------------------------------------
 
+// A call stands at its tag's place, or where there was room when that was taken.
 static struct hc_call_in_flight *find_call(struct hc_client *c, uint64_t tag)
 {
+    unsigned at = (unsigned)(tag % HC_CALLS_IN_FLIGHT);
+    if (tag && c->flight[at].tag == tag) {
+        return &c->flight[at];
+    }
     for (unsigned i = 0; tag && i < HC_CALLS_IN_FLIGHT; i++) {
         if (c->flight[i].tag == tag) {
             return &c->flight[i];
@@ -172,8 +177,24 @@ static struct hc_call_in_flight *find_call(struct hc_client *c, uint64_t tag)
     return NULL;
 }
 
+static struct hc_call_in_flight *free_call(struct hc_client *c, uint64_t tag)
+{
+    unsigned at = (unsigned)(tag % HC_CALLS_IN_FLIGHT);
+    for (unsigned i = 0; i < HC_CALLS_IN_FLIGHT; i++) {
+        if (!c->flight[at].tag) {
+            return &c->flight[at];
+        }
+        at = at + 1 < HC_CALLS_IN_FLIGHT ? at + 1 : 0;
+    }
+    return NULL;
+}
+
+// Reads what the host has taken only when there seems to be no room: its line is the host's.
 static uint32_t ring_room(struct hc_client *c)
 {
+    if (c->submission_tail - c->submission_head < HC_SUBMISSION_COUNT) {
+        return HC_SUBMISSION_COUNT - (c->submission_tail - c->submission_head);
+    }
     uint32_t head = hc_load(&host_page(c)->submission_head);
     uint32_t taken = head - c->submission_head, waiting = c->submission_tail - c->submission_head;
     if (taken > waiting) { // it took more than there was, or went back
@@ -184,16 +205,13 @@ static uint32_t ring_room(struct hc_client *c)
     return HC_SUBMISSION_COUNT - (waiting - taken);
 }
 
-int hc_submit(struct hc_client *c, uint16_t call, const uint64_t argument[6], uint32_t tokens,
-              uint64_t *tag)
+static int submit(struct hc_client *c, uint16_t call, const uint64_t argument[6], uint32_t tokens,
+                  uint64_t at_ns, uint64_t *tag)
 {
     if (c->link != HC_LINK_UP) {
         return -ENOLINK;
     }
-    struct hc_call_in_flight *f = NULL;
-    for (unsigned i = 0; i < HC_CALLS_IN_FLIGHT && !f; i++) {
-        f = c->flight[i].tag ? NULL : &c->flight[i];
-    }
+    struct hc_call_in_flight *f = free_call(c, c->next_tag);
     uint32_t most = HC_COMPLETION_COUNT - HC_COMPLETION_RESERVE;
     if (!f || tokens >= most || c->promised + tokens + 1 > most) {
         return -EAGAIN;
@@ -206,7 +224,7 @@ int hc_submit(struct hc_client *c, uint16_t call, const uint64_t argument[6], ui
         return -EAGAIN;
     }
     if (c->flight_count == 0) {
-        c->news_ns = now(c);
+        c->news_ns = at_ns;
     }
     *f = (struct hc_call_in_flight){.tag = c->next_tag++, .call = call, .tokens = tokens};
     c->flight_count++;
@@ -222,6 +240,12 @@ int hc_submit(struct hc_client *c, uint16_t call, const uint64_t argument[6], ui
     c->calls++;
     *tag = f->tag;
     return 0;
+}
+
+int hc_submit(struct hc_client *c, uint16_t call, const uint64_t argument[6], uint32_t tokens,
+              uint64_t *tag)
+{
+    return submit(c, call, argument, tokens, c->flight_count ? 0 : now(c), tag);
 }
 
 // ---- completions -------------------------------------------------------------------------------
@@ -290,7 +314,7 @@ static uint32_t take_completions(struct hc_client *c)
         c->answers++;
         hand_out(c, &x);
     }
-    if (n) {
+    if (n && c->flight_count) { // otherwise there is nobody to be patient with
         c->news_ns = now(c);
     }
     return n;
@@ -299,10 +323,10 @@ static uint32_t take_completions(struct hc_client *c)
 // Asks a host that has not said anything for a while; one that does not answer is lost.
 static void check_silence(struct hc_client *c)
 {
-    uint64_t at = now(c);
     if (c->flight_count == 0) {
         return;
     }
+    uint64_t at = now(c);
     if (c->ask_tag == 0) {
         static const uint64_t none[6];
         if (at >= c->news_ns + HC_PATIENCE_MS * MS) {
@@ -356,18 +380,46 @@ static bool has_news(const struct hc_client *c)
                                      hc_load(&h->state) != HC_HOST_READY);
 }
 
-bool hc_sleep_begin(struct hc_client *c)
+// A few hundred looks, without the clock.
+static bool look_for_a_moment(const struct hc_client *c)
 {
-    uint64_t until = c->spin_ns && c->link == HC_LINK_UP ? now(c) + c->spin_ns : 0;
-    do {
-        if (has_news(c)) {
-            return false;
+    enum { LOOKS = 256 };
+    const uint32_t *tail = &host_page(c)->completion_tail;
+    for (unsigned i = 0; i < LOOKS; i++) {
+        if (hc_load(tail) != c->completion_head) {
+            return true;
         }
         hc_pause();
+    }
+    return false;
+}
+
+// Looks for spin_ns, at the clock only now and then. True: there is something.
+static bool spin(const struct hc_client *c)
+{
+    if (has_news(c)) {
+        return true;
+    }
+    if (c->spin_ns == 0 || c->link != HC_LINK_UP) {
+        return false;
+    }
+    uint64_t until = now(c) + c->spin_ns;
+    do {
+        if (look_for_a_moment(c) || has_news(c)) {
+            return true;
+        }
         if (c->port.relax) {
             c->port.relax(c->port.ctx);
         }
-    } while (until && now(c) < until);
+    } while (now(c) < until);
+    return false;
+}
+
+bool hc_sleep_begin(struct hc_client *c)
+{
+    if (spin(c)) {
+        return false;
+    }
     hc_announce_sleep(&guest_page(c)->completion_needs_kick);
     if (has_news(c)) {
         hc_announce_awake(&guest_page(c)->completion_needs_kick);
@@ -420,13 +472,20 @@ int hc_attach_wait(struct hc_client *c, uint32_t timeout_ms)
 int hc_call(struct hc_client *c, uint16_t call, const uint64_t argument[6], uint32_t timeout_ms,
             struct hc_completion *out)
 {
-    uint64_t tag, deadline = now(c) + timeout_ms * MS;
-    int rc = hc_submit(c, call, argument, 0, &tag);
+    uint64_t tag;
+    int rc = submit(c, call, argument, 0, 0, &tag);
     if (rc) {
         return rc;
     }
     c->call_tag = tag;
     c->answered = false;
+    if (c->spin_ns && look_for_a_moment(c)) {
+        take_completions(c);
+    }
+    uint64_t begun = c->answered ? 0 : now(c), deadline = begun + timeout_ms * MS;
+    if (!c->answered && c->news_ns == 0) {
+        c->news_ns = begun;
+    }
     while (!c->answered) {
         if (hc_look(c) != HC_LINK_UP) {
             return -ENOLINK;

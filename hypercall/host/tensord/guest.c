@@ -146,7 +146,7 @@ static bool attach(struct guest *g, uint32_t generation)
         guest_cut_off(g, HC_NOT_SUPPORTED);
         return true;
     }
-    g->submission_head = g->completion_tail = 0;
+    g->submission_head = g->completion_tail = g->completion_head = 0;
     g->kicked = false;
     hc_store(&g->mine->submission_head, 0);
     hc_store(&g->mine->completion_tail, 0);
@@ -195,26 +195,37 @@ void guest_tell(struct guest *g)
 }
 
 // Completions that could be posted now beside those that are owed. Negative: the index cannot be.
-static int64_t room(const struct guest *g)
+// The guest's line is read only when what it had taken before is not enough.
+static int64_t room(struct guest *g)
 {
-    uint32_t waiting = g->completion_tail - hc_load(&g->theirs->completion_head);
-    if (waiting > HC_COMPLETION_COUNT) {
+    uint32_t waiting = g->completion_tail - g->completion_head;
+    if (waiting + g->owed < HC_COMPLETION_COUNT / 2) {
+        return (int64_t)HC_COMPLETION_COUNT - waiting - g->owed;
+    }
+    uint32_t head = hc_load(&g->theirs->completion_head);
+    if (head - g->completion_head > waiting) { // more than there was, or less than before
         return -1;
     }
-    return (int64_t)HC_COMPLETION_COUNT - waiting - g->owed;
+    g->completion_head = head;
+    return (int64_t)HC_COMPLETION_COUNT - (g->completion_tail - head) - g->owed;
 }
 
 // ---- submissions -------------------------------------------------------------------------------
 
+// Looks at the clock only when a window's calls are used up.
 static bool too_many_calls(struct guest *g)
 {
     enum { WINDOW_NS = 10000000 };
-    uint64_t now = now_ns();
-    if (now - g->window_began > WINDOW_NS) {
-        g->window_began = now;
-        g->window_calls = 0;
+    if (g->policy.calls_per_second == 0 || g->window_calls <= g->policy.calls_per_second / 100) {
+        return false;
     }
-    return g->policy.calls_per_second && g->window_calls > g->policy.calls_per_second / 100;
+    uint64_t now = now_ns();
+    if (now - g->window_began <= WINDOW_NS) {
+        return true;
+    }
+    g->window_began = now;
+    g->window_calls = 0;
+    return false;
 }
 
 static bool tag_is_taken(const struct guest *g, uint64_t tag)

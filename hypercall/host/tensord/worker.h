@@ -115,6 +115,7 @@ struct guest {
     uint32_t refused;  // a generation that is not served: an older worker's, or one cut off
     bool blocked;      // has submissions that must wait: for its own completions, or its limit
     bool leaving;      // the machine is gone: freed when no pass works on it
+    uint32_t completion_head;                  // as it was read last
     uint32_t submission_head, completion_tail; // what is believed; the region has copies
     uint32_t owed;                             // completions that calls in flight may still post
     bool untold;        // completions were posted; the guest may have to be woken
