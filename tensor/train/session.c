@@ -248,7 +248,7 @@ static int load(struct tn_train *t, const struct tn_train_batch *batch, char *er
 {
     struct tn_train_batch b; // its counts and pointers are read once, too
     memcpy(&b, batch, sizeof b);
-    bool targets;
+    bool targets = false;
     int rc = copy_batch(t, &b, &targets, error, bytes);
     if (rc) {
         return rc;
