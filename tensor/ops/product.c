@@ -58,6 +58,9 @@ static void finish(const void *arg, size_t row, size_t rows, size_t column, size
         if (p->residual) {
             add(part, p->residual + at, rows);
         }
+        for (size_t r = 0; r < rows; r += 16) { // the next part's
+            __builtin_prefetch(p->out + at + columns * p->matrix.rows + r, 1);
+        }
         for (size_t r = 0; r < rows; r++) {
             p->out[at + r] = part[r];
         }
