@@ -107,8 +107,7 @@ void ops_run_matmul(struct tn_ops *o, const struct tn_ops_node *n)
     for (; p.first < x->rows && !ops_stopped(o); p.first += together) {
         size_t left = x->rows - p.first, columns = left < together ? left : together;
         // Products of one input one after the other: q, k and v.
-        if (o->prepared != n->in[0] || o->x.input.kind != tn_columns_kind_of(w->type) ||
-            columns != x->rows) {
+        if (o->prepared != n->in[0] || o->x.input.kind != tn_columns_kind_of(w->type)) {
             tn_prepare_input(&o->x, NULL, in + p.first * k, NULL, columns, k, w->type);
             o->prepared = columns == x->rows ? n->in[0] : TN_OPS_NONE;
         }

@@ -255,7 +255,7 @@ static int load(struct tn_train *t, const struct tn_train_batch *batch, char *er
     }
     const uint32_t vocabulary = t->run.options.shape.vocab, context = t->run.options.shape.context;
     for (uint32_t i = 0; i < b.token_count; i++) {
-        if (t->ids[i] < 0 || (uint32_t)t->ids[i] >= vocabulary) {
+        if ((uint32_t)t->ids[i] >= vocabulary) { // negative ones, too
             return failed(-EINVAL, error, bytes, "train: token %u is %d, expected 0 to %u", i,
                           t->ids[i], vocabulary - 1);
         }

@@ -128,6 +128,23 @@ static void a_seed_fixes_every_bit(void **state)
     tn_pool_free(three);
 }
 
+static void shards_only_share_out_the_work(void **state)
+{
+    (void)state;
+    struct tn_train_options one = usual;
+    one.shards = 1;
+    one.shard_tokens = 72;
+    struct tn_train *a = open_session(&usual, &tn_pool_single);
+    struct tn_train *b = open_session(&one, &tn_pool_single);
+    for (int i = 0; i < 3; i++) { // sums in another order
+        struct tn_train_report x = step(a, &usual_batch), y = step(b, &usual_batch);
+        assert_true(fabs(x.loss - y.loss) < 1e-4 * y.loss);
+        assert_true(fabs(x.norm - y.norm) < 1e-3 * y.norm);
+    }
+    tn_train_close(a);
+    tn_train_close(b);
+}
+
 static void targets_choose_what_is_learned(void **state)
 {
     (void)state;
@@ -305,6 +322,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_loss_of_a_batch_falls),
         cmocka_unit_test(a_seed_fixes_every_bit),
+        cmocka_unit_test(shards_only_share_out_the_work),
         cmocka_unit_test(targets_choose_what_is_learned),
         cmocka_unit_test(parameters_go_out_and_in),
         cmocka_unit_test(impossible_options_are_refused),
