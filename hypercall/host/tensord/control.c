@@ -254,15 +254,18 @@ int control_open(struct holder *h, char *error, size_t bytes)
 void control_accept(struct holder *h)
 {
     int fd = accept4(h->control_listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    for (int i = 0; fd >= 0 && i < HOLDER_CONTROLS; i++) {
-        if (h->controls[i].fd < 0) {
-            h->controls[i] = (struct control){.fd = fd};
-            return;
+    struct control *c = &h->controls[0];
+    if (fd < 0) {
+        return;
+    }
+    // A free place, or that of the one that has been silent for longest.
+    for (int i = 0; i < HOLDER_CONTROLS && c->fd >= 0; i++) {
+        if (h->controls[i].fd < 0 || h->controls[i].used < c->used) {
+            c = &h->controls[i];
         }
     }
-    if (fd >= 0) {
-        close(fd);
-    }
+    control_close(c);
+    *c = (struct control){.fd = fd, .used = ++h->control_uses};
 }
 
 void control_read(struct holder *h, struct control *c)
@@ -279,6 +282,7 @@ void control_read(struct holder *h, struct control *c)
         return;
     }
     c->filled += (size_t)n;
+    c->used = ++h->control_uses;
     char *end;
     while (c->fd >= 0 && (end = memchr(c->line, '\n', c->filled)) != NULL) {
         size_t bytes = (size_t)(end - c->line);

@@ -43,6 +43,7 @@ struct control {
     bool ended;       // sends nothing more, and waits for the answer
     uint32_t request; // waits for the worker's statistics, 0: does not
     size_t filled;
+    uint64_t used; // grows with each use of any
     char line[CONTROL_LINE];
 };
 
@@ -62,6 +63,7 @@ struct holder {
     struct held_weights weights[HOLDER_WEIGHTS];
     uint32_t weights_count;
     struct control controls[HOLDER_CONTROLS];
+    uint64_t control_uses;
     uint32_t next_number, next_request;
     int control_listener, metrics_listener, audit, signals;
     int link; // to the worker, -1: none runs
