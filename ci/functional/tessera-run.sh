@@ -164,6 +164,17 @@ same "three at once: three names, three ports" "demo demo-2 demo-3 3" "$(t ls --
 t stop demo demo-2 demo-3 >"$work/out" 2>&1
 same "nothing is left" "" "$(v list --all --name)"
 
+# ---- packed files ------------------------------------------------------------------------------
+"$work/bin/tessera" pack "$demo" "$work/models/packed.gguf" >"$work/out"
+chmod 644 "$work/models/packed.gguf"
+check "a packed model runs" t run "$work/models/packed.gguf" --detach --port "$port" --vcpus 1
+same "it has its source's identity" "$(jq -r '.[0].identity' "$work/ls.json")+packed1" "$(t ls --json | jq -r '.[0].identity')"
+holds "and is mapped itself" "mem-path=$work/models/packed.gguf,size" "$(v dumpxml packed)"
+vm_port=$port
+holds "it answers" '"content":"[^"]*7' "$(ask /v1/chat/completions "$question")"
+t stop packed >"$work/out"
+same "only one copy was ever made" 1 "$(find "$work/home/.cache/tessera/models" -name '*.gguf' | wc -l)"
+
 # ---- names, keys -------------------------------------------------------------------------------
 out=$(t run "$hostile" --detach --port "$port" --vcpus 1 --key 's<e&c' 2>&1)
 same "a model with a hostile name runs" 0 $?
@@ -228,12 +239,29 @@ same "tensord is told of that, too" unknown "$(jq -r 'select(.op == "remove-gues
 refused "a mode that is none" 2 "'gpu' is none of auto, host" run "$demo" --offload=gpu
 refused "a region that is none" 2 'a power of two' run "$demo" --offload --region 100
 kill -KILL "$(cat "$work/run/tessera/pid")"
+# Two at once: one starts it.
+t run "$demo" --offload --detach >"$work/together.1" 2>&1 &
+together=($!)
+t run "$demo" --offload --detach >"$work/together.2" 2>&1 &
+together+=($!)
+wait "${together[@]}"
+same "after tensord's death two at once: one starts it" "tensord runs already tensord started" \
+    "$(grep -hoE 'tensord (started|runs already)' "$work"/together.[12] | sort | tr '\n' ' ' | sed 's/ $//')"
+same "both guests run" "demo running demo-2 running" "$(t ls --json | jq -r '[.[] | "\(.name) \(.state)"] | sort | join(" ")')"
+t stop demo demo-2 >"$work/out"
+kill -KILL "$(cat "$work/run/tessera/pid")"
 mv "$work/bin/tensord" "$work/bin/away"
 refused "no tensord" 1 "--offload: .*/bin/tensord: No such file" run "$demo" --offload
 printf '#!/bin/sh\necho cannot compute >&2\nexit 1\n' >"$work/bin/tensord"
 chmod 755 "$work/bin/tensord"
 refused "a tensord that does not start" 1 "--offload: tensord ended as it started: cannot compute" run "$demo" --offload
 same "nothing is left of these" "" "$(v list --all --name)"
+
+# ---- no libvirt --------------------------------------------------------------------------------
+kill -KILL "$(cat "$work/run/libvirt/libvirtd.pid")"
+mount --bind /dev/null /usr/sbin/libvirtd
+refused "libvirt's daemon is not installed" 1 'not installed here; on Debian: apt-get install libvirt-daemon' run "$demo"
+umount /usr/sbin/libvirtd
 
 # ---- root, where nothing runs ------------------------------------------------------------------
 for folder in /run/libvirt /var/lib/libvirt /var/log/libvirt /var/cache/libvirt; do
