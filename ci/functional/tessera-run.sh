@@ -264,12 +264,14 @@ refused "libvirt's daemon is not installed" 1 'not installed here; on Debian: ap
 umount /usr/sbin/libvirtd
 
 # ---- root, where nothing runs ------------------------------------------------------------------
-for folder in /run/libvirt /var/lib/libvirt /var/log/libvirt /var/cache/libvirt; do
+has_manager=no
+[ -d /run/systemd/system ] && has_manager=yes
+for folder in /run /var/lib/libvirt /var/log/libvirt /var/cache/libvirt; do
     mkdir -p $folder && mount -t tmpfs -o mode=755 tmpfs $folder
 done
 mkdir -p "$work/root/run"
 as=(env -i "PATH=$PATH" "HOME=$work/root" "XDG_RUNTIME_DIR=$work/root/run" LC_ALL=C)
-if [ -d /run/systemd/system ]; then
+if [ $has_manager = yes ]; then
     echo "ok skipped: a service manager starts libvirt here"
 else
     out=$(t run "$demo" --detach --port "$port" --vcpus 1 2>&1)
