@@ -250,6 +250,25 @@ same "after tensord's death two at once: one starts it" "tensord runs already te
 same "both guests run" "demo running demo-2 running" "$(t ls --json | jq -r '[.[] | "\(.name) \(.state)"] | sort | join(" ")')"
 t stop demo demo-2 >"$work/out"
 kill -KILL "$(cat "$work/run/tessera/pid")"
+# The daemon itself, where it is built (TENSORD and IMAGE name others).
+if [ -x "${TENSORD:-build/bin/tensord}" ]; then
+    cp "${TENSORD:-build/bin/tensord}" "$work/bin/tensord"
+    cp "${IMAGE:-build/images/llm.elf}" "$work/images/llm.elf"
+    alone=$(t run "$demo" --detach --port "$port" --vcpus 1 >"$work/out" 2>&1 &&
+        ask /v1/chat/completions "$question" | jq -r '.choices[0].message.content')
+    t stop demo >"$work/out" 2>&1
+    check "tensord itself: run --offload=host" t run "$demo" --offload=host --detach --port "$port"
+    same "tensord itself: the same answer as without" "$alone" "$(ask /v1/chat/completions "$question" | jq -r '.choices[0].message.content')"
+    statistics() {
+        echo '{"op":"statistics"}' | timeout 5 socat -t 2 - "UNIX-CONNECT:$work/run/tessera/tensord.sock"
+    }
+    same "tensord itself: it made the tokens" true "$(statistics | jq '.guests[0].name == "demo" and .guests[0].made_tokens > 2')"
+    t stop demo >"$work/out" 2>&1
+    same "tensord itself: the guest is removed" 0 "$(statistics | jq '.guests | length')"
+    kill -TERM "$(pgrep -x tensord)" # the only one in this namespace
+else
+    echo "ok skipped: build/bin/tensord is not built"
+fi
 mv "$work/bin/tensord" "$work/bin/away"
 refused "no tensord" 1 "--offload: .*/bin/tensord: No such file" run "$demo" --offload
 printf '#!/bin/sh\necho cannot compute >&2\nexit 1\n' >"$work/bin/tensord"
