@@ -61,12 +61,10 @@ static inline struct hc_port fake_port(struct fake_host *h)
     return (struct hc_port){.ctx = h, .kick = fake_kick, .wait = fake_wait, .now_ns = fake_now};
 }
 
-static inline void fake_open(struct fake_host *h, uint64_t bytes)
+// In memory of the caller's.
+static inline void fake_begin(struct fake_host *h, void *region, uint64_t bytes)
 {
-    *h = (struct fake_host){.region = aligned_alloc(4096, bytes), .now = 1000000000};
-    if (!h->region) {
-        abort();
-    }
+    *h = (struct fake_host){.region = region, .now = 1000000000};
     memset(h->region, 0, bytes);
     struct hc_host_page *p = fake_page(h);
     p->magic = HC_MAGIC;
@@ -76,6 +74,15 @@ static inline void fake_open(struct fake_host *h, uint64_t bytes)
     p->features = HC_FEATURE_RUN;
     p->state = HC_HOST_READY;
     p->submission_needs_kick = 1;
+}
+
+static inline void fake_open(struct fake_host *h, uint64_t bytes)
+{
+    void *region = aligned_alloc(4096, bytes);
+    if (!region) {
+        abort();
+    }
+    fake_begin(h, region, bytes);
 }
 
 // Serves the guest's present generation from the start of the rings.
