@@ -128,7 +128,7 @@ all: images programs
 images: $(BUILD)/images/$(APP).elf $(BUILD)/images/$(APP).efi
 programs: $(BUILD)/bin/bootclock $(host_programs)
 # What the tests boot.
-test-images: $(addprefix $(BUILD)/images/,llm.elf llm.esp.img selftest.elf boottest.elf)
+test-images: $(addprefix $(BUILD)/images/,llm.elf llm.esp.img selftest.elf boottest.elf channel.elf)
 
 # Installs what is missing before the build, so that it works on a fresh machine. The sub-make
 # starts after that because this Makefile asks the compiler for its paths.
@@ -159,6 +159,9 @@ bench-engine:
 	@ci/setup test
 	@$(MAKE) --no-print-directory $(BUILD)/bin/tessera
 	@ci/bench-engine.sh
+bench-channel:
+	@ci/setup test
+	@ci/bench-channel.sh
 compare-llama:
 	@ci/setup test
 	@ci/compare-llama.sh
@@ -185,6 +188,8 @@ help:
 #: make bench-boot          time from QEMU's start to the first answer, beside a Linux guest
 #: make bench-engine        the engine beside llama.cpp, from the same files, and the machine's limits
 #:   SIZES=110m,1b TYPES=f16,q8_0,q4_0,q4_k_m,q6_k THREADS=1,2 REPEAT=5 MODELS=dir   (~20 minutes)
+#: make bench-channel       tensors between host and guests without copying, beside memcpy
+#:   REPEAT=5 COUNT=1024      runs, MB
 #: make compare-llama       every architecture and weight type beside llama.cpp, number by number
 #: make bench-gemm          matrix products beside oneDNN and OpenBLAS
 #: make fuzz                runs every fuzzer for a short time (FUZZ_SECONDS=60 each)
@@ -192,4 +197,4 @@ help:
 #: make clean               removes build/
 
 
-.PHONY: compare-llama all images programs test-images run test lint fuzz bench bench-boot clean help
+.PHONY: bench-channel compare-llama all images programs test-images run test lint fuzz bench bench-boot clean help

@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-#define SPIN_ALONE 50u // looks before a yield where the peer may be a strand of the same CPU
+#define SPIN_SHORT 50u // looks before a yield where the peer may be a strand of the same CPU
 
 _Static_assert(IVSHMEM_CHANNEL_MAGIC == HC_CHANNEL_MAGIC, "libos tells channels from weights");
 
@@ -66,9 +66,9 @@ static void beat(void *arg)
     wake_set(&g->ended);
 }
 
-int channel_guest_open_block(void *block, size_t bytes, uint32_t end,
-                             const struct channel_options *options, struct channel_guest **out,
-                             char *error, size_t error_bytes)
+static int open_block(void *block, size_t bytes, uint32_t end,
+                      const struct channel_options *options, uint32_t spin,
+                      struct channel_guest **out, char *error, size_t error_bytes)
 {
     struct channel_options o = options ? *options : (struct channel_options){0};
     struct channel_guest *g = calloc(1, sizeof(*g));
@@ -76,9 +76,7 @@ int channel_guest_open_block(void *block, size_t bytes, uint32_t end,
         snprintf(error, error_bytes, "out of memory");
         return -ENOMEM;
     }
-    if (o.spin == 0 && sched_cpu_count() == 1) {
-        o.spin = SPIN_ALONE;
-    }
+    o.spin = o.spin ? o.spin : spin;
     int e = channel_attach(block, bytes, end, &port, &o, &g->channel, error, error_bytes);
     if (e == 0) {
         e = strand_create("channel-beat", beat, g, STRAND_REALTIME, sched_cpu_count() - 1, 0, NULL);
@@ -93,6 +91,13 @@ int channel_guest_open_block(void *block, size_t bytes, uint32_t end,
     }
     *out = g;
     return 0;
+}
+
+int channel_guest_open_block(void *block, size_t bytes, uint32_t end,
+                             const struct channel_options *options, struct channel_guest **out,
+                             char *error, size_t error_bytes)
+{
+    return open_block(block, bytes, end, options, SPIN_SHORT, out, error, error_bytes);
 }
 
 // QEMU's emulator (TCG) translates locked instructions to plain ones when the machine has one CPU,
@@ -128,8 +133,8 @@ int channel_guest_open(size_t region, uint32_t end, const struct channel_options
                          "for machines with several CPUs: give this one -smp 2");
                 return -ENOTSUP;
             }
-            return channel_guest_open_block(block, ivshmem_plain_at(i)->bytes, end, options, out,
-                                            error, error_bytes);
+            return open_block(block, ivshmem_plain_at(i)->bytes, end, options, 0, out, error,
+                              error_bytes);
         }
     }
     snprintf(
