@@ -170,6 +170,54 @@ static void threads_pass_tensors_down_a_row(void **state)
     assert_int_equal(p[3].lost, 0);
 }
 
+// The receiver closes right after the last release; the sender, which looks all the time, must have
+// that slot back and not take the receiver for one that closed too early.
+static _Alignas(HC_CHANNEL_PAGE) uint8_t memory[1 << 15];
+
+static void *receive_and_close(void *arg)
+{
+    struct channel *c = arg;
+    struct channel_tensor t;
+    int *e = malloc(sizeof(*e));
+    *e = channel_connect(c, TIMEOUT);
+    for (unsigned i = 0; *e == 0 && i < 2; i++) {
+        *e = channel_receive(c, TIMEOUT, &t);
+        *e = *e ? *e : channel_release(c, &t);
+    }
+    channel_close(c);
+    return e;
+}
+
+static void a_receiver_that_closes_at_once_has_given_all_back(void **state)
+{
+    (void)state;
+    const struct channel_format f = {HC_CHANNEL_PIPE, 2, 2, WORDS * 8};
+    char error[160];
+    for (unsigned round = 0; round < 2000; round++) {
+        struct channel *c[2];
+        pthread_t thread;
+        int *received;
+        assert_int_equal(channel_create(memory, sizeof(memory), &f, error, sizeof(error)), 0);
+        for (uint32_t i = 0; i < 2; i++) {
+            assert_int_equal(channel_attach(memory, sizeof(memory), i, &channel_linux_port, NULL,
+                                            &c[i], error, sizeof(error)),
+                             0);
+        }
+        assert_int_equal(pthread_create(&thread, NULL, receive_and_close, c[1]), 0);
+        assert_int_equal(channel_connect(c[0], TIMEOUT), 0);
+        assert_int_equal(send_words(c[0], 0), 0);
+        assert_int_equal(send_words(c[0], 1), 0);
+        int e = channel_drain(c[0], TIMEOUT);
+        if (e) {
+            fail_msg("round %u: %s", round, channel_reason(c[0]));
+        }
+        pthread_join(thread, (void **)&received);
+        assert_int_equal(*received, 0);
+        free(received);
+        channel_close(c[0]);
+    }
+}
+
 static void threads_broadcast(void **state)
 {
     (void)state;
@@ -302,6 +350,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, make_path, remove_path)
         T(threads_pass_tensors_down_a_row),
+        T(a_receiver_that_closes_at_once_has_given_all_back),
         T(threads_broadcast),
         T(a_ring_overwrites_under_a_slow_reader_but_never_what_it_holds),
         T(a_killed_sender_is_noticed_and_its_successor_starts_clean),
