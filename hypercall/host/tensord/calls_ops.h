@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Tessera authors
 //
-// Calls on tensors: handles (tensors.c), descriptions of graphs (graphs.c), the work (jobs.c),
-// which the compute thread does between passes. Under the worker's lock but for the work itself.
+// Calls on tensors: handles (tensors.c), descriptions of graphs (graphs.c), training (training.c),
+// the work (jobs.c), which the compute thread does between passes. Under the worker's lock but for
+// the work itself.
 #ifndef TENSORD_CALLS_OPS_H
 #define TENSORD_CALLS_OPS_H
 
 #include "hypercall/host/tensord/worker.h"
 #include "tensor/ops.h"
+#include "tensor/train.h"
 
+#include <errno.h>
 #include <stdatomic.h>
 
 struct tensor_handle {
@@ -33,6 +36,15 @@ struct graph_handle {
     uint32_t jobs;       // in flight that use it
 };
 
+// A training session (training.c).
+enum { MOST_SESSIONS = 4 };
+struct session_handle {
+    uint32_t serial;
+    struct tn_train *train; // NULL: free
+    uint32_t context, sequences, jobs;
+    size_t memory;
+};
+
 struct job {
     struct job *next; // of the guest, oldest first
     struct guest *guest;
@@ -50,6 +62,13 @@ struct job {
     void *to;
     const void *from;
     uint64_t transfer_bytes;
+    // HC_TRAIN_*.
+    struct tn_train_options options;
+    struct tn_train *train; // opened
+    struct session_handle *session;
+    struct tn_train_batch batch;
+    int32_t *ids; // of the batch
+    uint64_t value[2];
     size_t memory;
     uint64_t until_ns;
     atomic_bool stop;
@@ -60,6 +79,7 @@ struct ops {
     uint32_t tensor_count;
     struct graph_handle graphs[HC_MOST_GRAPHS];
     uint32_t graph_count;
+    struct session_handle sessions[MOST_SESSIONS];
     struct job *jobs;    // that wait
     struct job *running; // by the compute thread
     uint32_t job_count;  // both
@@ -92,5 +112,11 @@ int graph_free(struct guest *g, uint64_t handle);
 void graph_close(struct guest *g, struct graph *graph);
 int job_transfer(struct guest *g, const struct hc_submission *s, struct job *j);
 void job_free(struct job *j);
+struct session_handle *session_of(struct guest *g, uint64_t handle);
+void session_close(struct guest *g, struct session_handle *s);
+int training_prepare(struct guest *g, const struct hc_submission *s, struct job *j);
+int training_work(struct worker *w, struct job *j);  // without the lock
+int training_settle(struct guest *g, struct job *j); // a session opened becomes a handle
+int training_close(struct guest *g, uint64_t handle);
 
 #endif

@@ -13,7 +13,7 @@ enum { MOST_JOBS = 64 };
 
 uint64_t ops_features(void)
 {
-    return HC_FEATURE_OPS;
+    return HC_FEATURE_OPS | HC_FEATURE_TRAIN;
 }
 
 void job_free(struct job *j)
@@ -23,6 +23,10 @@ void job_free(struct job *j)
     if (j->handle) {
         j->handle->jobs--;
     }
+    if (j->session) {
+        j->session->jobs--;
+    }
+    free(j->ids);
     free(j->tensors);
     free(j->nodes);
     free(j->bindings);
@@ -56,6 +60,10 @@ static int prepare(struct guest *g, const struct hc_submission *s, struct job *j
         return graph_bind(g, s, j);
     case HC_TRANSFER:
         return job_transfer(g, s, j);
+    case HC_TRAIN_OPEN:
+    case HC_TRAIN_STEP:
+    case HC_TRAIN_READ:
+        return training_prepare(g, s, j);
     default:
         return graph_single(g, s, j);
     }
@@ -88,7 +96,7 @@ static int submit(struct guest *g, const struct hc_submission *s)
 
 int ops_call(struct guest *g, const struct hc_submission *s, uint64_t value[2], bool *later)
 {
-    if (!g->ops && s->call <= HC_TRANSFER) {
+    if (!g->ops) {
         size_t bytes = sizeof *g->ops;
         g->ops = bytes <= g->policy.memory_bytes - g->memory ? calloc(1, bytes) : NULL;
         if (!g->ops) {
@@ -112,8 +120,13 @@ int ops_call(struct guest *g, const struct hc_submission *s, uint64_t value[2], 
     case HC_SOFTMAX:
     case HC_NORM:
     case HC_TRANSFER:
+    case HC_TRAIN_OPEN:
+    case HC_TRAIN_STEP:
+    case HC_TRAIN_READ:
         *later = true;
         return submit(g, s);
+    case HC_TRAIN_CLOSE:
+        return training_close(g, s->argument[0]);
     default:
         return HC_NOT_SUPPORTED;
     }
@@ -180,6 +193,11 @@ void ops_close(struct guest *g)
             graph_close(g, g->ops->graphs[i].graph);
         }
     }
+    for (uint32_t i = 0; i < MOST_SESSIONS; i++) {
+        if (g->ops->sessions[i].train) {
+            session_close(g, &g->ops->sessions[i]);
+        }
+    }
     g->memory -= sizeof *g->ops;
     free(g->ops);
     g->ops = NULL;
@@ -211,6 +229,9 @@ static int work(struct worker *w, struct job *j, struct tn_ops **opened)
 {
     struct tn_ops *o = j->handle ? j->handle->graph->ops : NULL;
     char error[200];
+    if (j->call >= HC_TRAIN_OPEN) {
+        return training_work(w, j);
+    }
     if (j->to) {
         memcpy(j->to, j->from, j->transfer_bytes);
         return HC_OK;
@@ -270,7 +291,7 @@ void ops_work(struct worker *w, struct guest *g)
 {
     struct job *j = g->ops->jobs;
     struct tn_ops *opened = NULL;
-    uint64_t handle = 0, begun = now_ns();
+    uint64_t begun = now_ns();
     g->ops->jobs = j->next;
     g->ops->running = j;
     g->in_pass++;
@@ -283,10 +304,12 @@ void ops_work(struct worker *w, struct guest *g)
     if (opened && status) {
         tn_ops_close(opened);
     } else if (opened) {
-        status = settle(g, j, opened, &handle);
+        status = settle(g, j, opened, &j->value[0]);
+    } else if (j->train) {
+        status = training_settle(g, j);
     }
     g->statistics.refused += status != 0;
-    guest_post(g, j->tag, j->call, HC_END, status, handle, 0);
+    guest_post(g, j->tag, j->call, HC_END, status, j->value[0], j->value[1]);
     g->ops->running = NULL;
     g->ops->job_count--;
     g->in_pass--;

@@ -214,11 +214,68 @@ static void a_graph_is_submitted_once_and_run_by_handle(void **unused)
     play_stop(&d);
 }
 
+// A tiny model learns a fixed batch, the same way each time.
+static void a_model_is_trained_by_calls(void **unused)
+{
+    (void)unused;
+    enum { CONTEXT = 8, SEQUENCES = 4 };
+    struct play_daemon d;
+    struct play_guest g;
+    float first[2] = {0, 0}, last[2];
+    play_start(&d, NULL);
+    play_join(&d, &g, "a", "");
+    for (int round = 0; round < 2; round++) {
+        struct hc_train_open *o = (void *)(g.client.region + g.arguments_at);
+        *o = (struct hc_train_open){.vocabulary = 32,
+                                    .context = CONTEXT,
+                                    .embedding = 16,
+                                    .layers = 1,
+                                    .heads = 2,
+                                    .kv_heads = 2,
+                                    .feed_forward = 32,
+                                    .sequences = SEQUENCES,
+                                    .learning_rate = 0.01f,
+                                    .clip = 1,
+                                    .seed = 5};
+        struct hc_completion c = play_call(&g, HC_TRAIN_OPEN, g.arguments, 0, 0);
+        assert_int_equal(c.status, 0);
+        uint64_t session = c.value[0], parameters = c.value[1];
+        assert_true(parameters > 32 * 16);
+        int32_t *ids = (void *)(g.client.region + g.arguments_at + 4096);
+        for (int i = 0; i < SEQUENCES * (CONTEXT + 1); i++) {
+            ids[i] = i * 7 % 32;
+        }
+        struct hc_train_step *s = (void *)(g.client.region + g.arguments_at + 2048);
+        *s = (struct hc_train_step){.session = (uint32_t)session,
+                                    .tokens = {.buffer = g.arguments, .offset = 4096}};
+        for (int step = 0; step < 40; step++) {
+            c = play_call(&g, HC_TRAIN_STEP, g.arguments, 2048, 0);
+            assert_int_equal(c.status, 0);
+            float loss;
+            memcpy(&loss, &c.value[0], sizeof loss);
+            first[round] = step ? first[round] : loss;
+            last[round] = loss;
+        }
+        assert_true(last[round] < 0.7f * first[round]);
+        uint64_t t = tensor(&g, 0, parameters, 1);
+        assert_int_equal(play_call(&g, HC_TRAIN_READ, session, t, 0).status, 0);
+        assert_true(memory(&g, 0)[0] != 0 && isfinite(memory(&g, 0)[parameters - 1]));
+        ids[3] = 32; // beyond the vocabulary
+        assert_int_equal(play_call(&g, HC_TRAIN_STEP, g.arguments, 2048, 0).status, -HC_BAD_VALUE);
+        assert_int_equal(play_call(&g, HC_TRAIN_CLOSE, session, 0, 0).status, 0);
+        assert_int_equal(play_call(&g, HC_TRAIN_STEP, g.arguments, 2048, 0).status, -HC_BAD_HANDLE);
+    }
+    assert_true(first[0] == first[1] && last[0] == last[1]);
+    play_leave(&g);
+    play_stop(&d);
+}
+
 static int tests(void)
 {
     const struct CMUnitTest all[] = {
         cmocka_unit_test(a_product_by_a_weight_is_what_doubles_say),
         cmocka_unit_test(single_operations),
+        cmocka_unit_test(a_model_is_trained_by_calls),
         cmocka_unit_test(a_graph_is_submitted_once_and_run_by_handle),
     };
     return cmocka_run_group_tests(all, NULL, NULL);
