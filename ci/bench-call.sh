@@ -128,7 +128,7 @@ real_hears() { # MODE PATTERN: sets line to the next one of the guest's console 
 real_start() {
     make --no-print-directory build/bin/tensord build/images/llm.elf >/dev/null
     real_why="the guest did not come up: see its console"
-    real_daemon spin 5000 && real_daemon sleep 0
+    real_daemon spin 1000 && real_daemon sleep 0
 }
 real_round() {
     local mode line

@@ -4,6 +4,7 @@
 // The control socket: one JSON object a line, one answer a line. Whoever may open the socket (its
 // folder is ours alone) is the operator.
 #include "hypercall/host/store/weights.h"
+#include "hypercall/host/tensord/devices.h"
 #include "hypercall/host/tensord/holder.h"
 
 #include <errno.h>
@@ -176,6 +177,12 @@ static void remove_guest(struct holder *h, struct control *c, const json_t *o)
     control_reply(c, json_pack("{s:b}", "ok", 1));
 }
 
+static void list_devices(struct control *c)
+{
+    struct device d[MOST_DEVICES];
+    control_reply(c, json_pack("{s:b, s:o}", "ok", 1, "devices", devices_json(d, devices_find(d))));
+}
+
 static void ask_worker(struct holder *h, struct control *c)
 {
     c->request = ++h->next_request;
@@ -207,10 +214,12 @@ static void answer(struct holder *h, struct control *c, const char *line, size_t
         remove_guest(h, c, o);
     } else if (strcmp(op, "add-model") == 0) {
         add_model(h, c, o);
+    } else if (strcmp(op, "devices") == 0) {
+        list_devices(c);
     } else if (strcmp(op, "statistics") == 0) {
         ask_worker(h, c);
     } else {
-        refuse(c, "op must be ping, add-guest, remove-guest, add-model or statistics");
+        refuse(c, "op must be ping, add-guest, remove-guest, add-model, devices or statistics");
     }
     json_decref(o);
 }

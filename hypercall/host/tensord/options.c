@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // The daemon's options, and which of its two processes this is.
+#include "hypercall/host/tensord/devices.h"
 #include "hypercall/host/tensord/holder.h"
 #include "hypercall/host/tensord/worker.h"
 
@@ -17,7 +18,7 @@ static const char help[] =
     "  --dir DIR            sockets and logs (default: $XDG_RUNTIME_DIR/tessera, or\n"
     "                       /tmp/tessera-UID); must be yours alone\n"
     "  --control PATH       control socket (DIR/tensord.sock): one JSON object a line:\n"
-    "                       {\"op\":\"ping\"}  {\"op\":\"statistics\"}\n"
+    "                       {\"op\":\"ping\"}  {\"op\":\"statistics\"}  {\"op\":\"devices\"}\n"
     "                       {\"op\":\"add-model\",\"path\":\"/m.gguf\"}\n"
     "                       {\"op\":\"add-guest\",\"name\":\"a\",\"region_mb\":64,\"weight\":100,\n"
     "                        \"compute_percent\":0,\"most_runs\":32,\"calls_per_second\":200000,\n"
@@ -29,6 +30,7 @@ static const char help[] =
     "  --isa LEVEL          kernels: scalar, avx2, avx512, avx512vnni (the best here)\n"
     "  --spin US            looks for calls that long before it sleeps (50)\n"
     "  --watchdog S         ends a worker that has not answered for S seconds (20; 0: never)\n"
+    "  --devices            prints the devices of this host that could compute, and ends\n"
     "  --no-coalescing      one sequence a pass, to see what sharing passes is worth\n"
     "  --no-sandbox         without seccomp, for debuggers and sanitizers\n";
 
@@ -60,7 +62,8 @@ enum {
     OPT_SPIN,
     OPT_WATCHDOG,
     OPT_ALONE,
-    OPT_NO_SANDBOX
+    OPT_NO_SANDBOX,
+    OPT_DEVICES
 };
 static const struct option options[] = {{"worker", no_argument, NULL, OPT_WORKER},
                                         {"epoch", required_argument, NULL, OPT_EPOCH},
@@ -76,6 +79,7 @@ static const struct option options[] = {{"worker", no_argument, NULL, OPT_WORKER
                                         {"watchdog", required_argument, NULL, OPT_WATCHDOG},
                                         {"no-coalescing", no_argument, NULL, OPT_ALONE},
                                         {"no-sandbox", no_argument, NULL, OPT_NO_SANDBOX},
+                                        {"devices", no_argument, NULL, OPT_DEVICES},
                                         {"help", no_argument, NULL, 'h'},
                                         {NULL, 0, NULL, 0}};
 
@@ -90,6 +94,15 @@ static void pass_on(const char *option, const char *value)
             passed_on[passed_count++] = value;
         }
     }
+}
+
+static int print_devices(void)
+{
+    struct device d[MOST_DEVICES];
+    json_t *all = devices_json(d, devices_find(d));
+    int rc = all ? json_dumpf(all, stdout, JSON_INDENT(2)) : -1;
+    json_decref(all);
+    return rc || putchar('\n') == EOF ? 1 : 0;
 }
 
 static unsigned cpus(void)
@@ -113,6 +126,8 @@ int tensord_main(int argc, char **argv)
         case 'h':
             fputs(help, stdout);
             return 0;
+        case OPT_DEVICES:
+            return print_devices();
         case OPT_WORKER:
             worker = true;
             break;

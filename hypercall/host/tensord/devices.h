@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Tessera authors
+//
+// The host's devices that could compute, with what is known of them: read from the system or
+// absent, never invented.
+#ifndef TENSORD_DEVICES_H
+#define TENSORD_DEVICES_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { MOST_DEVICES = 17 };
+#define DEVICE_UNKNOWN (-1.0)
+
+struct device {
+    char name[96];
+    bool is_gpu, has_executor; // without one it is shown, but computes nothing
+    uint64_t memory_bytes;
+    // Per cent, and degrees Celsius; DEVICE_UNKNOWN: the system does not say.
+    double free_memory, utilisation, temperature;
+    double resident; // weights that are there already, per cent
+};
+
+// The host's cores first, then NVIDIA GPUs where libnvidia-ml is. Takes a tenth of a second, to see
+// how busy the cores are. Returns how many.
+int devices_find(struct device out[MOST_DEVICES]);
+// 4 * free memory + 2 * (100 - utilisation) + (100 - temperature) + 8 * resident weights. What is
+// not known adds nothing: a device is not preferred for what it does not say.
+double device_score(const struct device *d);
+// [{"name":…,"kind":"cpu","score":…}]: values that are not known are left out. NULL: no memory.
+json_t *devices_json(const struct device *d, int count);
+
+#endif
