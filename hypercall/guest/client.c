@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define MS 1000000ull
+enum { LOOKS_A_TIME = 64 }; // between two looks at the clock, which costs more than they do
 
 static struct hc_host_page *host_page(const struct hc_client *c)
 {
@@ -139,7 +140,7 @@ static void look_for_attachment(struct hc_client *c)
         c->loss = HC_LOSS_NONE;
         c->same_epoch_no_more = false;
         c->attaches++;
-        c->news_ns = now(c);
+        c->news = true;
     }
 }
 
@@ -205,9 +206,7 @@ int hc_submit(struct hc_client *c, uint16_t call, const uint64_t argument[6], ui
     if (room == 0) {
         return -EAGAIN;
     }
-    if (c->flight_count == 0) {
-        c->news_ns = now(c);
-    }
+    c->news |= c->flight_count == 0;
     *f = (struct hc_call_in_flight){.tag = c->next_tag++, .call = call, .tokens = tokens};
     c->flight_count++;
     c->promised += tokens + 1;
@@ -290,19 +289,26 @@ static uint32_t take_completions(struct hc_client *c)
         c->answers++;
         hand_out(c, &x);
     }
-    if (n) {
-        c->news_ns = now(c);
-    }
+    c->news |= n > 0;
     return n;
+}
+
+static void note_news(struct hc_client *c, uint64_t at)
+{
+    if (c->news) {
+        c->news = false;
+        c->news_ns = at;
+    }
 }
 
 // Asks a host that has not said anything for a while; one that does not answer is lost.
 static void check_silence(struct hc_client *c)
 {
-    uint64_t at = now(c);
     if (c->flight_count == 0) {
         return;
     }
+    uint64_t at = now(c);
+    note_news(c, at);
     if (c->ask_tag == 0) {
         static const uint64_t none[6];
         if (at >= c->news_ns + HC_PATIENCE_MS * MS) {
@@ -358,16 +364,21 @@ static bool has_news(const struct hc_client *c)
 
 bool hc_sleep_begin(struct hc_client *c)
 {
-    uint64_t until = c->spin_ns && c->link == HC_LINK_UP ? now(c) + c->spin_ns : 0;
+    bool spins = c->spin_ns && c->link == HC_LINK_UP;
+    uint64_t until = 0;
     do {
-        if (has_news(c)) {
-            return false;
+        for (int i = 0; i < (spins ? LOOKS_A_TIME : 1); i++) {
+            if (has_news(c)) {
+                return false;
+            }
+            hc_pause();
         }
-        hc_pause();
         if (c->port.relax) {
             c->port.relax(c->port.ctx);
         }
-    } while (until && now(c) < until);
+        until = spins && !until ? now(c) + c->spin_ns : until;
+    } while (spins && now(c) < until);
+    note_news(c, now(c));
     hc_announce_sleep(&guest_page(c)->completion_needs_kick);
     if (has_news(c)) {
         hc_announce_awake(&guest_page(c)->completion_needs_kick);
@@ -384,6 +395,9 @@ void hc_sleep_end(struct hc_client *c)
 uint64_t hc_sleep_deadline(const struct hc_client *c, uint64_t now_ns)
 {
     if (c->link != HC_LINK_UP) {
+        return now_ns + HC_PATIENCE_MS * MS;
+    }
+    if (c->flight_count == 0) {
         return now_ns + HC_PATIENCE_MS * MS;
     }
     uint64_t at = c->ask_tag ? c->ask_ns + HC_ANSWER_MS * MS : c->news_ns + HC_PATIENCE_MS * MS;
@@ -420,27 +434,31 @@ int hc_attach_wait(struct hc_client *c, uint32_t timeout_ms)
 int hc_call(struct hc_client *c, uint16_t call, const uint64_t argument[6], uint32_t timeout_ms,
             struct hc_completion *out)
 {
-    uint64_t tag, deadline = now(c) + timeout_ms * MS;
+    uint64_t tag, deadline = 0;
     int rc = hc_submit(c, call, argument, 0, &tag);
     if (rc) {
         return rc;
     }
     c->call_tag = tag;
     c->answered = false;
-    while (!c->answered) {
+    for (uint32_t round = 0; !c->answered; round++) {
+        if (hc_sleep_begin(c)) {
+            uint64_t at = now(c), own = hc_sleep_deadline(c, at);
+            deadline = deadline ? deadline : at + timeout_ms * MS;
+            c->port.wait(c->port.ctx, own < deadline ? own : deadline);
+            hc_sleep_end(c);
+        } else if (round == 1 && !deadline) { // a quick answer takes no look at the clock
+            deadline = now(c) + timeout_ms * MS;
+        }
         if (hc_look(c) != HC_LINK_UP) {
             return -ENOLINK;
         }
-        if (c->answered) {
-            break;
-        }
-        if (now(c) >= deadline) {
+        if (!c->answered && deadline && now(c) >= deadline) {
             uint64_t ignored, cancel[6] = {tag};
             c->call_tag = 0; // its answer goes to deliver, which knows no such tag
             hc_submit(c, HC_CANCEL, cancel, 0, &ignored);
             return -ETIMEDOUT;
         }
-        sleep_until(c, deadline);
     }
     c->call_tag = 0;
     *out = c->answer;
