@@ -129,7 +129,7 @@ all: images programs
 images: $(BUILD)/images/$(APP).elf $(BUILD)/images/$(APP).efi
 programs: $(BUILD)/bin/bootclock $(host_programs)
 # What the tests boot.
-test-images: $(addprefix $(BUILD)/images/,llm.elf llm.esp.img selftest.elf boottest.elf)
+test-images: $(addprefix $(BUILD)/images/,llm.elf llm.esp.img selftest.elf boottest.elf channel.elf)
 
 # Installs what is missing before the build, so that it works on a fresh machine. The sub-make
 # starts after that because this Makefile asks the compiler for its paths.
@@ -160,9 +160,15 @@ bench-engine:
 	@ci/setup test
 	@$(MAKE) --no-print-directory $(BUILD)/bin/tessera
 	@ci/bench-engine.sh
+bench-channel:
+	@ci/setup test
+	@ci/bench-channel.sh
 compare-llama:
 	@ci/setup test
 	@ci/compare-llama.sh
+bench-offload:
+	@ci/setup test
+	@ci/bench-offload.sh
 bench-call:
 	@ci/setup test
 	@ci/bench-call.sh
@@ -189,13 +195,17 @@ help:
 #: make bench-boot          time from QEMU's start to the first answer, beside a Linux guest
 #: make bench-engine        the engine beside llama.cpp, from the same files, and the machine's limits
 #:   SIZES=110m,1b TYPES=f16,q8_0,q4_0,q4_k_m,q6_k THREADS=1,2 REPEAT=5 MODELS=dir   (~20 minutes)
+#: make bench-channel       tensors between host and guests without copying, beside memcpy
+#:   REPEAT=5 COUNT=1024      runs, MB
 #: make compare-llama       every architecture and weight type beside llama.cpp, number by number
 #: make bench-call          round trip of an empty tensor call beside the floor of the same device
 #:   ROUNDS=10 CALLS=2000     rounds, calls a round
+#: make bench-offload       guests whose tokens the host computes: speed, a fleet of 8, memory of 32
+#:   PARTS=speed,fleet,memory  SPEED=110m-q4_0,1b-q8_0 THREADS=1,2 FLEET=1b-q8_0   (~20 minutes)
 #: make bench-gemm          matrix products beside oneDNN and OpenBLAS
 #: make fuzz                runs every fuzzer for a short time (FUZZ_SECONDS=60 each)
 #: make lint                format, warnings, layer rule, shell scripts
 #: make clean               removes build/
 
 
-.PHONY: compare-llama all images programs test-images run test lint fuzz bench bench-boot bench-call clean help
+.PHONY: compare-llama all images programs test-images run test lint fuzz bench bench-boot bench-call bench-channel bench-offload bench-engine bench-gemm clean help

@@ -90,20 +90,57 @@ floor_stop() {
 }
 
 # ---- the real path: a guest with the libos, and tensord ----------------------------------------
-# real_start boots them once, QEMU after "${guest_side[@]}" and the daemon on core ${cores[0]}, and leaves them
-# asleep; 1 and a reason in $real_why if it cannot. real_round
-# asks for one round of $calls calls in each mode, and hands each line `call spin MEDIAN_US P99_US CALLS`,
-# `call sleep …` of the guest's console to `record real`.
-real_why=""
-real_start() {
-    real_why="no tensord here"
+# Two of each, because the wake mode is forced on both sides as it is for the floor: a daemon that spins as long as
+# calls come, and one that always sleeps. Each guest's shell measures when asked; the line of its daemon's mode counts.
+real_dir=$(mktemp -d "${TMPDIR:-/tmp}/tessera-call.XXXXXX")
+declare -A real_in=() real_out=()
+real_daemon() { # MODE SPIN_US
+    local dir=$real_dir/$1 model=images/default-model/tessera-demo.gguf identity request=""
+    mkdir -m 700 "$dir"
+    ${cores[0]:+taskset -c "${cores[0]}"} timeout -k 5 $((120 + rounds * 60)) build/bin/tensord --dir "$dir" --threads 1 --spin "$2" 2>"$dir/log" &
+    pids+=($!)
+    for _ in $(seq 100); do
+        [ -S "$dir/tensord.sock" ] && break
+        sleep 0.05
+    done
+    request='{"op":"add-model","path":"'$(realpath "$model")'"}'
+    identity=$(socat -t 10 - "UNIX-CONNECT:$dir/tensord.sock" <<<"$request" | jq -r .identity)
+    request='{"op":"add-guest","name":"g","region_mb":64}'
+    socat -t 10 - "UNIX-CONNECT:$dir/tensord.sock" <<<"$request" >/dev/null
+    mkfifo "$dir/in" "$dir/out"
+    "${guest_side[@]}" timeout -k 5 $((120 + rounds * 60)) qemu-system-x86_64 -M q35 -bios qboot.rom "${accel_args[@]}" -m 96 -smp 1 \
+        -nodefaults -no-user-config -no-reboot -display none -serial stdio -kernel build/images/llm.elf -initrd "$model" \
+        -append "offload.mode=host model.identity=$identity" -netdev user,id=n -device virtio-net-pci,netdev=n,romfile= \
+        -chardev "socket,id=c,path=$dir/g.ivshmem" -device ivshmem-doorbell,chardev=c,vectors=2 <>"$dir/in" >"$dir/out" 2>"$dir/qemu" &
+    pids+=($!)
+    exec {in}<>"$dir/in" {out}<"$dir/out"
+    # shellcheck disable=SC2154 # set by exec
+    real_in[$1]=$in real_out[$1]=$out
+    real_hears "$1" "listening on port"
+}
+real_hears() { # MODE PATTERN: sets line to the next one of the guest's console with it
+    while read -r -t 60 -u "${real_out[$1]}" line; do
+        line=${line%$'\r'}
+        [[ $line = *$2* ]] && return 0
+    done
     return 1
 }
+real_start() {
+    make --no-print-directory build/bin/tensord build/images/llm.elf >/dev/null
+    real_why="the guest did not come up: see its console"
+    real_daemon spin 5000 && real_daemon sleep 0
+}
 real_round() {
-    fail "the real path has no rounds yet"
+    local mode line
+    for mode in spin sleep; do
+        printf 'calls bench %d\r' "$calls" >&"${real_in[$mode]}"
+        real_hears $mode "call $mode " || fail "the guest did not measure"
+        record real "call $mode ${line##*call "$mode" }"
+        [ $mode = sleep ] || real_hears $mode "call sleep " || fail "the guest did not end its round"
+    done
 }
 real_stop() {
-    return 0
+    rm -rf "$real_dir"
 }
 
 # ---- figures -----------------------------------------------------------------------------------

@@ -47,6 +47,12 @@ allow tensor/ir 'tensor/ir/|tensor/[a-z_]+\.h'
 allow apps/llm 'libos/|tensor/|apps/llm/|hypercall/guest/'
 allow apps/selftest 'libos/|tensor/|platform/|apps/selftest/'
 allow hypercall/host 'hypercall/host/|hypercall/abi/|tensor/'
+allow apps/channel 'libos/|tensor/|apps/channel/|hypercall/channel/channel(_guest|_linux)?\.h'
+allow hypercall/channel 'hypercall/(channel|abi)/|tensor/[a-z_]+\.h|libos/[a-z_]+\.h'
+# Only its guest port knows the libos.
+while IFS=: read -r f _ line; do
+    complain "$f: layer rule: only hypercall/channel/guest.c may include $line"
+done < <(printf '%s\n' "${sources[@]}" | grep '^hypercall/channel/' | grep -v '/guest\.c$' | xargs -r grep -nE '#include "libos/')
 # A layer's users see its public headers only.
 mapfile -t outsiders < <(printf '%s\n' "${sources[@]}" | grep -E '^(apps|tensor|hypercall)/' |
     grep -v '_test\.c$\|_host\.c$\|native')

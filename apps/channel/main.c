@@ -119,7 +119,7 @@ static int between_meus(const struct role_options *o)
     }
     for (uint32_t i = 0; e == 0 && i < 2; i++) {
         e = strand_create(i ? "consumer" : "producer", run_meu, &meus[i], STRAND_NORMAL,
-                          STRAND_ANY_CPU, MEU_STACK, NULL);
+                          i % sched_cpu_count(), MEU_STACK, NULL);
     }
     if (e) {
         log_error("channel", "%s", error);

@@ -31,6 +31,7 @@ static void usage(void)
           "       tessera-channel produce|relay|consume|ping|pong FILE --end N [--count 64]\n"
           "                       [--bytes 1M] [--check none|sampled|full] [--sessions 1]\n"
           "                       [--timeout SECONDS] [--dead MS] [--pace MICROSECONDS]\n"
+          "       tessera-channel memcpy [--count 64] [--bytes 1M]   what the machine copies\n"
           "       tessera-channel loop FILE --end LAST …   produces at end 0, consumes at LAST\n",
           stderr);
     exit(2);
@@ -109,6 +110,40 @@ static int loop(const struct party *model)
     return source.error || sink.error;
 }
 
+// The same bytes copied by memcpy, and written and compared in one thread without a channel:
+// through a memory as large as a channel's, so that neither side gains from the cache.
+static int copy(const struct role_options *o)
+{
+    size_t room = 64 << 20, step = (o->bytes + 4095) & ~4095ul;
+    if (step > room) {
+        fputs("channel: --bytes is 64M at most\n", stderr);
+        return 1;
+    }
+    uint8_t *from = aligned_alloc(4096, room), *to = aligned_alloc(4096, room);
+    if (!from || !to) {
+        fputs("channel: out of memory\n", stderr);
+        return 1;
+    }
+    memset(from, 1, room);
+    memset(to, 2, room);
+    uint64_t start = now_ns(), bad = 0;
+    for (uint64_t i = 0, at = 0; i<o->count; i++, at = at + 2 * step> room ? 0 : at + step) {
+        memcpy(to + at, from + at, o->bytes);
+        __asm__ volatile("" ::"r"(to) : "memory");
+    }
+    uint64_t copied = now_ns() - start;
+    start = now_ns();
+    for (uint64_t i = 0, at = 0; i<o->count; i++, at = at + 2 * step> room ? 0 : at + step) {
+        bad += !role_fill_and_compare(o, from + at, i);
+    }
+    printf("channel: memcpy: %llu bytes, %llu bad, %llu us; written and compared: %llu us\n",
+           (unsigned long long)(o->count * o->bytes), (unsigned long long)bad,
+           (unsigned long long)(copied / 1000), (unsigned long long)((now_ns() - start) / 1000));
+    free(from);
+    free(to);
+    return bad != 0;
+}
+
 int main(int argc, char **argv)
 {
     static const struct option names[] = {
@@ -182,6 +217,10 @@ int main(int argc, char **argv)
         default:
             usage();
         }
+    }
+    if (argc - optind == 1 && strcmp(argv[optind], "memcpy") == 0 && p.options.bytes >= 16) {
+        p.options.check = CHECK_FULL;
+        return copy(&p.options);
     }
     if (argc - optind != 2 || p.options.bytes < 16) {
         usage();

@@ -35,6 +35,8 @@ struct role_result {
 
 // Runs sessions until one is whole. 0, or the errno of the last failure; both are printed.
 int role_run(struct channel *c, const struct role_options *o, struct role_result *result);
+// Writes tensor `number` to memory and compares it, without a channel. False: it differs.
+bool role_fill_and_compare(const struct role_options *o, void *data, uint64_t number);
 // Index of `name` in names, or -1.
 int role_find(const char *const *names, int count, const char *name);
 

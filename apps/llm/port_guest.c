@@ -13,7 +13,6 @@
 
 #include <stdarg.h>
 #include <stdio.h>
-#include <time.h>
 
 #define ENGINE_STACK (128u << 10)
 #define TURN_NS      20000000u
@@ -33,9 +32,7 @@ static struct {
 
 uint64_t port_now_ns(void)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+    return sched_now_ns();
 }
 
 void port_random(void *out, size_t bytes)

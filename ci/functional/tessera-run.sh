@@ -164,6 +164,17 @@ same "three at once: three names, three ports" "demo demo-2 demo-3 3" "$(t ls --
 t stop demo demo-2 demo-3 >"$work/out" 2>&1
 same "nothing is left" "" "$(v list --all --name)"
 
+# ---- packed files ------------------------------------------------------------------------------
+"$work/bin/tessera" pack "$demo" "$work/models/packed.gguf" >"$work/out"
+chmod 644 "$work/models/packed.gguf"
+check "a packed model runs" t run "$work/models/packed.gguf" --detach --port "$port" --vcpus 1
+same "it has its source's identity" "$(jq -r '.[0].identity' "$work/ls.json")+packed1" "$(t ls --json | jq -r '.[0].identity')"
+holds "and is mapped itself" "mem-path=$work/models/packed.gguf,size" "$(v dumpxml packed)"
+vm_port=$port
+holds "it answers" '"content":"[^"]*7' "$(ask /v1/chat/completions "$question")"
+t stop packed >"$work/out"
+same "only one copy was ever made" 1 "$(find "$work/home/.cache/tessera/models" -name '*.gguf' | wc -l)"
+
 # ---- names, keys -------------------------------------------------------------------------------
 out=$(t run "$hostile" --detach --port "$port" --vcpus 1 --key 's<e&c' 2>&1)
 same "a model with a hostile name runs" 0 $?
@@ -228,6 +239,36 @@ same "tensord is told of that, too" unknown "$(jq -r 'select(.op == "remove-gues
 refused "a mode that is none" 2 "'gpu' is none of auto, host" run "$demo" --offload=gpu
 refused "a region that is none" 2 'a power of two' run "$demo" --offload --region 100
 kill -KILL "$(cat "$work/run/tessera/pid")"
+# Two at once: one starts it.
+t run "$demo" --offload --detach >"$work/together.1" 2>&1 &
+together=($!)
+t run "$demo" --offload --detach >"$work/together.2" 2>&1 &
+together+=($!)
+wait "${together[@]}"
+same "after tensord's death two at once: one starts it" "tensord runs already tensord started" \
+    "$(grep -hoE 'tensord (started|runs already)' "$work"/together.[12] | sort | tr '\n' ' ' | sed 's/ $//')"
+same "both guests run" "demo running demo-2 running" "$(t ls --json | jq -r '[.[] | "\(.name) \(.state)"] | sort | join(" ")')"
+t stop demo demo-2 >"$work/out"
+kill -KILL "$(cat "$work/run/tessera/pid")"
+# The daemon itself, where it is built (TENSORD and IMAGE name others).
+if [ -x "${TENSORD:-build/bin/tensord}" ]; then
+    cp "${TENSORD:-build/bin/tensord}" "$work/bin/tensord"
+    cp "${IMAGE:-build/images/llm.elf}" "$work/images/llm.elf"
+    alone=$(t run "$demo" --detach --port "$port" --vcpus 1 >"$work/out" 2>&1 &&
+        ask /v1/chat/completions "$question" | jq -r '.choices[0].message.content')
+    t stop demo >"$work/out" 2>&1
+    check "tensord itself: run --offload=host" t run "$demo" --offload=host --detach --port "$port"
+    same "tensord itself: the same answer as without" "$alone" "$(ask /v1/chat/completions "$question" | jq -r '.choices[0].message.content')"
+    statistics() {
+        echo '{"op":"statistics"}' | timeout 5 socat -t 2 - "UNIX-CONNECT:$work/run/tessera/tensord.sock"
+    }
+    same "tensord itself: it made the tokens" true "$(statistics | jq '.guests[0].name == "demo" and .guests[0].made_tokens > 2')"
+    t stop demo >"$work/out" 2>&1
+    same "tensord itself: the guest is removed" 0 "$(statistics | jq '.guests | length')"
+    kill -TERM "$(pgrep -x tensord)" # the only one in this namespace
+else
+    echo "ok skipped: build/bin/tensord is not built"
+fi
 mv "$work/bin/tensord" "$work/bin/away"
 refused "no tensord" 1 "--offload: .*/bin/tensord: No such file" run "$demo" --offload
 printf '#!/bin/sh\necho cannot compute >&2\nexit 1\n' >"$work/bin/tensord"
@@ -235,13 +276,21 @@ chmod 755 "$work/bin/tensord"
 refused "a tensord that does not start" 1 "--offload: tensord ended as it started: cannot compute" run "$demo" --offload
 same "nothing is left of these" "" "$(v list --all --name)"
 
+# ---- no libvirt --------------------------------------------------------------------------------
+kill -KILL "$(cat "$work/run/libvirt/libvirtd.pid")"
+mount --bind /dev/null /usr/sbin/libvirtd
+refused "libvirt's daemon is not installed" 1 'not installed here; on Debian: apt-get install libvirt-daemon' run "$demo"
+umount /usr/sbin/libvirtd
+
 # ---- root, where nothing runs ------------------------------------------------------------------
-for folder in /run/libvirt /var/lib/libvirt /var/log/libvirt /var/cache/libvirt; do
+has_manager=no
+[ -d /run/systemd/system ] && has_manager=yes
+for folder in /run /var/lib/libvirt /var/log/libvirt /var/cache/libvirt; do
     mkdir -p $folder && mount -t tmpfs -o mode=755 tmpfs $folder
 done
 mkdir -p "$work/root/run"
 as=(env -i "PATH=$PATH" "HOME=$work/root" "XDG_RUNTIME_DIR=$work/root/run" LC_ALL=C)
-if [ -d /run/systemd/system ]; then
+if [ $has_manager = yes ]; then
     echo "ok skipped: a service manager starts libvirt here"
 else
     out=$(t run "$demo" --detach --port "$port" --vcpus 1 2>&1)

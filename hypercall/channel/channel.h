@@ -49,6 +49,8 @@ struct channel_port {
     uint64_t (*random)(void *ctx);
     void (*rest)(void *ctx, uint64_t ns); // sleeps about so long; 0: lets others run
     void (*look)(void *ctx);              // once an operation; may be NULL
+    // Something was passed to that end, which may be in rest(); may be NULL. From any operation.
+    void (*wake)(void *ctx, uint32_t end);
 };
 
 struct channel_format {

@@ -6,6 +6,7 @@
 
 #include "libos/ivshmem.h"
 #include "libos/sched.h"
+#include "libos/spin.h"
 #include "libos/virtio.h"
 
 #include <cpuid.h>
@@ -14,14 +15,23 @@
 #include <stdlib.h>
 #include <time.h>
 
-#define SPIN_ALONE 50u // looks before a yield where the peer may be a strand of the same CPU
+#define SPIN_SHORT 50u // looks before a yield where the peer may be a strand of the same CPU
 
 _Static_assert(IVSHMEM_CHANNEL_MAGIC == HC_CHANNEL_MAGIC, "libos tells channels from weights");
 
 struct channel_guest {
     struct channel *channel;
     struct wake end, ended;
+    const void *block;
+    uint32_t number;            // of the end
+    struct wake came;           // an MEU of this guest has passed something to this end
+    uint32_t resting;           // atomic
+    struct channel_guest *next; // under lock
 };
+
+// Ends over this guest's own memory: their peers are here too and can wake them.
+static uint32_t lock;
+static struct channel_guest *locals; // under lock
 
 static uint64_t now_ns(void *ctx)
 {
@@ -49,13 +59,57 @@ static void rest(void *ctx, uint64_t ns)
     }
 }
 
+// The time still bounds it: a peer that has just looked at `resting` does not wake this one.
+static void rest_local(void *ctx, uint64_t ns)
+{
+    struct channel_guest *g = ctx;
+    if (ns == 0) {
+        strand_yield();
+        return;
+    }
+    __atomic_store_n(&g->resting, 1, __ATOMIC_SEQ_CST);
+    wake_wait(&g->came, now_ns(NULL) + ns);
+    __atomic_store_n(&g->resting, 0, __ATOMIC_RELAXED);
+}
+
+static void wake_local(void *ctx, uint32_t end)
+{
+    const struct channel_guest *me = ctx;
+    spin_lock(&lock);
+    for (struct channel_guest *g = locals; g; g = g->next) {
+        if (g->block == me->block && g->number == end &&
+            __atomic_exchange_n(&g->resting, 0, __ATOMIC_SEQ_CST)) {
+            wake_set(&g->came);
+        }
+    }
+    spin_unlock(&lock);
+}
+
+static void enlist(struct channel_guest *g)
+{
+    spin_lock(&lock);
+    g->next = locals;
+    locals = g;
+    spin_unlock(&lock);
+}
+
+static void delist(const struct channel_guest *g)
+{
+    spin_lock(&lock);
+    for (struct channel_guest **at = &locals; *at; at = &(*at)->next) {
+        if (*at == g) {
+            *at = g->next;
+            break;
+        }
+    }
+    spin_unlock(&lock);
+}
+
 static void look(void *ctx)
 {
     (void)ctx;
     sched_relax();
 }
-
-static const struct channel_port port = {NULL, now_ns, random64, rest, look};
 
 static void beat(void *arg)
 {
@@ -66,9 +120,9 @@ static void beat(void *arg)
     wake_set(&g->ended);
 }
 
-int channel_guest_open_block(void *block, size_t bytes, uint32_t end,
-                             const struct channel_options *options, struct channel_guest **out,
-                             char *error, size_t error_bytes)
+static int open_block(void *block, size_t bytes, uint32_t end,
+                      const struct channel_options *options, bool local, struct channel_guest **out,
+                      char *error, size_t error_bytes)
 {
     struct channel_options o = options ? *options : (struct channel_options){0};
     struct channel_guest *g = calloc(1, sizeof(*g));
@@ -76,8 +130,13 @@ int channel_guest_open_block(void *block, size_t bytes, uint32_t end,
         snprintf(error, error_bytes, "out of memory");
         return -ENOMEM;
     }
-    if (o.spin == 0 && sched_cpu_count() == 1) {
-        o.spin = SPIN_ALONE;
+    o.spin = o.spin || !local ? o.spin : SPIN_SHORT;
+    struct channel_port port = {g, now_ns, random64, rest, look, NULL};
+    if (local) {
+        port.rest = rest_local;
+        port.wake = wake_local;
+        g->block = block;
+        g->number = end;
     }
     int e = channel_attach(block, bytes, end, &port, &o, &g->channel, error, error_bytes);
     if (e == 0) {
@@ -91,8 +150,18 @@ int channel_guest_open_block(void *block, size_t bytes, uint32_t end,
         free(g);
         return e;
     }
+    if (local) {
+        enlist(g);
+    }
     *out = g;
     return 0;
+}
+
+int channel_guest_open_block(void *block, size_t bytes, uint32_t end,
+                             const struct channel_options *options, struct channel_guest **out,
+                             char *error, size_t error_bytes)
+{
+    return open_block(block, bytes, end, options, true, out, error, error_bytes);
 }
 
 // QEMU's emulator (TCG) translates locked instructions to plain ones when the machine has one CPU,
@@ -128,8 +197,8 @@ int channel_guest_open(size_t region, uint32_t end, const struct channel_options
                          "for machines with several CPUs: give this one -smp 2");
                 return -ENOTSUP;
             }
-            return channel_guest_open_block(block, ivshmem_plain_at(i)->bytes, end, options, out,
-                                            error, error_bytes);
+            return open_block(block, ivshmem_plain_at(i)->bytes, end, options, false, out, error,
+                              error_bytes);
         }
     }
     snprintf(
@@ -151,6 +220,7 @@ void channel_guest_close(struct channel_guest *g)
     }
     wake_set(&g->end);
     wake_wait(&g->ended, 0);
+    delist(g);
     channel_close(g->channel);
     free(g);
 }

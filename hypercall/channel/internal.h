@@ -93,6 +93,13 @@ static inline void store32(uint32_t *word, uint32_t value)
     __atomic_store_n(word, value, __ATOMIC_RELEASE);
 }
 
+static inline void wake_peer(const struct channel *c, const struct lane *l)
+{
+    if (c->port.wake) {
+        c->port.wake(c->port.ctx, l->peer);
+    }
+}
+
 // Copies the header once and checks it. 0, -ENODEV, -EPROTO.
 int channel_read_header(const void *block, size_t bytes, struct channel_format *format, char *error,
                         size_t error_bytes);

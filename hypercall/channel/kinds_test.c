@@ -201,6 +201,8 @@ static void wrong_tensors_are_refused_and_stay_the_callers(void **state)
         {TN_PACKED, 1, {1, 1, 1, 1}},
         {TN_F32, 4, {1ull << 40, 1ull << 20, 1ull << 20, 1}},
         {TN_F64, 1, {1ull << 61, 1, 1, 1}},
+        {TN_F64, 1, {(1ull << 61) + 4, 1, 1, 1}},
+        {TN_Q8_0, 1, {UINT64_MAX / 32 * 32, 1, 1, 1}},
         {TN_F32, 4, {4, 1ull << 60, 1ull << 4, 1}},
     };
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
@@ -309,6 +311,16 @@ static void a_dead_receiver_does_not_hold_up_the_others(void **state)
     assert_int_equal(send_u32(end[0], 4), 0);
     must_receive(end[1], 4);
     must_receive(end[2], 4);
+    // One that restarts before anybody has noticed gives back what it held.
+    assert_int_equal(send_u32(end[0], 5), 0);
+    must_receive(end[1], 5);
+    assert_int_equal(channel_receive(end[2], 0, &t), 0);
+    kill_end(2);
+    attach(2);
+    connect_all(3);
+    assert_int_equal(channel_drain(end[0], 0), 0);
+    assert_int_equal(send_u32(end[0], 6), 0);
+    must_receive(end[2], 6);
 }
 
 static void who_is_cut_off_learns_that_what_it_read_may_be_torn(void **state)

@@ -10,7 +10,7 @@
 int channel_tensor_bytes(uint32_t type, uint32_t dims, const uint64_t *shape, uint64_t *bytes)
 {
     if (type >= TN_TYPE_LIMIT || tn_type_info(type)->name == NULL || dims == 0 ||
-        dims > HC_CHANNEL_DIMS || shape[0] > UINT64_MAX / 16) {
+        dims > HC_CHANNEL_DIMS) {
         return -EINVAL;
     }
     uint64_t total = tn_row_bytes(type, shape[0]);

@@ -108,6 +108,7 @@ static const struct falsehood falsehoods[] = {
     {OFFSET, UINT64_MAX, true},
     {OFFSET, UINT64_MAX - 4095, true}, // the slot that is held; before the first one
     {OFFSET, SLOTS * 4096, true},
+    {OFFSET, (SLOTS - 1) * 4096, true}, // slot 1 was sent: the first one past the last
     {OFFSET, UINT64_MAX, false},
     {OFFSET, 1ull << 63, false},
     {BYTES, 1, true},
@@ -180,6 +181,21 @@ static void a_slot_that_is_held_cannot_come_again(void **state)
     send_one(end[0]);
     send_one(end[0]);
     assert_int_equal(channel_receive(end[1], 0, &held), 0);
+    struct lane *l = &end[1]->in;
+    l->tensors[1].offset = l->tensors[0].offset;
+    assert_int_equal(channel_receive(end[1], 0, &t), -EPROTO);
+    close_channel();
+}
+
+static void a_slot_that_was_passed_on_cannot_come_again(void **state)
+{
+    (void)state;
+    open_channel(HC_CHANNEL_PIPE, 3);
+    struct channel_tensor t;
+    send_one(end[0]);
+    send_one(end[0]);
+    assert_int_equal(channel_receive(end[1], 0, &t), 0);
+    assert_int_equal(channel_send(end[1], &t), 0);
     struct lane *l = &end[1]->in;
     l->tensors[1].offset = l->tensors[0].offset;
     assert_int_equal(channel_receive(end[1], 0, &t), -EPROTO);
@@ -445,6 +461,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_receiver_refuses_every_false_field),
         cmocka_unit_test(a_slot_that_is_held_cannot_come_again),
+        cmocka_unit_test(a_slot_that_was_passed_on_cannot_come_again),
         cmocka_unit_test(a_sender_refuses_every_false_return),
         cmocka_unit_test(one_in_the_middle_refuses_false_returns),
         cmocka_unit_test(a_lying_receiver_is_cut_off_and_the_others_go_on),

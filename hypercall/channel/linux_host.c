@@ -57,7 +57,7 @@ static void rest(void *ctx, uint64_t ns)
     nanosleep(&t, NULL);
 }
 
-const struct channel_port channel_linux_port = {NULL, now_ns, random64, rest, NULL};
+const struct channel_port channel_linux_port = {NULL, now_ns, random64, rest, NULL, NULL};
 
 static int fail(const char *path, const char *what, char *error, size_t error_bytes)
 {

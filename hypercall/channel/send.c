@@ -88,14 +88,15 @@ static void steal(struct channel *c, struct lane *l)
     }
 }
 
-static int out_gone(struct channel *c)
+// Whether the receivers are gone; what they gave back before that is collected.
+static int out_gone(struct channel *c, int *gone)
 {
     if (c->hub) {
         channel_cut_gone(c);
         return 0;
     }
-    int gone = channel_lane_gone(c, &c->out[0]);
-    return gone ? channel_say_gone(c, &c->out[0], gone) : 0;
+    *gone = channel_lane_gone(c, &c->out[0]);
+    return *gone ? channel_collect(c) : 0;
 }
 
 static int out_closed(struct channel *c)
@@ -148,9 +149,14 @@ int channel_lend(struct channel *c, uint64_t timeout_ns, struct channel_tensor *
         if (ring) {
             return channel_say(c, -ENOBUFS, "all slots are lent or held");
         }
-        e = out_gone(c);
-        if (e == 0 && c->free_count == 0 && !channel_wait_more(&w)) {
-            e = channel_say(c, -ETIMEDOUT, "all %u slots are under way", c->format.slots);
+        int gone = 0;
+        e = out_gone(c, &gone);
+        if (e == 0 && c->free_count == 0) {
+            if (gone) {
+                e = channel_say_gone(c, &c->out[0], gone);
+            } else if (!channel_wait_more(&w)) {
+                e = channel_say(c, -ETIMEDOUT, "all %u slots are under way", c->format.slots);
+            }
         }
     }
     return e;
@@ -166,6 +172,7 @@ static void post(struct channel *c, struct lane *l, const struct hc_channel_tens
         __atomic_store_n(&to[i], words[i], __ATOMIC_RELAXED);
     }
     store64(&l->source->tail, ++l->position);
+    wake_peer(c, l);
 }
 
 static int check_tensor(struct channel *c, const struct channel_tensor *t, uint64_t *bytes)
@@ -241,9 +248,14 @@ int channel_drain(struct channel *c, uint64_t timeout_ns)
         if (e || c->sent == 0) {
             break;
         }
-        e = out_gone(c);
-        if (e == 0 && c->sent && !channel_wait_more(&w)) {
-            e = channel_say(c, -ETIMEDOUT, "%u slots are not back", c->sent);
+        int gone = 0;
+        e = out_gone(c, &gone);
+        if (e == 0 && c->sent) {
+            if (gone) {
+                e = channel_say_gone(c, &c->out[0], gone);
+            } else if (!channel_wait_more(&w)) {
+                e = channel_say(c, -ETIMEDOUT, "%u slots are not back", c->sent);
+            }
         }
     }
     return e;

@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define YIELDS      16u
+#define YIELDS      64u
 #define SHORT_SLEEP 20000ull
 #define LONG_SLEEP  1000000ull
 

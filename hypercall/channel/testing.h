@@ -35,7 +35,7 @@ static inline void fake_rest(void *ctx, uint64_t ns)
         }
     }
 }
-static const struct channel_port fake_port = {NULL, fake_now, fake_random64, fake_rest, NULL};
+static const struct channel_port fake_port = {NULL, fake_now, fake_random64, fake_rest, NULL, NULL};
 static const struct channel_options fake_options = {.spin = 1};
 
 // Exactly as long as asked for, so that the sanitizer sees a byte too far.

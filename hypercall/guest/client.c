@@ -9,7 +9,7 @@
 #include <string.h>
 
 #define MS 1000000ull
-enum { LOOKS_A_TIME = 64 }; // between two looks at the clock, which costs more than they do
+enum { LOOKS_A_TIME = 256 }; // between two looks at the clock, which costs more than they do
 
 static struct hc_host_page *host_page(const struct hc_client *c)
 {
@@ -163,8 +163,13 @@ static bool host_still_serves(struct hc_client *c)
 
 // ---- submissions -------------------------------------------------------------------------------
 
+// A call stands at its tag's place, or where there was room when that was taken.
 static struct hc_call_in_flight *find_call(struct hc_client *c, uint64_t tag)
 {
+    unsigned at = (unsigned)(tag % HC_CALLS_IN_FLIGHT);
+    if (tag && c->flight[at].tag == tag) {
+        return &c->flight[at];
+    }
     for (unsigned i = 0; tag && i < HC_CALLS_IN_FLIGHT; i++) {
         if (c->flight[i].tag == tag) {
             return &c->flight[i];
@@ -173,8 +178,24 @@ static struct hc_call_in_flight *find_call(struct hc_client *c, uint64_t tag)
     return NULL;
 }
 
+static struct hc_call_in_flight *free_call(struct hc_client *c, uint64_t tag)
+{
+    unsigned at = (unsigned)(tag % HC_CALLS_IN_FLIGHT);
+    for (unsigned i = 0; i < HC_CALLS_IN_FLIGHT; i++) {
+        if (!c->flight[at].tag) {
+            return &c->flight[at];
+        }
+        at = at + 1 < HC_CALLS_IN_FLIGHT ? at + 1 : 0;
+    }
+    return NULL;
+}
+
+// Reads what the host has taken only when there seems to be no room: its line is the host's.
 static uint32_t ring_room(struct hc_client *c)
 {
+    if (c->submission_tail - c->submission_head < HC_SUBMISSION_COUNT) {
+        return HC_SUBMISSION_COUNT - (c->submission_tail - c->submission_head);
+    }
     uint32_t head = hc_load(&host_page(c)->submission_head);
     uint32_t taken = head - c->submission_head, waiting = c->submission_tail - c->submission_head;
     if (taken > waiting) { // it took more than there was, or went back
@@ -191,10 +212,7 @@ int hc_submit(struct hc_client *c, uint16_t call, const uint64_t argument[6], ui
     if (c->link != HC_LINK_UP) {
         return -ENOLINK;
     }
-    struct hc_call_in_flight *f = NULL;
-    for (unsigned i = 0; i < HC_CALLS_IN_FLIGHT && !f; i++) {
-        f = c->flight[i].tag ? NULL : &c->flight[i];
-    }
+    struct hc_call_in_flight *f = free_call(c, c->next_tag);
     uint32_t most = HC_COMPLETION_COUNT - HC_COMPLETION_RESERVE;
     if (!f || tokens >= most || c->promised + tokens + 1 > most) {
         return -EAGAIN;
@@ -362,22 +380,43 @@ static bool has_news(const struct hc_client *c)
                                      hc_load(&h->state) != HC_HOST_READY);
 }
 
-bool hc_sleep_begin(struct hc_client *c)
+// A few hundred looks, without the clock.
+static bool look_for_a_moment(const struct hc_client *c)
 {
-    bool spins = c->spin_ns && c->link == HC_LINK_UP;
+    const uint32_t *tail = &host_page(c)->completion_tail;
+    for (unsigned i = 0; i < LOOKS_A_TIME; i++) {
+        if (hc_load(tail) != c->completion_head) {
+            return true;
+        }
+        hc_pause();
+    }
+    return false;
+}
+
+// Looks for spin_ns, at the clock only now and then. True: there is something.
+static bool spin(const struct hc_client *c)
+{
+    if (c->spin_ns == 0 || c->link != HC_LINK_UP) {
+        return has_news(c);
+    }
     uint64_t until = 0;
     do {
-        for (int i = 0; i < (spins ? LOOKS_A_TIME : 1); i++) {
-            if (has_news(c)) {
-                return false;
-            }
-            hc_pause();
+        if (look_for_a_moment(c) || has_news(c)) {
+            return true;
         }
         if (c->port.relax) {
             c->port.relax(c->port.ctx);
         }
-        until = spins && !until ? now(c) + c->spin_ns : until;
-    } while (spins && now(c) < until);
+        until = until ? until : now(c) + c->spin_ns;
+    } while (now(c) < until);
+    return false;
+}
+
+bool hc_sleep_begin(struct hc_client *c)
+{
+    if (spin(c)) {
+        return false;
+    }
     note_news(c, now(c));
     hc_announce_sleep(&guest_page(c)->completion_needs_kick);
     if (has_news(c)) {

@@ -5,17 +5,14 @@
 #include "hypercall/guest/device.h"
 
 #include "libos/ivshmem_doorbell.h"
-
-#include <time.h>
+#include "libos/sched.h"
 
 static struct ivshmem_doorbell *device;
 
 static uint64_t now_ns(void *ctx)
 {
-    struct timespec t;
     (void)ctx;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+    return sched_now_ns();
 }
 
 static void kick(void *ctx, unsigned vector)

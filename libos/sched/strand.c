@@ -251,6 +251,11 @@ static uint64_t ticks_to_ns(uint64_t ticks)
     return (uint64_t)((__uint128_t)ticks * 1000000000u / pf_tsc_hz());
 }
 
+uint64_t sched_now_ns(void)
+{
+    return pf_now_ns();
+}
+
 uint64_t sched_strand_ns(void)
 {
     struct core *c = this_core();

@@ -143,9 +143,9 @@ static size_t place_of(const struct tile *t, size_t i, int which)
 
 static void begin_tile(struct tile *t, const struct attention *a, size_t index, unsigned worker)
 {
-    t->a = a;
-    t->head = index / a->tiles_a_head;
-    t->first = index % a->tiles_a_head * a->queries_a_tile;
+    *t = (struct tile){.a = a,
+                       .head = index / a->tiles_a_head,
+                       .first = index % a->tiles_a_head * a->queries_a_tile};
     t->count = a->rows * a->group - t->first;
     t->count = t->count < a->queries_a_tile ? t->count : a->queries_a_tile;
     t->queries = a->o->worker_floats[worker];

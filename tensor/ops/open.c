@@ -195,14 +195,9 @@ static int take_memory(struct tn_ops *o, const struct ops_message *m)
 // ---- the interface
 // -------------------------------------------------------------------------------
 
-static bool guarded_stop(const struct tn_ops *o)
-{
-    return ops_stopped((struct tn_ops *)(uintptr_t)o);
-}
-
 // Tiles of whatever runs on o->pool: none begins after a stop.
 struct guarded {
-    const struct tn_ops *o;
+    struct tn_ops *o;
     void (*tile)(void *arg, size_t i, unsigned worker);
     void *arg;
 };
@@ -210,7 +205,7 @@ struct guarded {
 static void guarded_tile(void *arg, size_t i, unsigned worker)
 {
     const struct guarded *g = arg;
-    if (!guarded_stop(g->o)) {
+    if (!ops_stopped(g->o)) {
         g->tile(g->arg, i, worker);
     }
 }

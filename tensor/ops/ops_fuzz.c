@@ -46,13 +46,15 @@ static uint32_t add(struct description *d, uint32_t type, uint32_t role, const u
     return d->tensor_count++;
 }
 
-static uint32_t any_weight_type(struct input *in)
+// One whose blocks rows of n values are made of.
+static uint32_t any_weight_type(struct input *in, uint64_t n)
 {
     static const uint32_t types[] = {TN_F32,    TN_F16,   TN_BF16, TN_Q8_0,  TN_Q4_0, TN_Q4_1,
                                      TN_Q5_0,   TN_Q5_1,  TN_Q2_K, TN_Q3_K,  TN_Q4_K, TN_Q5_K,
                                      TN_IQ4_NL, TN_MXFP4, TN_Q6_K, TN_IQ4_XS};
     uint32_t choice = take(in);
-    return types[choice % 16] | (choice & 128 && choice & 64 ? (uint32_t)TN_PACKED : 0);
+    return types[choice % (n % 256 == 0 ? 16 : 3)] |
+           (choice & 128 && choice & 64 ? (uint32_t)TN_PACKED : 0);
 }
 
 // The other sides of a node of in[0]'s shape, and the shape of its result.
@@ -63,10 +65,10 @@ static void complete(struct description *d, struct tn_ops_node *n, struct input 
     switch (n->kind) {
     case TN_OPS_MATMUL:
         memcpy(side, (uint64_t[4]){s[0], small % 40 + 1, 1, 1}, sizeof side);
-        n->in[1] = add(d, any_weight_type(in), TN_OPS_CONSTANT, side);
+        n->in[1] = add(d, any_weight_type(in, s[0]), TN_OPS_CONSTANT, side);
         s[0] = vector[0] = side[1];
         n->in[2] = small & 64 ? add(d, TN_F32, TN_OPS_CONSTANT, vector) : TN_OPS_NONE;
-        n->integer[0] = take(in) % 8;
+        n->integer[0] = take(in) % 7;
         break;
     case TN_OPS_ATTENTION:
         memcpy(side, (uint64_t[4]){s[0], s[1] + small % 40, s[2], 1}, sizeof side);
@@ -91,7 +93,7 @@ static void complete(struct description *d, struct tn_ops_node *n, struct input 
         break;
     case TN_OPS_GATE:
         n->in[1] = add(d, TN_F32, TN_OPS_INPUT, s);
-        n->integer[0] = small % 9;
+        n->integer[0] = small % 8;
         break;
     case TN_OPS_ROPE:
         n->in[1] = add(d, TN_I32, TN_OPS_INPUT, (uint64_t[4]){s[1], 1, 1, 1});
@@ -99,7 +101,7 @@ static void complete(struct description *d, struct tn_ops_node *n, struct input 
         n->number[0] = 100;
         break;
     case TN_OPS_EMBED:
-        n->in[0] = add(d, any_weight_type(in), TN_OPS_CONSTANT, (uint64_t[4]){256, 8, 1, 1});
+        n->in[0] = add(d, any_weight_type(in, 256), TN_OPS_CONSTANT, (uint64_t[4]){256, 8, 1, 1});
         n->in[1] = add(d, TN_I32, TN_OPS_INPUT, (uint64_t[4]){small % 9 + 1, 1, 1, 1});
         memcpy(s, (uint64_t[4]){256, small % 9 + 1, 1, 1}, 4 * sizeof *s);
         break;
@@ -140,7 +142,7 @@ static void make_sound(struct description *d, struct input *in)
                          take(in) % 3 + 1, 1};
     uint32_t last = add(d, TN_F32, TN_OPS_INPUT, shape), nodes = take(in) % 12 + 1;
     for (uint32_t i = 0; i < nodes; i++) {
-        struct tn_ops_node n = {.kind = take(in) % TN_OPS_KIND_LIMIT,
+        struct tn_ops_node n = {.kind = take(in) % (TN_OPS_KIND_LIMIT - 1) + 1,
                                 .in = {last, TN_OPS_NONE, TN_OPS_NONE, TN_OPS_NONE},
                                 .number = {(float)take(in) / 64}};
         uint32_t choice = take(in);
@@ -157,7 +159,8 @@ static void make_sound(struct description *d, struct input *in)
 
 static void change_bytes(void *block, size_t bytes, struct input *in)
 {
-    for (uint32_t n = take(in) % 4; n > 0; n--) {
+    uint32_t choice = take(in);
+    for (uint32_t n = choice < 192 ? 0 : choice % 4; n > 0; n--) {
         size_t at = (take(in) << 8 | take(in)) % bytes;
         ((uint8_t *)block)[at] = (uint8_t)take(in);
     }
@@ -172,10 +175,11 @@ static bool stop(void *arg)
 static void fill(const struct tn_ops_tensor *t, uint8_t *memory, uint64_t bytes, struct input *in)
 {
     uint32_t seed = take(in) + 1;
+    const bool wild = seed > 200;
     for (uint64_t i = 0; i < bytes; i++) {
         seed = seed * 1664525 + 1013904223;
         memory[i] = (uint8_t)(seed >> 24);
-        if (t->type == TN_I32 && !(seed >> 8 & 0x8000)) { // mostly in range
+        if (t->type == TN_I32 && !wild) { // mostly in range
             memory[i] = i % 4 ? 0 : memory[i] & 7;
         } else if (t->type == TN_F32 && i % 4 == 3 && seed >> 8 & 15) { // mostly of ordinary size
             memory[i] = 0x3f | (memory[i] & 0x80);

@@ -58,6 +58,9 @@ static void finish(const void *arg, size_t row, size_t rows, size_t column, size
         if (p->residual) {
             add(part, p->residual + at, rows);
         }
+        for (size_t r = 0; r < rows; r += 16) { // the next part's
+            __builtin_prefetch(p->out + at + columns * p->matrix.rows + r, 1);
+        }
         for (size_t r = 0; r < rows; r++) {
             p->out[at + r] = part[r];
         }
@@ -104,8 +107,7 @@ void ops_run_matmul(struct tn_ops *o, const struct tn_ops_node *n)
     for (; p.first < x->rows && !ops_stopped(o); p.first += together) {
         size_t left = x->rows - p.first, columns = left < together ? left : together;
         // Products of one input one after the other: q, k and v.
-        if (o->prepared != n->in[0] || o->x.input.kind != tn_columns_kind_of(w->type) ||
-            columns != x->rows) {
+        if (o->prepared != n->in[0] || o->x.input.kind != tn_columns_kind_of(w->type)) {
             tn_prepare_input(&o->x, NULL, in + p.first * k, NULL, columns, k, w->type);
             o->prepared = columns == x->rows ? n->in[0] : TN_OPS_NONE;
         }

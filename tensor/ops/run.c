@@ -62,7 +62,7 @@ int ops_copy_ids(struct tn_ops *o, const int32_t *ids, uint64_t n, uint64_t limi
     memcpy(copy, ids, n * sizeof *copy);
     __asm__ volatile("" ::: "memory"); // from here on the copy alone is read
     for (uint64_t i = 0; i < n; i++) {
-        if (copy[i] < 0 || (uint64_t)copy[i] >= limit) {
+        if ((uint64_t)copy[i] >= limit) { // negative ones, too
             return -EINVAL;
         }
     }

@@ -92,7 +92,7 @@ int train_evaluate(struct train_run *run, const float *parameters,
             firsts[used] = next;
             next += train_batch_take(&run->batches[used], capacity, questions, next);
         }
-        train_pool_run(run->pool, answer, &round, used);
+        run->pool->run(run->pool, answer, &round, used);
         for (uint32_t i = 0; i < used; i++) {
             scores->loss += run->results[i].loss;
             targets += run->results[i].targets;

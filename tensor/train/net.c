@@ -149,14 +149,21 @@ void train_net_initialise(const struct train_net *net, uint64_t seed, float *par
     }
 }
 
+size_t train_workspace_floats(const struct train_shape *s, size_t capacity)
+{
+    const size_t w = s->width, kv = kv_width(s), ff = s->ff;
+    const size_t a_layer = 5 * w + w + 2 * kv + 3 * ff + 2;
+
+    return capacity *
+               (a_layer * s->layers + 2 * w + 1 + 2 * w + s->vocab + 4 * w + 2 * kv + 3 * ff) +
+           2 * QUERIES * (size_t)s->context;
+}
+
 struct train_workspace *train_workspace_new(const struct train_net *net, size_t capacity)
 {
     const struct train_shape *s = &net->shape;
     const size_t w = s->width, kv = kv_width(s), ff = s->ff, c = capacity;
-    const size_t a_layer = 5 * w + w + 2 * kv + 3 * ff + 2;
-    const size_t total =
-        c * (a_layer * s->layers + 2 * w + 1 + 2 * w + s->vocab + 4 * w + 2 * kv + 3 * ff) +
-        2 * QUERIES * (size_t)s->context;
+    const size_t total = train_workspace_floats(s, capacity);
     struct train_workspace *ws = calloc(1, sizeof *ws);
     float *next;
 

@@ -53,6 +53,8 @@ void train_net_close(struct train_net *net);
 /* Fills `parameters` with the random numbers that training starts from. */
 void train_net_initialise(const struct train_net *net, uint64_t seed, float *parameters);
 
+/* Floats that a workspace takes. */
+size_t train_workspace_floats(const struct train_shape *shape, size_t capacity);
 /* Returns NULL when memory is short. */
 struct train_workspace *train_workspace_new(const struct train_net *net, size_t capacity);
 void train_workspace_free(struct train_workspace *workspace);

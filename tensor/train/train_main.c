@@ -20,6 +20,7 @@
 struct state {
     struct train_vocab vocab;
     struct train_samples samples, questions;
+    struct tn_pool *pool;
     struct train_run run;
     float *rounded;
 };
@@ -169,7 +170,8 @@ static int run(struct state *state, struct train_settings *s)
 
     if (rc)
         return rc;
-    rc = train_run_open(&state->run, &s->options, s->threads);
+    state->pool = tn_pool_threads(s->threads);
+    rc = state->pool ? train_run_open(&state->run, &s->options, state->pool) : -ENOMEM;
     if (rc)
         return complain(rc, "cannot train", "a model of this shape");
     printf("%zu parameters, %u tokens a step, %u threads\n", state->run.net.parameters,
@@ -212,6 +214,7 @@ int main(int argc, char **argv)
     }
     rc = run(&state, &settings);
     train_run_close(&state.run);
+    tn_pool_free(state.pool);
     train_samples_free(&state.samples);
     train_samples_free(&state.questions);
     train_vocab_free(&state.vocab);

@@ -22,7 +22,7 @@ struct step {
     double *squares; /* [slices] */
 };
 
-int train_run_open(struct train_run *run, const struct train_options *options, unsigned threads)
+int train_run_open(struct train_run *run, const struct train_options *options, struct tn_pool *pool)
 {
     size_t n;
     int rc;
@@ -39,13 +39,13 @@ int train_run_open(struct train_run *run, const struct train_options *options, u
     run->parameters = calloc(n, sizeof(float));
     run->m = calloc(n, sizeof(float));
     run->v = calloc(n, sizeof(float));
-    run->pool = train_pool_new(threads);
+    run->pool = pool;
     run->batches = calloc(options->shards, sizeof *run->batches);
     run->gradients = calloc(options->shards, sizeof *run->gradients);
     run->results = calloc(options->shards, sizeof *run->results);
-    run->workspaces = calloc(threads + 1, sizeof(void *));
+    run->workspaces = calloc(pool->width, sizeof(void *));
     rc = -ENOMEM;
-    if (!run->parameters || !run->m || !run->v || !run->pool || !run->batches || !run->gradients ||
+    if (!run->parameters || !run->m || !run->v || !run->batches || !run->gradients ||
         !run->results || !run->workspaces)
         goto failed;
     for (uint32_t i = 0; i < options->shards; i++) {
@@ -53,7 +53,7 @@ int train_run_open(struct train_run *run, const struct train_options *options, u
         if (!run->gradients[i] || train_batch_new(&run->batches[i], options->shard_tokens))
             goto failed;
     }
-    for (unsigned i = 0; i < train_pool_threads(run->pool); i++) {
+    for (unsigned i = 0; i < pool->width; i++) {
         run->workspaces[i] = train_workspace_new(&run->net, options->shard_tokens);
         if (!run->workspaces[i])
             goto failed;
@@ -67,7 +67,7 @@ failed:
 
 void train_run_close(struct train_run *run)
 {
-    for (unsigned i = 0; run->pool && run->workspaces && i < train_pool_threads(run->pool); i++)
+    for (unsigned i = 0; run->workspaces && i < run->pool->width; i++)
         train_workspace_free(run->workspaces[i]);
     for (uint32_t i = 0; i < run->options.shards; i++) {
         if (run->gradients)
@@ -75,7 +75,6 @@ void train_run_close(struct train_run *run)
         if (run->batches)
             train_batch_free(&run->batches[i]);
     }
-    train_pool_free(run->pool);
     free(run->workspaces);
     free(run->gradients);
     free(run->batches);
@@ -94,6 +93,9 @@ static void run_shard(void *context, size_t shard, unsigned thread)
     struct train_run *run = step->run;
 
     memset(run->gradients[shard], 0, run->net.parameters * sizeof(float));
+    run->results[shard] = (struct train_result){0, 0};
+    if (!run->batches[shard].tokens)
+        return;
     run->results[shard] =
         train_net_run(&run->net, run->parameters, &run->batches[shard], step->scale,
                       run->gradients[shard], NULL, run->workspaces[thread]);
@@ -144,8 +146,7 @@ static float rate_at(const struct train_options *options, uint32_t step)
     return options->rate * (0.02f + 0.98f * 0.5f * (1.0f + cosf(3.14159265f * fminf(done, 1))));
 }
 
-int train_run_step(struct train_run *run, const struct train_samples *samples,
-                   struct train_report *report)
+int train_run_learn(struct train_run *run, struct train_report *report)
 {
     const size_t slices = (run->net.parameters + SLICE - 1) / SLICE;
     const struct train_options *options = &run->options;
@@ -158,13 +159,6 @@ int train_run_step(struct train_run *run, const struct train_samples *samples,
         return -ENOMEM;
     memset(report, 0, sizeof *report);
     for (uint32_t i = 0; i < options->shards; i++) {
-        const int rc = train_batch_draw(&run->batches[i], options->shard_tokens, samples,
-                                        &run->order, &run->place);
-
-        if (rc) {
-            free(step.squares);
-            return rc;
-        }
         report->tokens += (uint32_t)run->batches[i].tokens;
         for (size_t t = 0; t < run->batches[i].tokens; t++)
             targets += run->batches[i].target[t] >= 0;
@@ -174,8 +168,8 @@ int train_run_step(struct train_run *run, const struct train_samples *samples,
         return -EDOM;
     }
     step.scale = 1.0f / (float)targets;
-    train_pool_run(run->pool, run_shard, &step, options->shards);
-    train_pool_run(run->pool, add_gradients, &step, slices);
+    run->pool->run(run->pool, run_shard, &step, options->shards);
+    run->pool->run(run->pool, add_gradients, &step, slices);
     for (size_t i = 0; i < slices; i++)
         squares += step.squares[i];
     for (uint32_t i = 0; i < options->shards; i++)
@@ -199,6 +193,19 @@ int train_run_step(struct train_run *run, const struct train_samples *samples,
         .correction2 = (float)(1.0 - pow(0.99, run->step)),
         .clip = report->norm > (double)options->clip ? options->clip / (float)report->norm : 1.0f,
     };
-    train_pool_run(run->pool, update_tensor, &step, run->net.tensor_count);
+    run->pool->run(run->pool, update_tensor, &step, run->net.tensor_count);
     return 0;
+}
+
+int train_run_step(struct train_run *run, const struct train_samples *samples,
+                   struct train_report *report)
+{
+    for (uint32_t i = 0; i < run->options.shards; i++) {
+        const int rc = train_batch_draw(&run->batches[i], run->options.shard_tokens, samples,
+                                        &run->order, &run->place);
+
+        if (rc)
+            return rc;
+    }
+    return train_run_learn(run, report);
 }

@@ -8,9 +8,9 @@
 #ifndef TRAIN_TRAINER_H
 #define TRAIN_TRAINER_H
 
+#include "tensor/pool.h"
 #include "tensor/train/data.h"
 #include "tensor/train/net.h"
-#include "tensor/train/pool.h"
 
 struct train_options {
     struct train_shape shape;
@@ -27,10 +27,10 @@ struct train_run {
     uint32_t step;             /* steps done */
     struct train_place place;
     struct train_order order;
-    struct train_pool *pool;
+    struct tn_pool *pool;                /* the caller's */
     struct train_batch *batches;         /* [shards] */
     float **gradients;                   /* [shards] */
-    struct train_workspace **workspaces; /* [threads] */
+    struct train_workspace **workspaces; /* [pool->width] */
     struct train_result *results;        /* [shards] */
 };
 
@@ -42,8 +42,9 @@ struct train_report {
     uint32_t tokens, targets;
 };
 
-/* Returns 0, -EINVAL for impossible options, or -ENOMEM. */
-int train_run_open(struct train_run *run, const struct train_options *options, unsigned threads);
+/* Returns 0, -EINVAL for impossible options, or -ENOMEM. The pool must outlive the run. */
+int train_run_open(struct train_run *run, const struct train_options *options,
+                   struct tn_pool *pool);
 void train_run_close(struct train_run *run);
 
 /*
@@ -52,6 +53,12 @@ void train_run_close(struct train_run *run);
  */
 int train_run_step(struct train_run *run, const struct train_samples *samples,
                    struct train_report *report);
+
+/*
+ * One step over what the run's batches hold, which train_run_step draws from samples. Returns as
+ * train_run_step.
+ */
+int train_run_learn(struct train_run *run, struct train_report *report);
 
 /*
  * Saves and loads everything a run needs to go on as if it had never stopped. Loading returns

@@ -6,7 +6,7 @@
  */
 // Links: tensor/train/trainer.c tensor/train/checkpoint.c tensor/train/data.c
 // Links: tensor/train/vocab.c tensor/train/vocab_learn.c tensor/train/string_map.c
-// Links: tensor/train/pool.c tensor/train/evaluate.c tensor/train/net.c tensor/train/ops.c
+// Links: tensor/core/pool_host.c tensor/train/evaluate.c tensor/train/net.c tensor/train/ops.c
 // Links: tensor/train/gemm.c tensor/cpu/gemm.c tensor/cpu/gemm_scalar.c tensor/cpu/gemm_avx2.c
 // Links: tensor/cpu/gemm_avx512.c tensor/cpu/gemm8_scalar.c tensor/cpu/gemm8_avx2.c
 // Links: tensor/cpu/gemm8_avx512vnni.c tensor/core/pool.c
@@ -56,7 +56,7 @@ static int dispose(void **state)
     return remove(path);
 }
 
-static void open_run(struct train_run *run, unsigned threads)
+static void open_run(struct train_run *run, struct tn_pool *pool)
 {
     const struct train_options options = {
         .shape = {.vocab = (uint32_t)vocab.size,
@@ -79,7 +79,7 @@ static void open_run(struct train_run *run, unsigned threads)
         .clip = 1.0f,
     };
 
-    assert_int_equal(train_run_open(run, &options, threads), 0);
+    assert_int_equal(train_run_open(run, &options, pool), 0);
 }
 
 static double steps(struct train_run *run, unsigned count)
@@ -113,7 +113,7 @@ static void a_run_learns_its_corpus(void **state)
     struct train_run run;
 
     (void)state;
-    open_run(&run, 1);
+    open_run(&run, &tn_pool_single);
     assert_int_equal(train_evaluate(&run, run.parameters, &questions, NULL, &scores), 0);
     assert_int_equal(scores.all.right, 0);
     assert_true(steps(&run, 60) < 0.1);
@@ -126,16 +126,18 @@ static void a_run_learns_its_corpus(void **state)
 
 static void the_number_of_threads_changes_nothing(void **state)
 {
+    struct tn_pool *pool = tn_pool_threads(3);
     struct train_run one, three;
 
     (void)state;
-    open_run(&one, 1);
-    open_run(&three, 3);
+    open_run(&one, &tn_pool_single);
+    open_run(&three, pool);
     steps(&one, 5);
     steps(&three, 5);
     assert_memory_equal(one.parameters, three.parameters, one.net.parameters * sizeof(float));
     train_run_close(&one);
     train_run_close(&three);
+    tn_pool_free(pool);
 }
 
 static void a_resumed_run_ends_where_an_unbroken_one_does(void **state)
@@ -143,13 +145,13 @@ static void a_resumed_run_ends_where_an_unbroken_one_does(void **state)
     struct train_run whole, first, second;
 
     (void)state;
-    open_run(&whole, 1);
+    open_run(&whole, &tn_pool_single);
     steps(&whole, 9);
-    open_run(&first, 1);
+    open_run(&first, &tn_pool_single);
     steps(&first, 4);
     assert_int_equal(train_run_save(&first, path), 0);
     train_run_close(&first);
-    open_run(&second, 1);
+    open_run(&second, &tn_pool_single);
     assert_int_equal(train_run_load(&second, path), 0);
     steps(&second, 5);
     assert_memory_equal(whole.parameters, second.parameters, whole.net.parameters * sizeof(float));
@@ -163,7 +165,7 @@ static void what_is_no_number_ends_the_run_before_it_spreads(void **state)
     struct train_report report;
 
     (void)state;
-    open_run(&run, 1);
+    open_run(&run, &tn_pool_single);
     run.parameters[0] = NAN;
     const float other = run.parameters[1];
     for (uint32_t i = 0; i < 2; i++)
@@ -178,7 +180,7 @@ static void a_checkpoint_of_another_shape_is_refused(void **state)
     struct train_run run;
 
     (void)state;
-    open_run(&run, 1);
+    open_run(&run, &tn_pool_single);
     assert_int_equal(train_run_save(&run, path), 0);
     run.options.shape.ff++;
     assert_int_equal(train_run_load(&run, path), -EINVAL);

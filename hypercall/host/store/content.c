@@ -48,7 +48,6 @@ static int read_content(struct weights_file *f, char *error, size_t error_bytes)
     size_t bytes = (size_t)f->status.st_size;
     char why[300] = "";
     struct gguf *g;
-    uint64_t shards;
     void *map = mmap(NULL, bytes, PROT_READ, MAP_SHARED, f->fd, 0);
     if (map == MAP_FAILED) {
         return store_fail(error, error_bytes, -errno, "%s: cannot be mapped: %s", f->path,
@@ -58,12 +57,6 @@ static int read_content(struct weights_file *f, char *error, size_t error_bytes)
     if (rc) {
         store_fail(error, error_bytes, rc, "%s: %s", f->path, why);
     } else {
-        if (gguf_u64(g, "split.count", &shards) == 0 && shards > 1) {
-            rc = store_fail(error, error_bytes, -ENOTSUP,
-                            "%s: is one of %llu files of a model; make one file of them with "
-                            "`tessera pack IN OUT`",
-                            f->path, (unsigned long long)shards);
-        }
         f->content = weights_content_bytes(g, bytes);
         read_source(g, f);
         gguf_close(g);

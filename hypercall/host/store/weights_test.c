@@ -310,6 +310,20 @@ static void a_file_of_whole_pages_is_used_as_it_is(void **unused)
     free(m.data);
 }
 
+// What a killed run leaves behind.
+static void leave_a_part(const struct weights_identity *id)
+{
+    enum { BYTES = WEIGHTS_MULTIPLE / 2 };
+    char models[128], path[300], hex[65], *bytes = malloc(BYTES);
+    assert_non_null(bytes);
+    memset(bytes, 'x', BYTES);
+    assert_int_equal(weights_cache_folder("models", models, sizeof models, error, sizeof error), 0);
+    hex_write(id->sha256, 32, hex);
+    snprintf(path, sizeof path, "%s/%s.part", models, hex);
+    put(path, bytes, BYTES);
+    free(bytes);
+}
+
 static void another_is_copied_once(void **unused)
 {
     (void)unused;
@@ -322,6 +336,7 @@ static void another_is_copied_once(void **unused)
     char *path = save("a.gguf", &m);
     stat(path, &before);
     struct weights_identity id = identity_of(path);
+    leave_a_part(&id);
     char *mapped = mappable(path, &bytes);
     assert_string_not_equal(mapped, path);
     stat(path, &after);
@@ -372,13 +387,6 @@ static void many_at_once_make_one_copy(void **unused)
     pid_t run[RUNS];
     make_model(&m, 0, NULL, 0);
     char *path = save("a.gguf", &m);
-    // What a killed run left behind is in nobody's way.
-    struct weights_identity id = identity_of(path);
-    char models[128], part[300], hex[65];
-    assert_int_equal(weights_cache_folder("models", models, sizeof models, error, sizeof error), 0);
-    hex_write(id.sha256, 32, hex);
-    snprintf(part, sizeof part, "%s/%s.part", models, hex);
-    put(part, "half", 4);
     for (int i = 0; i < RUNS; i++) {
         run[i] = fork();
         if (run[i] == 0) {
@@ -395,7 +403,9 @@ static void many_at_once_make_one_copy(void **unused)
         assert_int_equal(waitpid(run[i], &status, 0), run[i]);
         assert_int_equal(status, 0);
     }
+    char models[128];
     int whole = 0, parts = 0;
+    snprintf(models, sizeof models, "%s/tessera/models", folder);
     DIR *d = opendir(models);
     assert_non_null(d);
     for (struct dirent *e; (e = readdir(d));) {

@@ -22,25 +22,19 @@ void arena_open(struct arena *a, uint64_t region_bytes)
     a->end = region_bytes;
 }
 
-// The lowest place for `bytes`: behind the arena's begin or behind some buffer. 0: none.
-static uint64_t find_place(const struct arena *a, uint64_t bytes)
+// The lowest place for `bytes`: before, between or behind the buffers; *rank: how many lie below
+// it. 0: none.
+static uint64_t find_place(const struct arena *a, uint64_t bytes, uint32_t *rank)
 {
     uint64_t at = a->begin;
-    for (bool moved = true; moved;) {
-        moved = false;
-        if (bytes > a->end - at) {
-            return 0;
+    for (*rank = 0; *rank < a->count; ++*rank) {
+        const struct buffer *b = &a->buffers[a->order[*rank]];
+        if (bytes <= b->offset - at) {
+            return at;
         }
-        for (uint32_t i = 0; i < HC_MOST_BUFFERS; i++) {
-            const struct buffer *b = &a->buffers[i];
-            if (b->bytes && at < b->offset + b->bytes && b->offset < at + bytes) {
-                at = b->offset + b->bytes;
-                moved = true;
-                break;
-            }
-        }
+        at = b->offset + b->bytes;
     }
-    return at;
+    return bytes <= a->end - at ? at : 0;
 }
 
 int arena_lend(struct arena *a, uint64_t bytes, uint32_t *handle, uint64_t *offset)
@@ -52,8 +46,8 @@ int arena_lend(struct arena *a, uint64_t bytes, uint32_t *handle, uint64_t *offs
         return HC_NO_MEMORY;
     }
     bytes = (bytes + PAGE - 1) & ~(uint64_t)(PAGE - 1);
-    uint64_t at = find_place(a, bytes);
-    uint32_t i = 0;
+    uint32_t i = 0, rank;
+    uint64_t at = find_place(a, bytes, &rank);
     while (i < HC_MOST_BUFFERS && a->buffers[i].bytes) {
         i++;
     }
@@ -62,6 +56,8 @@ int arena_lend(struct arena *a, uint64_t bytes, uint32_t *handle, uint64_t *offs
     }
     struct buffer *b = &a->buffers[i];
     *b = (struct buffer){.offset = at, .bytes = bytes, .serial = b->serial + 1};
+    memmove(&a->order[rank + 1], &a->order[rank], (a->count - rank) * sizeof *a->order);
+    a->order[rank] = (uint16_t)i;
     a->count++;
     a->lent += bytes;
     *handle = handle_make(i, b->serial);
@@ -85,7 +81,12 @@ int arena_return(struct arena *a, uint32_t handle)
     if (!b) {
         return HC_BAD_HANDLE;
     }
+    uint32_t rank = 0;
+    while (a->order[rank] != handle_index(handle)) {
+        rank++;
+    }
     a->count--;
+    memmove(&a->order[rank], &a->order[rank + 1], (a->count - rank) * sizeof *a->order);
     a->lent -= b->bytes;
     b->bytes = 0;
     return 0;

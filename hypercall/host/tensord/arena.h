@@ -30,8 +30,9 @@ struct buffer {
 struct arena {
     uint64_t begin, end; // of what can be lent
     struct buffer buffers[HC_MOST_BUFFERS];
-    uint32_t count; // lent
-    uint64_t lent;  // bytes
+    uint16_t order[HC_MOST_BUFFERS]; // indices of the lent ones by offset
+    uint32_t count;                  // lent
+    uint64_t lent;                   // bytes
 };
 
 void arena_open(struct arena *a, uint64_t region_bytes);

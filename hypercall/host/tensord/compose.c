@@ -4,7 +4,9 @@
 // What the next pass computes. Every sequence of one engine that waits for a next token goes along
 // (one weight reading serves them all); prompts get the rest of the pass, in chunks. Fair by
 // virtual time: a guest is charged for its rows of each pass, divided by its weight, and only the
-// guests that have used least may bring prompts while others wait. Nothing waits for company.
+// guests that have used least may bring prompts while others wait. Drawing tokens is shared by
+// nobody: whose draws take longer than the passes sits passes out while others have something to
+// do. Nothing waits for company.
 #include "hypercall/host/tensord/calls_ops.h"
 
 enum { SLACK_NS = 5000000, CREDIT_NS = 200000000 };
@@ -33,6 +35,9 @@ static bool is_ready(const struct run *r)
 
 static bool has_ready(const struct guest *g, const struct engine *e)
 {
+    if (g->leaving) {
+        return false;
+    }
     for (const struct run *r = g->runs; r; r = r->next) {
         if (is_ready(r) && (!e || r->engine == e)) {
             return true;
@@ -56,20 +61,27 @@ void compose_wake(struct guest *g)
     pthread_cond_signal(&g->worker->work);
 }
 
-// The guest that has used least, and the engine of its oldest run.
-static struct engine *choose_engine(struct worker *w)
+// The guest that has used least of those without debts, if there are any, and the engine of its
+// oldest run.
+static struct engine *choose_engine(struct worker *w, bool *debtors)
 {
     struct guest *least = NULL;
-    for (uint32_t i = 0; i < w->guest_count; i++) {
-        struct guest *g = w->guests[i];
-        if (!g->leaving && has_ready(g, NULL) && compose_has_credit(g) &&
-            (!least || g->virtual_ns < least->virtual_ns)) {
-            least = g;
+    for (int round = 0; round < 2 && !least; round++) {
+        *debtors = round == 1;
+        for (uint32_t i = 0; i < w->guest_count; i++) {
+            struct guest *g = w->guests[i];
+            if ((*debtors || !g->draw_debt_ns) && has_ready(g, NULL) && compose_has_credit(g) &&
+                (!least || g->virtual_ns < least->virtual_ns)) {
+                least = g;
+            }
         }
     }
     for (const struct run *r = least ? least->runs : NULL; r; r = r->next) {
         if (is_ready(r)) {
-            w->virtual_now = least->virtual_ns;
+            // A guest held back by its limit lags behind: that takes nobody else back with it.
+            if (w->virtual_now < least->virtual_ns) {
+                w->virtual_now = least->virtual_ns;
+            }
             return r->engine;
         }
     }
@@ -117,13 +129,13 @@ struct crowd {
     uint64_t weight; // of all
 };
 
-static void gather(struct worker *w, const struct engine *e, struct crowd *c)
+static void gather(struct worker *w, const struct engine *e, bool debtors, struct crowd *c)
 {
     c->count = 0;
     c->weight = 0;
     for (uint32_t i = 0; i < w->guest_count; i++) {
         struct guest *g = w->guests[i];
-        if (g->leaving || !has_ready(g, e) || !compose_has_credit(g)) {
+        if ((g->draw_debt_ns && !debtors) || !has_ready(g, e) || !compose_has_credit(g)) {
             continue;
         }
         uint32_t at = c->count++; // those that have used least first
@@ -177,14 +189,15 @@ static void take_prompts(const struct crowd *c, struct engine *e, uint32_t seque
 uint32_t compose_pass(struct worker *w, struct engine **engine)
 {
     struct crowd c;
-    struct engine *e = choose_engine(w);
+    bool debtors;
+    struct engine *e = choose_engine(w, &debtors);
     *engine = e;
     if (!e) {
         return 0;
     }
     uint32_t most = w->options.no_coalescing ? 1 : PASS_SEQUENCES;
     e->count = e->rows = 0;
-    gather(w, e, &c);
+    gather(w, e, debtors, &c);
     take_decodes(&c, e, most);
     take_prompts(&c, e, most);
     return e->count;
@@ -216,7 +229,18 @@ void compose_charge(struct worker *w, const struct engine *e, uint64_t ns)
             g->statistics.pass_sequences += e->count;
         }
     }
+    for (uint32_t i = 0; i < w->guest_count; i++) {
+        struct guest *g = w->guests[i];
+        g->draw_debt_ns -= g->draw_debt_ns < ns ? g->draw_debt_ns : ns;
+    }
     w->passes++;
     w->pass_sequences += e->count;
-    w->pass_ns += ns;
+}
+
+void compose_charge_draw(struct guest *g, uint64_t ns)
+{
+    g->virtual_ns += ns * 100 / g->policy.weight;
+    g->credit_ns -= (int64_t)ns;
+    g->statistics.compute_ns += ns;
+    g->draw_debt_ns += ns;
 }

@@ -8,26 +8,65 @@
 #include <string.h>
 #include <time.h>
 
-enum { NO_TOKEN = -1, NOT_FINITE = -2 };
-
 // The draw of one run, out of private memory: what a guest sees of its logits may change under us.
 static int32_t draw(struct engine *e, uint32_t i)
 {
-    const struct run *r = e->runs[i];
+    struct run *r = e->runs[i];
     uint32_t vocabulary = e->weights->info.vocabulary;
     float *row = e->logits + (size_t)i * vocabulary;
     const struct tn_step_sequence *q = &e->step[i];
     if (!r->wants_token) {
-        return NO_TOKEN;
+        return PASS_NO_TOKEN;
     }
     if (q->logits != row) {
         const float *last = q->logits + (size_t)(q->token_count - 1 - q->logits_from) * vocabulary;
         memcpy(row, last, vocabulary * sizeof *row);
     }
     tn_apply_rules(row, vocabulary, &r->rules);
-    int32_t id =
-        tn_sample(row, vocabulary, &r->sampling, &e->runs[i]->rng, r->tokens, r->count - r->first);
-    return row[id] - row[id] == 0 ? id : NOT_FINITE;
+    int32_t id = tn_sample(row, vocabulary, &r->sampling, &r->rng, r->tokens, r->count - r->first);
+    return row[id] - row[id] == 0 ? id : PASS_NOT_FINITE;
+}
+
+// All draws, one after the other. Among several guests nobody's draws hold the pass up for longer
+// than MOST_DRAW_NS and one more: the rest of that guest's sequences come to nothing this time.
+static void draw_all(struct engine *e, struct pass *p)
+{
+    enum { MOST_DRAW_NS = 10000000 };
+    bool several = false;
+    for (uint32_t i = 0; i < e->count; i++) {
+        several |= e->runs[i]->guest != e->runs[0]->guest;
+        e->runs[i]->guest->pass_draw_ns = 0;
+    }
+    uint64_t at = now_ns();
+    for (uint32_t i = 0; i < e->count; i++) {
+        struct guest *g = e->runs[i]->guest;
+        p->draw_ns[i] = 0;
+        if (p->ids[i] == PASS_FAILED) {
+            continue;
+        }
+        if (several && g->pass_draw_ns > MOST_DRAW_NS && e->runs[i]->wants_token) {
+            p->ids[i] = PASS_LATER;
+            continue;
+        }
+        p->ids[i] = draw(e, i);
+        uint64_t now = now_ns();
+        p->draw_ns[i] = now - at;
+        g->pass_draw_ns += now - at;
+        at = now;
+    }
+}
+
+void pass_compute(struct engine *e, struct pass *p)
+{
+    uint64_t begun = now_ns();
+    int error = tn_step(e->executor, e->step, e->count);
+    for (uint32_t i = 0; i < e->count; i++) {
+        // Everything was checked before; should one sequence be refused all the same, then alone.
+        bool failed = error && (e->count == 1 || tn_step(e->executor, &e->step[i], 1));
+        p->ids[i] = failed ? PASS_FAILED : PASS_NO_TOKEN;
+    }
+    p->step_ns = now_ns() - begun;
+    draw_all(e, p);
 }
 
 static bool is_stop(const struct run *r, int32_t id)
@@ -41,23 +80,26 @@ static bool is_stop(const struct run *r, int32_t id)
 }
 
 // A run after its pass: on, or at its end.
-static void deliver(struct run *r, int error, int32_t id)
+static void deliver(struct run *r, int32_t id)
 {
     struct guest *g = r->guest;
     bool prompt = r->done < r->prompt;
     r->state = RUN_READY;
     g->in_pass--;
-    if (error) {
+    if (r->cancelled) {
+        run_end(r, HC_CANCELLED, HC_REASON_STOP);
+        return;
+    }
+    if (id == PASS_FAILED || id == PASS_NOT_FINITE) {
         run_end(r, HC_FAILED, HC_REASON_STOP);
+        return;
+    }
+    if (id == PASS_LATER) { // the same rows again
         return;
     }
     r->done += r->batch;
     g->statistics.prompt_tokens += prompt ? r->batch : 0;
-    if (r->cancelled) {
-        run_end(r, HC_CANCELLED, HC_REASON_STOP);
-    } else if (id == NOT_FINITE) {
-        run_end(r, HC_FAILED, HC_REASON_STOP);
-    } else if (id == NO_TOKEN) {
+    if (id == PASS_NO_TOKEN) {
         if (r->done == r->count) { // only logits, or only K and V, were wanted
             run_end(r, HC_OK, HC_REASON_LENGTH);
         }
@@ -74,27 +116,24 @@ static void deliver(struct run *r, int error, int32_t id)
     }
 }
 
-static void run_pass(struct worker *w, struct engine *e)
+void pass_deliver(struct worker *w, struct engine *e, const struct pass *p)
 {
-    int32_t ids[PASS_SEQUENCES];
     struct guest *guests[PASS_SEQUENCES];
     bool waited_for = false;
-    pthread_mutex_unlock(&w->lock);
-    uint64_t begun = now_ns();
-    int error = tn_step(e->executor, e->step, e->count);
+    uint64_t ns = p->step_ns;
     for (uint32_t i = 0; i < e->count; i++) {
-        ids[i] = error ? NO_TOKEN : draw(e, i);
+        guests[i] = e->runs[i]->guest; // the run may end
+        compose_charge_draw(guests[i], p->draw_ns[i]);
+        ns += p->draw_ns[i];
     }
-    uint64_t ns = now_ns() - begun;
-    pthread_mutex_lock(&w->lock);
-    compose_charge(w, e, ns);
+    compose_charge(w, e, p->step_ns);
+    w->pass_ns += ns;
     e->passes++;
     e->pass_sequences += e->count;
     e->pass_rows += e->rows;
     e->ns += ns;
     for (uint32_t i = 0; i < e->count; i++) {
-        guests[i] = e->runs[i]->guest; // the run may end
-        deliver(e->runs[i], error, ids[i]);
+        deliver(e->runs[i], p->ids[i]);
     }
     for (uint32_t i = 0; i < e->count; i++) {
         guest_tell(guests[i]);
@@ -117,7 +156,11 @@ void *compute_thread(void *arg)
             ops_work(w, g);
         }
         if (compose_pass(w, &e)) {
-            run_pass(w, e);
+            struct pass p;
+            pthread_mutex_unlock(&w->lock);
+            pass_compute(e, &p);
+            pthread_mutex_lock(&w->lock);
+            pass_deliver(w, e, &p);
         } else if (!g) {
             // The time-out is for guests whose limit of computing lets them go on later.
             struct timespec until;

@@ -23,6 +23,7 @@ void control_close(struct control *c)
         close(c->fd);
     }
     c->fd = -1;
+    c->ended = false;
     c->request = 0;
     c->filled = 0;
 }
@@ -63,6 +64,9 @@ void control_text(struct holder *h, uint32_t request, const char *json)
             json_object_set_new(o, "ok", json_true());
         }
         control_reply(c, o);
+        if (c->ended) {
+            control_close(c);
+        }
     }
 }
 
@@ -72,6 +76,9 @@ void control_no_worker(struct holder *h)
         if (h->controls[i].fd >= 0 && h->controls[i].request) {
             h->controls[i].request = 0;
             refuse(&h->controls[i], "the worker is being restarted; ask again");
+            if (h->controls[i].ended) {
+                control_close(&h->controls[i]);
+            }
         }
     }
 }
@@ -247,20 +254,27 @@ int control_open(struct holder *h, char *error, size_t bytes)
 void control_accept(struct holder *h)
 {
     int fd = accept4(h->control_listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    for (int i = 0; fd >= 0 && i < HOLDER_CONTROLS; i++) {
-        if (h->controls[i].fd < 0) {
-            h->controls[i] = (struct control){.fd = fd};
-            return;
+    struct control *c = &h->controls[0];
+    if (fd < 0) {
+        return;
+    }
+    // A free place, or that of the one that has been silent for longest.
+    for (int i = 0; i < HOLDER_CONTROLS && c->fd >= 0; i++) {
+        if (h->controls[i].fd < 0 || h->controls[i].used < c->used) {
+            c = &h->controls[i];
         }
     }
-    if (fd >= 0) {
-        close(fd);
-    }
+    control_close(c);
+    *c = (struct control){.fd = fd, .used = ++h->control_uses};
 }
 
 void control_read(struct holder *h, struct control *c)
 {
     ssize_t n = recv(c->fd, c->line + c->filled, sizeof c->line - c->filled, MSG_DONTWAIT);
+    if (n == 0 && c->request) {
+        c->ended = true; // it still wants the worker's answer
+        return;
+    }
     if (n <= 0) {
         if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
             control_close(c);
@@ -268,6 +282,7 @@ void control_read(struct holder *h, struct control *c)
         return;
     }
     c->filled += (size_t)n;
+    c->used = ++h->control_uses;
     char *end;
     while (c->fd >= 0 && (end = memchr(c->line, '\n', c->filled)) != NULL) {
         size_t bytes = (size_t)(end - c->line);

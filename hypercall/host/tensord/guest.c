@@ -10,8 +10,17 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <unistd.h>
+
+// How much of the io thread's time a guest gets.
+enum {
+    WINDOW_NS = 10000000,
+    WINDOW_ATTACHES = 4,
+    WINDOW_IDLE_RINGS = 100,
+    SERVE_NS = 200000, // at once, and one call more
+};
 
 static void kick(const struct guest *g, unsigned vector)
 {
@@ -76,6 +85,8 @@ void guest_close(struct guest *g)
     guest_forget(g);
     munmap(g->region, g->region_bytes);
     for (int i = 0; i < HC_VECTOR_COUNT; i++) {
+        // Others hold the eventfds, too: closing ours does not take them from the epoll.
+        epoll_ctl(g->worker->epoll, EPOLL_CTL_DEL, g->from_guest[i], NULL);
         close(g->from_guest[i]);
         close(g->to_guest[i]);
     }
@@ -136,9 +147,11 @@ static bool wants_attach(const struct guest *g, uint32_t generation)
 static bool attach(struct guest *g, uint32_t generation)
 {
     stop_runs(g);
-    if (g->in_pass) {
+    g->blocked = g->in_pass || g->window_attaches >= WINDOW_ATTACHES;
+    if (g->blocked) {
         return false; // its memory is still written to: the pass's end comes back here
     }
+    g->window_attaches++;
     guest_forget(g);
     uint32_t version = hc_load(&g->theirs->version);
     if (version != HC_ABI_VERSION) {
@@ -146,7 +159,7 @@ static bool attach(struct guest *g, uint32_t generation)
         guest_cut_off(g, HC_NOT_SUPPORTED);
         return true;
     }
-    g->submission_head = g->completion_tail = 0;
+    g->submission_head = g->completion_tail = g->completion_head = 0;
     g->kicked = false;
     hc_store(&g->mine->submission_head, 0);
     hc_store(&g->mine->completion_tail, 0);
@@ -195,26 +208,71 @@ void guest_tell(struct guest *g)
 }
 
 // Completions that could be posted now beside those that are owed. Negative: the index cannot be.
-static int64_t room(const struct guest *g)
+// The guest's line is read only when what it had taken before is not enough.
+static int64_t room(struct guest *g)
 {
-    uint32_t waiting = g->completion_tail - hc_load(&g->theirs->completion_head);
-    if (waiting > HC_COMPLETION_COUNT) {
+    uint32_t waiting = g->completion_tail - g->completion_head;
+    if (waiting + g->owed < HC_COMPLETION_COUNT / 2) {
+        return (int64_t)HC_COMPLETION_COUNT - waiting - g->owed;
+    }
+    uint32_t head = hc_load(&g->theirs->completion_head);
+    if (head - g->completion_head > waiting) { // more than there was, or less than before
         return -1;
     }
-    return (int64_t)HC_COMPLETION_COUNT - waiting - g->owed;
+    g->completion_head = head;
+    return (int64_t)HC_COMPLETION_COUNT - (g->completion_tail - head) - g->owed;
 }
 
 // ---- submissions -------------------------------------------------------------------------------
 
-static bool too_many_calls(struct guest *g)
+static void look_at_window(struct guest *g, uint64_t now)
 {
-    enum { WINDOW_NS = 10000000 };
-    uint64_t now = now_ns();
     if (now - g->window_began > WINDOW_NS) {
         g->window_began = now;
-        g->window_calls = 0;
+        g->window_calls = g->window_attaches = g->idle_rings = 0;
+        g->window_ns = 0;
+        if (g->quiet) {
+            guest_listen(g, true);
+        }
     }
-    return g->policy.calls_per_second && g->window_calls > g->policy.calls_per_second / 100;
+}
+
+static bool is_alone(const struct guest *g)
+{
+    for (uint32_t i = 0; i < g->worker->guest_count; i++) {
+        const struct guest *other = g->worker->guests[i];
+        if (other != g && other->attached) {
+            return false;
+        }
+    }
+    return true;
+}
+
+// Its limit of calls, or half of the io thread's time while others may want it.
+static bool has_had_enough(const struct guest *g)
+{
+    return (g->policy.calls_per_second && g->window_calls > g->policy.calls_per_second / 100) ||
+           (g->window_ns > WINDOW_NS / 2 && !is_alone(g));
+}
+
+void guest_listen(struct guest *g, bool on)
+{
+    g->quiet = !on;
+    for (int i = 0; i < HC_VECTOR_COUNT; i++) {
+        // Each ring is an event, and nobody reads the counter: it is the guest's, too, who could
+        // leave a reader waiting.
+        struct epoll_event e = {.events = on ? EPOLLIN | EPOLLET : 0, .data.fd = g->from_guest[i]};
+        if (epoll_ctl(g->worker->epoll, EPOLL_CTL_MOD, e.data.fd, &e) && errno == ENOENT) {
+            epoll_ctl(g->worker->epoll, EPOLL_CTL_ADD, e.data.fd, &e);
+        }
+    }
+}
+
+void guest_rang(struct guest *g)
+{
+    if (!guest_has_news(g) && ++g->idle_rings > WINDOW_IDLE_RINGS) {
+        guest_listen(g, false);
+    }
 }
 
 static bool tag_is_taken(const struct guest *g, uint64_t tag)
@@ -234,11 +292,8 @@ static bool tag_is_taken(const struct guest *g, uint64_t tag)
 
 static void refuse(struct guest *g, const struct hc_submission *s, int status)
 {
-    enum { LOGGED_REFUSALS = 20 };
     g->statistics.refused++;
-    if (g->refusals_logged++ < LOGGED_REFUSALS) {
-        audit(g->worker, g, "refused", "call %u, status %d", s->call, status);
-    }
+    audit(g->worker, g, "refused", "call %u, status %d", s->call, status);
     g->owed++; // out of HC_COMPLETION_RESERVE
     guest_post(g, s->tag, s->call, HC_END, status, 0, 0);
 }
@@ -270,8 +325,10 @@ static void answer(struct guest *g, const struct hc_submission *s, int64_t free_
 
 bool guest_has_news(const struct guest *g)
 {
-    uint32_t attached = g->attached;
-    if (attached && !g->blocked && hc_load(&g->theirs->submission_tail) != g->submission_head) {
+    if (g->blocked) {
+        return false;
+    }
+    if (g->attached && hc_load(&g->theirs->submission_tail) != g->submission_head) {
         return true;
     }
     return wants_attach(g, hc_load(&g->theirs->generation));
@@ -283,6 +340,9 @@ bool guest_serve(struct guest *g, uint32_t most)
         return false;
     }
     uint32_t generation = hc_load(&g->theirs->generation);
+    uint64_t begun = now_ns(), at = begun;
+    g->blocked = false;
+    look_at_window(g, at);
     if (wants_attach(g, generation)) {
         return attach(g, generation);
     }
@@ -292,19 +352,18 @@ bool guest_serve(struct guest *g, uint32_t most)
         }
         return false;
     }
-    g->blocked = false;
     uint32_t waiting = hc_load(&g->theirs->submission_tail) - g->submission_head, n = 0;
     if (waiting > HC_SUBMISSION_COUNT) {
         guest_cut_off(g, HC_BROKEN_RING);
         return true;
     }
-    for (; n < waiting && n < most && g->attached; n++) {
+    for (; n < waiting && n < most && at - begun < SERVE_NS && g->attached; n++) {
         int64_t free_room = room(g);
         if (free_room < 0) {
             guest_cut_off(g, HC_BROKEN_RING);
             return true;
         }
-        if (free_room == 0 || too_many_calls(g)) { // it waits for itself
+        if (free_room == 0 || has_had_enough(g)) { // it waits for itself
             g->blocked = true;
             break;
         }
@@ -316,6 +375,9 @@ bool guest_serve(struct guest *g, uint32_t most)
         g->window_calls++;
         hc_store(&g->mine->submission_head, g->submission_head);
         answer(g, &s, free_room);
+        uint64_t now = now_ns();
+        g->window_ns += now - at;
+        at = now;
     }
     guest_tell(g);
     return n > 0;

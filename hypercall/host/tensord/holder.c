@@ -20,7 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { PING_MS = 1000, STOP_MS = 3000 };
+enum { PING_MS = 1000, STOP_MS = 3000, LINK_MESSAGES = 64 };
 
 uint64_t holder_now_ms(void)
 {
@@ -127,9 +127,12 @@ static void take_link(struct holder *h)
     int fds[LINK_MOST_FDS];
     size_t count;
     char *text;
-    while (h->link >= 0 && link_receive(h->link, &m, &text, fds, &count) > 0) {
-        for (size_t i = 0; i < count; i++) {
-            close(fds[i]);
+    // So many at once: the worker is not to be trusted with our time.
+    for (int i = 0;
+         i < LINK_MESSAGES && h->link >= 0 && link_receive(h->link, &m, &text, fds, &count) > 0;
+         i++) {
+        for (size_t j = 0; j < count; j++) {
+            close(fds[j]);
         }
         if (m.kind == LINK_PONG) {
             h->pong_ms = holder_now_ms();
@@ -169,17 +172,17 @@ static void look_at_worker(struct holder *h)
     }
 }
 
-// The machine sends nothing: readable means that it is gone.
+// A machine sends nothing: readable means that it is gone, or that it is no machine.
 static bool is_gone(int fd)
 {
     char byte;
     ssize_t n = recv(fd, &byte, 1, MSG_DONTWAIT);
-    return n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
+    return n >= 0 || (errno != EAGAIN && errno != EINTR);
 }
 
 static void poll_once(struct holder *h)
 {
-    enum { MOST = 3 + HOLDER_CONTROLS + HOLDER_GUESTS };
+    enum { MOST = 3 + HOLDER_CONTROLS + 2 * HOLDER_GUESTS };
     struct pollfd p[MOST];
     struct seat *seats[MOST];
     struct control *controls[MOST];
@@ -188,7 +191,7 @@ static void poll_once(struct holder *h)
     p[n++] = (struct pollfd){.fd = h->control_listener, .events = POLLIN};
     p[n++] = (struct pollfd){.fd = h->link, .events = POLLIN}; // below 0: left out
     for (int i = 0; i < HOLDER_CONTROLS; i++) {
-        if (h->controls[i].fd >= 0) {
+        if (h->controls[i].fd >= 0 && !h->controls[i].ended) {
             seats[n] = NULL;
             controls[n] = &h->controls[i];
             p[n++] = (struct pollfd){.fd = h->controls[i].fd, .events = POLLIN};
@@ -198,8 +201,11 @@ static void poll_once(struct holder *h)
         struct seat *s = &h->seats[i];
         if (s->used) {
             seats[n] = s;
-            p[n++] =
-                (struct pollfd){.fd = s->machine >= 0 ? s->machine : s->listener, .events = POLLIN};
+            p[n++] = (struct pollfd){.fd = s->listener, .events = POLLIN};
+            if (s->machine >= 0) { // looked at first, so that its successor finds the seat free
+                seats[n] = s;
+                p[n++] = (struct pollfd){.fd = s->machine, .events = POLLIN};
+            }
         }
     }
     uint64_t now = holder_now_ms();

@@ -40,8 +40,10 @@ struct held_weights {
 
 struct control {
     int fd;           // -1: free
+    bool ended;       // sends nothing more, and waits for the answer
     uint32_t request; // waits for the worker's statistics, 0: does not
     size_t filled;
+    uint64_t used; // grows with each use of any
     char line[CONTROL_LINE];
 };
 
@@ -61,6 +63,7 @@ struct holder {
     struct held_weights weights[HOLDER_WEIGHTS];
     uint32_t weights_count;
     struct control controls[HOLDER_CONTROLS];
+    uint64_t control_uses;
     uint32_t next_number, next_request;
     int control_listener, metrics_listener, audit, signals;
     int link; // to the worker, -1: none runs

@@ -37,7 +37,7 @@ enum link_kind {
 
 // File descriptors of LINK_GUEST in their order.
 enum { LINK_FD_REGION, LINK_FD_FROM_GUEST, LINK_FD_TO_GUEST = 3, LINK_GUEST_FDS = 5 };
-enum { LINK_MOST_TEXT = 128 << 10, LINK_MOST_FDS = LINK_GUEST_FDS };
+enum { LINK_MOST_TEXT = 192 << 10, LINK_MOST_FDS = LINK_GUEST_FDS };
 
 struct link_message {
     uint32_t kind;

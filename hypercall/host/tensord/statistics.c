@@ -39,7 +39,9 @@ char *statistics_json(struct worker *w)
         json_array_append_new(guests, guest_json(w->guests[i]));
     }
     for (uint32_t i = 0; i < w->engine_count; i++) {
-        json_array_append_new(engines, engine_json(w->engines[i]));
+        if (w->engines[i]->executor) {
+            json_array_append_new(engines, engine_json(w->engines[i]));
+        }
     }
     json_t *o = json_pack(
         "{s:i, s:i, s:s, s:f, s:I, s:f, s:f, s:o, s:o}", "epoch", (int)w->options.epoch, "threads",

@@ -92,7 +92,7 @@ static struct engine *engine_for(struct worker *w, struct weights *x, uint32_t k
 {
     for (uint32_t i = 0; i < w->engine_count; i++) {
         if (w->engines[i]->weights == x && w->engines[i]->kv_type == kv_type) {
-            return w->engines[i];
+            return w->engines[i]->executor ? w->engines[i] : NULL;
         }
     }
     struct engine *e = w->engine_count < MOST_ENGINES ? calloc(1, sizeof *e) : NULL;
@@ -113,11 +113,11 @@ static struct engine *engine_for(struct worker *w, struct weights *x, uint32_t k
         audit(w, NULL, "weights", "%s: no executor for KV type %u: %s", x->name, kv_type,
               e->logits ? error : "no memory");
         free(e->logits);
-        free(e);
-        return NULL;
+        e->logits = NULL;
+        e->executor = NULL; // remembered, so that asking again costs nothing
     }
     w->engines[w->engine_count++] = e;
-    return e;
+    return e->executor ? e : NULL;
 }
 
 // ---- handles -----------------------------------------------------------------------------------
@@ -179,6 +179,22 @@ static int finish(struct guest *g, const struct opening *o, uint64_t value[2])
     return HC_OK;
 }
 
+// The holder is asked by a guest at most so often.
+static bool may_ask(struct guest *g)
+{
+    enum { ASKS_AT_ONCE = 16, ASK_EVERY_NS = 50000000 };
+    uint64_t now = now_ns(), earned = (now - g->asks_at) / ASK_EVERY_NS;
+    if (earned) {
+        g->asks -= earned < g->asks ? (uint32_t)earned : g->asks;
+        g->asks_at = now;
+    }
+    if (g->asks >= ASKS_AT_ONCE) {
+        return false;
+    }
+    g->asks++;
+    return true;
+}
+
 static void ask_holder(struct worker *w, const struct hc_identity *identity)
 {
     const struct link_message m = {.kind = LINK_WANT_WEIGHTS, .identity = *identity};
@@ -206,6 +222,9 @@ int weights_open(struct guest *g, const struct hc_submission *s, uint64_t value[
     }
     for (struct opening *p = g->openings; p; p = p->next) {
         waiting++;
+    }
+    if (!o.weights && !may_ask(g)) {
+        return HC_BUSY;
     }
     struct opening *kept = waiting < HC_MOST_MODELS ? malloc(sizeof *kept) : NULL;
     if (!kept) {

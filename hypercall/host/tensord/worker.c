@@ -46,15 +46,15 @@ static void complain(const char *what, const char *why)
 
 // ---- messages of the holder --------------------------------------------------------------------
 
-static void watch(int epoll, int fd)
+static void watch(const struct worker *w, int fd, uint32_t events)
 {
-    struct epoll_event e = {.events = EPOLLIN, .data.fd = fd};
-    if (epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &e)) {
+    struct epoll_event e = {.events = events, .data.fd = fd};
+    if (epoll_ctl(w->epoll, EPOLL_CTL_ADD, fd, &e)) {
         complain("epoll", strerror(errno));
     }
 }
 
-static void add_guest(struct worker *w, int epoll, const struct link_message *m, const int *fds,
+static void add_guest(struct worker *w, const struct link_message *m, const int *fds,
                       size_t fd_count)
 {
     char error[200] = "too many guests";
@@ -72,9 +72,7 @@ static void add_guest(struct worker *w, int epoll, const struct link_message *m,
     }
     g->virtual_ns = w->virtual_now;
     w->guests[w->guest_count++] = g;
-    for (int i = 0; i < HC_VECTOR_COUNT; i++) {
-        watch(epoll, g->from_guest[i]);
-    }
+    guest_listen(g, true);
     audit(w, g, "guest", "connected, region of %llu bytes", (unsigned long long)g->region_bytes);
 }
 
@@ -97,14 +95,14 @@ static void reply_text(struct worker *w, uint32_t request)
     free(text);
 }
 
-static void take_message(struct worker *w, int epoll, const struct link_message *m, const int *fds,
+static void take_message(struct worker *w, const struct link_message *m, const int *fds,
                          size_t fd_count)
 {
     struct guest *g = worker_find(w, m->guest);
     struct link_message pong = {.kind = LINK_PONG};
     switch (m->kind) {
     case LINK_GUEST:
-        add_guest(w, epoll, m, fds, fd_count);
+        add_guest(w, m, fds, fd_count);
         return;
     case LINK_GUEST_GONE:
         if (g) {
@@ -141,7 +139,7 @@ static void take_message(struct worker *w, int epoll, const struct link_message 
     }
 }
 
-static void take_messages(struct worker *w, int epoll)
+static void take_messages(struct worker *w)
 {
     struct link_message m;
     int fds[LINK_MOST_FDS];
@@ -149,7 +147,7 @@ static void take_messages(struct worker *w, int epoll)
     char *text;
     int rc;
     while ((rc = link_receive(w->options.link, &m, &text, fds, &fd_count)) > 0) {
-        take_message(w, epoll, &m, fds, fd_count);
+        take_message(w, &m, fds, fd_count);
         free(text);
     }
     if (rc < 0) { // without a holder nobody keeps the regions: the guests go on alone
@@ -205,7 +203,7 @@ static bool announce_sleep(struct worker *w, bool *blocked)
     *blocked = false;
     for (uint32_t i = 0; i < w->guest_count; i++) {
         hc_announce_sleep(&w->guests[i]->mine->submission_needs_kick);
-        *blocked |= w->guests[i]->blocked;
+        *blocked |= w->guests[i]->blocked || w->guests[i]->quiet;
     }
     return anybody_has_news(w);
 }
@@ -217,19 +215,24 @@ static void announce_awake(struct worker *w)
     }
 }
 
-static void empty_eventfds(const struct worker *w, const struct epoll_event *events, int n)
+// Whose doorbells rang; true: the holder has sent something.
+static bool take_events(struct worker *w, const struct epoll_event *events, int n)
 {
+    bool messages = false;
     for (int i = 0; i < n; i++) {
-        uint64_t count;
-        if (events[i].data.fd != w->options.link) {
-            // Says that it is readable, so it does not block.
-            ssize_t bytes = read(events[i].data.fd, &count, sizeof count);
-            (void)bytes;
+        int fd = events[i].data.fd;
+        messages |= fd == w->options.link;
+        for (uint32_t j = 0; j < w->guest_count; j++) {
+            const int *from = w->guests[j]->from_guest;
+            if (fd == from[HC_VECTOR_CALLS] || fd == from[HC_VECTOR_STATE]) {
+                guest_rang(w->guests[j]);
+            }
         }
     }
+    return messages;
 }
 
-static void loop(struct worker *w, int epoll)
+static void loop(struct worker *w)
 {
     uint64_t spin_until = 0, looked_ns = 0;
     bool messages = true;
@@ -237,7 +240,7 @@ static void loop(struct worker *w, int epoll)
         struct epoll_event events[MOST_EVENTS];
         pthread_mutex_lock(&w->lock);
         if (messages) {
-            take_messages(w, epoll);
+            take_messages(w);
         }
         bool busy = serve_guests(w), blocked;
         pthread_mutex_unlock(&w->lock);
@@ -255,16 +258,23 @@ static void loop(struct worker *w, int epoll)
         } else if (now_ns() - looked_ns < LOOK_NS) {
             continue; // doorbells that ring all the same, and messages, can wait for a moment
         }
-        int n = epoll_wait(epoll, events, MOST_EVENTS, timeout);
+        int n = epoll_wait(w->epoll, events, MOST_EVENTS, timeout);
         looked_ns = now_ns();
         if (asleep) {
             announce_awake(w);
         }
-        empty_eventfds(w, events, n);
-        for (int i = 0; i < n; i++) {
-            messages |= events[i].data.fd == w->options.link;
-        }
+        messages = take_events(w, events, n);
     }
+}
+
+// Who waits for the lock gets it from who lets go: the io thread, busy with a guest that floods,
+// must not come back to it before the compute thread.
+static int lock_init(pthread_mutex_t *lock)
+{
+    pthread_mutexattr_t a;
+    int rc = pthread_mutexattr_init(&a);
+    rc = rc ? rc : pthread_mutexattr_setprotocol(&a, PTHREAD_PRIO_INHERIT);
+    return rc ? rc : pthread_mutex_init(lock, &a);
 }
 
 int worker_main(const struct worker_options *o)
@@ -274,17 +284,20 @@ int worker_main(const struct worker_options *o)
     pthread_t compute;
     w.options = *o;
     w.started_ns = now_ns();
-    pthread_mutex_init(&w.lock, NULL);
+    if (lock_init(&w.lock)) {
+        complain("start", "no lock");
+        return 1;
+    }
     pthread_cond_init(&w.work, NULL);
-    int epoll = epoll_create1(EPOLL_CLOEXEC);
+    w.epoll = epoll_create1(EPOLL_CLOEXEC);
     w.news = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     w.pool = o->threads > 1 ? tn_pool_threads(o->threads) : &tn_pool_single;
-    if (epoll < 0 || w.news < 0 || !w.pool) {
+    if (w.epoll < 0 || w.news < 0 || !w.pool) {
         complain("start", "no memory");
         return 1;
     }
-    watch(epoll, o->link);
-    watch(epoll, w.news);
+    watch(&w, o->link, EPOLLIN);
+    watch(&w, w.news, EPOLLIN | EPOLLET); // never read: each write is an event
     if (!o->no_sandbox && sandbox_enter(error, sizeof error)) {
         complain("sandbox", error);
         return 1;
@@ -296,7 +309,7 @@ int worker_main(const struct worker_options *o)
         complain("start", "no thread");
         return 1;
     }
-    loop(&w, epoll);
+    loop(&w);
     pthread_join(compute, NULL);
     return 0;
 }

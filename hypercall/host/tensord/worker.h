@@ -113,8 +113,9 @@ struct guest {
 
     uint32_t attached; // the generation served, 0: none
     uint32_t refused;  // a generation that is not served: an older worker's, or one cut off
-    bool blocked;      // has submissions that must wait: for its own completions, or its limit
+    bool blocked;      // must wait: for its own completions, its limits, or the end of a pass
     bool leaving;      // the machine is gone: freed when no pass works on it
+    uint32_t completion_head;                  // as it was read last
     uint32_t submission_head, completion_tail; // what is believed; the region has copies
     uint32_t owed;                             // completions that calls in flight may still post
     bool untold;        // completions were posted; the guest may have to be woken
@@ -135,10 +136,18 @@ struct guest {
     uint64_t virtual_ns;   // computing used, by weight (compose.c)
     int64_t credit_ns;     // of policy.compute_percent
     uint64_t credit_at;    // when it was last added to
-    uint32_t window_calls; // of policy.calls_per_second
-    uint64_t window_began;
+    uint64_t draw_debt_ns; // time of drawing tokens that others' passes have not made up for yet
+    uint64_t pass_draw_ns; // of the pass under way: the compute thread's
+    // What it took of the io thread in this window: calls, of policy.calls_per_second; time;
+    // attaches; doorbells without news.
+    uint32_t window_calls, window_attaches, idle_rings;
+    uint64_t window_ns, window_began;
+    bool quiet;    // its doorbells are not listened to until the window ends
+    uint32_t asks; // of the holder, for weights that nobody knows yet
+    uint64_t asks_at;
     struct hc_statistics statistics;
-    uint64_t refusals_logged;
+    uint32_t audit_lines; // written lately
+    uint64_t audit_second, audit_dropped;
 };
 
 // ---- the worker --------------------------------------------------------------------------------
@@ -164,6 +173,7 @@ struct worker {
     uint32_t engine_count;
     struct tn_pool *pool;
     int news; // eventfd: wakes the io thread
+    int epoll;
     uint64_t virtual_now;
     uint64_t passes, pass_sequences, pass_ns, started_ns;
     bool stopping;
@@ -183,6 +193,10 @@ void guest_close(struct guest *g);
 // done, look again soon. (io thread)
 bool guest_serve(struct guest *g, uint32_t most);
 bool guest_has_news(const struct guest *g); // without the lock, for spinning
+// Its doorbell rang (io thread).
+void guest_rang(struct guest *g);
+// Whether its doorbells are heard.
+void guest_listen(struct guest *g, bool on);
 // One completion of a call that reserved it.
 void guest_post(struct guest *g, uint64_t tag, uint16_t call, uint16_t kind, int status,
                 uint64_t value0, uint64_t value1);
@@ -216,11 +230,21 @@ void weights_progress(struct worker *w);
 // compose.c, compute.c ---------------------------------------------------------------------------
 // Fills the engine's step with what the next pass takes. 0: nothing is ready.
 uint32_t compose_pass(struct worker *w, struct engine **engine);
-// Charges the guests of a pass that took `ns`.
+// Charges the guests of a pass whose step took `ns`; and one for drawing a token.
 void compose_charge(struct worker *w, const struct engine *e, uint64_t ns);
 void compose_charge_guest(struct guest *g, uint64_t ns);
 bool compose_has_credit(struct guest *g);
+void compose_charge_draw(struct guest *g, uint64_t ns);
 void compose_wake(struct guest *g); // it has something to compute again
+// A pass that was composed: its step and draws, without the lock; then what came of it, with the
+// lock.
+struct pass {
+    int32_t ids[PASS_SEQUENCES]; // or one of:
+    uint64_t step_ns, draw_ns[PASS_SEQUENCES];
+};
+enum { PASS_NO_TOKEN = -1, PASS_NOT_FINITE = -2, PASS_FAILED = -3, PASS_LATER = -4 };
+void pass_compute(struct engine *e, struct pass *p);
+void pass_deliver(struct worker *w, struct engine *e, const struct pass *p);
 void *compute_thread(void *worker);
 
 // For people -------------------------------------------------------------------------------------
@@ -229,8 +253,9 @@ char *statistics_json(struct worker *w);
 char *statistics_prometheus(struct worker *w);
 int metrics_start(struct worker *w, char *error, size_t error_bytes);
 // A line of the audit log. Printf style; the text is escaped.
-void audit(const struct worker *w, const struct guest *g, const char *event, const char *format,
-           ...) __attribute__((format(printf, 4, 5)));
+// A guest has few lines a second; those left out are counted in the next.
+void audit(const struct worker *w, struct guest *g, const char *event, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
 int sandbox_enter(char *error, size_t error_bytes);
 
 int worker_main(const struct worker_options *o);

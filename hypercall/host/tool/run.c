@@ -145,7 +145,10 @@ static int find_weights(struct run *r)
     struct weights_identity id;
     struct weights_progress progress = weights_progress_on_terminal();
     if (weights_identity(r->model, &progress, &id, error, sizeof error) != 0) {
-        return tool_fail("%s", error);
+        return tool_fail("%s%s", error,
+                         strstr(error, "split.count")
+                             ? " in one file: `tessera pack IN OUT` makes it of them"
+                             : "");
     }
     weights_identity_text(&id, r->identity);
     if (weights_mappable(r->model, &progress, &r->mapped, &r->plan.mapped_bytes, error,
@@ -335,7 +338,6 @@ static int run(int argc, char **argv)
     if (!status) {
         status = r.dry_run ? print_xml(&r) : run_guest(&r);
     }
-    tensord_close(r.tensord);
     if (r.lock >= 0) {
         close(r.lock);
     }

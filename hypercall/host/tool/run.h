@@ -23,7 +23,6 @@ struct run {
     char *model_path, *mapped, *image_path;
     char identity[WEIGHTS_TEXT], guest_name[64], console_log[PATH_MAX], tensord_folder[256];
     char program_folder[PATH_MAX];
-    struct tensord *tensord;    // while the guest is made
     struct tensord_guest calls; // its place for tensor calls
     bool is_system;
     const char *libvirt_uri;

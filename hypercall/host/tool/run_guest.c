@@ -179,7 +179,12 @@ static int create(struct run *r)
     free(xml);
     if (!r->domain) {
         machine_say_libvirt("the guest cannot be started", error, sizeof error);
-        return tool_fail("%s", error);
+        // QEMU runs as this user, who read the files a moment ago.
+        return tool_fail("%s%s", error,
+                         r->is_system && strstr(error, "Permission denied")
+                             ? " (a system's libvirt may confine QEMU by AppArmor or SELinux; a "
+                               "user's own, qemu:///session, does not)"
+                             : "");
     }
     return TOOL_OK;
 }

@@ -7,30 +7,32 @@
 int run_offload_model(struct run *r)
 {
     char error[700], program[PATH_MAX + 16];
+    struct tensord *t;
     int started;
     snprintf(program, sizeof program, "%s/tensord", r->program_folder);
     if (tensord_folder(r->tensord_folder, sizeof r->tensord_folder, error, sizeof error) != 0 ||
-        tensord_start(r->tensord_folder, program, &r->tensord, &started, error, sizeof error) !=
-            0) {
+        tensord_start(r->tensord_folder, program, &t, &started, error, sizeof error) != 0) {
         return tool_fail("--offload: %s", error);
     }
     run_say("tensord %s (%s)", started ? "started" : "runs already", r->tensord_folder);
     // The same file that the guest maps, so that the weights are in memory once.
-    if (tensord_add_model(r->tensord, r->mapped, r->identity, error, sizeof error) != 0) {
-        return tool_fail("--offload: %s", error);
-    }
-    return TOOL_OK;
+    int rc = tensord_add_model(t, r->mapped, r->identity, error, sizeof error);
+    // Not held while this run waits for another one.
+    tensord_close(t);
+    return rc ? tool_fail("--offload: %s", error) : TOOL_OK;
 }
 
 int run_offload_guest(struct run *r)
 {
     char error[700], unused[400];
+    struct tensord *t;
+    if (tensord_open(r->tensord_folder, &t, error, sizeof error) != 0) {
+        return tool_fail("--offload: %s", error);
+    }
     // libvirt has no guest of this name: what tensord may still have of one is over.
-    tensord_remove_guest(r->tensord, r->guest_name, unused, sizeof unused);
-    int rc =
-        tensord_add_guest(r->tensord, r->guest_name, r->region, &r->calls, error, sizeof error);
-    tensord_close(r->tensord);
-    r->tensord = NULL;
+    tensord_remove_guest(t, r->guest_name, unused, sizeof unused);
+    int rc = tensord_add_guest(t, r->guest_name, r->region, &r->calls, error, sizeof error);
+    tensord_close(t);
     if (rc) {
         return tool_fail("--offload: %s", error);
     }
