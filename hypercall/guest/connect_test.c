@@ -22,7 +22,17 @@
 
 #include <cmocka.h>
 
-enum { ORDERLY, WRONG_VERSION, NO_MEMORY, SMALL_MEMORY, STRANGE_PEER, NO_EVENT, CLOSES, WAYS };
+enum {
+    ORDERLY,
+    WRONG_VERSION,
+    NO_MEMORY,
+    SMALL_MEMORY,
+    STRANGE_PEER,
+    NO_EVENT,
+    MISPLACED,
+    CLOSES,
+    WAYS
+};
 
 struct server {
     char path[64];
@@ -54,7 +64,7 @@ static void *greet(void *arg)
     tell(to, s->way == WRONG_VERSION, -1);
     tell(to, 1, -1);
     if (s->way != CLOSES) {
-        tell(to, -1, s->way == NO_MEMORY ? -1 : s->memory);
+        tell(to, s->way == MISPLACED ? 3 : -1, s->way == NO_MEMORY ? -1 : s->memory);
         for (int i = 0; i < 4; i++) {
             tell(to, s->way == STRANGE_PEER && i == 1 ? 7 : i / 2,
                  s->way == NO_EVENT && i == 3 ? -1 : s->events[i]);
