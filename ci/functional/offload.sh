@@ -102,6 +102,37 @@ holds "round trips are measured at boot" '^call spin [0-9.]+ [0-9.]+ 50' "$(tr -
 holds "asleep, too" '^call sleep [0-9.]+ [0-9.]+ 50' "$(tr -d '\r' <"$vm_console")"
 vm_stop
 
+# Processes in the place of guests: eight at once by the host, each as alone.
+prompts=("Once" "One plus" "The sky" "A planet" "A plan" "Two" "Who is" "What")
+native() { # OPTIONS: sets native_pid, vm_host, vm_port
+    vm_host=127.0.0.1
+    vm_port=$(free_port)
+    timeout 200 build/bin/llm-native "$model" --port "$vm_port" --threads 1 "$@" >"$work/native.log" 2>&1 &
+    vm_pid=$!
+    vm_pids+=("$vm_pid")
+    vm_console=$work/native.log
+    vm_ready 20
+}
+texts() { # FOLDER [&]: a file a prompt, all at once with &
+    local i pids=()
+    mkdir "$1"
+    for i in "${!prompts[@]}"; do
+        text_of '{"prompt":"'"${prompts[$i]}"'","max_tokens":150,"seed":'"$i"',"ignore_eos":true}' >"$1/$i" &
+        [ -n "${2:-}" ] || wait $!
+        pids+=($!)
+    done
+    wait "${pids[@]}"
+}
+check "a process computes alone" native
+texts "$work/solo"
+vm_stop
+control '{"op":"add-guest","name":"p1","region_mb":64}' >/dev/null
+check "a process plays a guest" native --offload "$daemon/p1.ivshmem" --identity "$identity"
+texts "$work/host" at-once
+check "eight texts at once by the host are those of one alone" diff -r "$work/solo" "$work/host"
+same "the host made all of them" 1200 "$(metric 'offload_tokens_total{where="host"}')"
+vm_stop
+
 check "off starts" guest g3 "offload.mode=off"
 same "off is off" 0 "$(metric offload_state)"
 same "and has the same text" "$want" "$(text_of "$body")"

@@ -55,8 +55,10 @@ struct hc_host_page {
     uint64_t region_bytes;
     uint64_t features; // HC_FEATURE_ bits
     uint32_t state;    // enum hc_host_state
-    uint32_t attached; // the guest's generation that the host serves
-    uint32_t reason;   // with HC_HOST_CUT_OFF: enum hc_status of what was wrong
+    // The guest's generation that the host serves. Written only when nothing that earlier ones
+    // asked for touches the region any more.
+    uint32_t attached;
+    uint32_t reason; // with HC_HOST_CUT_OFF: enum hc_status of what was wrong
     uint8_t unused0[84];
     uint32_t completion_tail; // completions written so far
     uint8_t unused1[124];
@@ -99,7 +101,7 @@ enum hc_call {
     HC_NOTHING = 0, // answers at once: are you there?
     // buffer, offset, bytes: struct hc_capabilities is written there.
     HC_CAPABILITIES = 1,
-    HC_ALLOC = 2,       // bytes → buffer, offset of it in the region
+    HC_ALLOC = 2,       // bytes → buffer, offset of it in the region; what lies there stays
     HC_FREE = 3,        // buffer
     HC_MODEL_OPEN = 4,  // buffer, offset of struct hc_model_open → model; its info is filled in
     HC_MODEL_CLOSE = 5, // model

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define MS 1000000ull
+enum { LOOKS_A_TIME = 256 }; // between two looks at the clock, which costs more than they do
 
 static struct hc_host_page *host_page(const struct hc_client *c)
 {
@@ -139,7 +140,7 @@ static void look_for_attachment(struct hc_client *c)
         c->loss = HC_LOSS_NONE;
         c->same_epoch_no_more = false;
         c->attaches++;
-        c->news_ns = now(c);
+        c->news = true;
     }
 }
 
@@ -205,8 +206,8 @@ static uint32_t ring_room(struct hc_client *c)
     return HC_SUBMISSION_COUNT - (waiting - taken);
 }
 
-static int submit(struct hc_client *c, uint16_t call, const uint64_t argument[6], uint32_t tokens,
-                  uint64_t at_ns, uint64_t *tag)
+int hc_submit(struct hc_client *c, uint16_t call, const uint64_t argument[6], uint32_t tokens,
+              uint64_t *tag)
 {
     if (c->link != HC_LINK_UP) {
         return -ENOLINK;
@@ -223,9 +224,7 @@ static int submit(struct hc_client *c, uint16_t call, const uint64_t argument[6]
     if (room == 0) {
         return -EAGAIN;
     }
-    if (c->flight_count == 0) {
-        c->news_ns = at_ns;
-    }
+    c->news |= c->flight_count == 0;
     *f = (struct hc_call_in_flight){.tag = c->next_tag++, .call = call, .tokens = tokens};
     c->flight_count++;
     c->promised += tokens + 1;
@@ -240,12 +239,6 @@ static int submit(struct hc_client *c, uint16_t call, const uint64_t argument[6]
     c->calls++;
     *tag = f->tag;
     return 0;
-}
-
-int hc_submit(struct hc_client *c, uint16_t call, const uint64_t argument[6], uint32_t tokens,
-              uint64_t *tag)
-{
-    return submit(c, call, argument, tokens, c->flight_count ? 0 : now(c), tag);
 }
 
 // ---- completions -------------------------------------------------------------------------------
@@ -314,10 +307,16 @@ static uint32_t take_completions(struct hc_client *c)
         c->answers++;
         hand_out(c, &x);
     }
-    if (n && c->flight_count) { // otherwise there is nobody to be patient with
-        c->news_ns = now(c);
-    }
+    c->news |= n > 0;
     return n;
+}
+
+static void note_news(struct hc_client *c, uint64_t at)
+{
+    if (c->news) {
+        c->news = false;
+        c->news_ns = at;
+    }
 }
 
 // Asks a host that has not said anything for a while; one that does not answer is lost.
@@ -327,6 +326,7 @@ static void check_silence(struct hc_client *c)
         return;
     }
     uint64_t at = now(c);
+    note_news(c, at);
     if (c->ask_tag == 0) {
         static const uint64_t none[6];
         if (at >= c->news_ns + HC_PATIENCE_MS * MS) {
@@ -383,9 +383,8 @@ static bool has_news(const struct hc_client *c)
 // A few hundred looks, without the clock.
 static bool look_for_a_moment(const struct hc_client *c)
 {
-    enum { LOOKS = 256 };
     const uint32_t *tail = &host_page(c)->completion_tail;
-    for (unsigned i = 0; i < LOOKS; i++) {
+    for (unsigned i = 0; i < LOOKS_A_TIME; i++) {
         if (hc_load(tail) != c->completion_head) {
             return true;
         }
@@ -397,13 +396,10 @@ static bool look_for_a_moment(const struct hc_client *c)
 // Looks for spin_ns, at the clock only now and then. True: there is something.
 static bool spin(const struct hc_client *c)
 {
-    if (has_news(c)) {
-        return true;
-    }
     if (c->spin_ns == 0 || c->link != HC_LINK_UP) {
-        return false;
+        return has_news(c);
     }
-    uint64_t until = now(c) + c->spin_ns;
+    uint64_t until = 0;
     do {
         if (look_for_a_moment(c) || has_news(c)) {
             return true;
@@ -411,6 +407,7 @@ static bool spin(const struct hc_client *c)
         if (c->port.relax) {
             c->port.relax(c->port.ctx);
         }
+        until = until ? until : now(c) + c->spin_ns;
     } while (now(c) < until);
     return false;
 }
@@ -420,6 +417,7 @@ bool hc_sleep_begin(struct hc_client *c)
     if (spin(c)) {
         return false;
     }
+    note_news(c, now(c));
     hc_announce_sleep(&guest_page(c)->completion_needs_kick);
     if (has_news(c)) {
         hc_announce_awake(&guest_page(c)->completion_needs_kick);
@@ -436,6 +434,9 @@ void hc_sleep_end(struct hc_client *c)
 uint64_t hc_sleep_deadline(const struct hc_client *c, uint64_t now_ns)
 {
     if (c->link != HC_LINK_UP) {
+        return now_ns + HC_PATIENCE_MS * MS;
+    }
+    if (c->flight_count == 0) {
         return now_ns + HC_PATIENCE_MS * MS;
     }
     uint64_t at = c->ask_tag ? c->ask_ns + HC_ANSWER_MS * MS : c->news_ns + HC_PATIENCE_MS * MS;
@@ -472,34 +473,31 @@ int hc_attach_wait(struct hc_client *c, uint32_t timeout_ms)
 int hc_call(struct hc_client *c, uint16_t call, const uint64_t argument[6], uint32_t timeout_ms,
             struct hc_completion *out)
 {
-    uint64_t tag;
-    int rc = submit(c, call, argument, 0, 0, &tag);
+    uint64_t tag, deadline = 0;
+    int rc = hc_submit(c, call, argument, 0, &tag);
     if (rc) {
         return rc;
     }
     c->call_tag = tag;
     c->answered = false;
-    if (c->spin_ns && look_for_a_moment(c)) {
-        take_completions(c);
-    }
-    uint64_t begun = c->answered ? 0 : now(c), deadline = begun + timeout_ms * MS;
-    if (!c->answered && c->news_ns == 0) {
-        c->news_ns = begun;
-    }
-    while (!c->answered) {
+    for (uint32_t round = 0; !c->answered; round++) {
+        if (hc_sleep_begin(c)) {
+            uint64_t at = now(c), own = hc_sleep_deadline(c, at);
+            deadline = deadline ? deadline : at + timeout_ms * MS;
+            c->port.wait(c->port.ctx, own < deadline ? own : deadline);
+            hc_sleep_end(c);
+        } else if (round == 1 && !deadline) { // a quick answer takes no look at the clock
+            deadline = now(c) + timeout_ms * MS;
+        }
         if (hc_look(c) != HC_LINK_UP) {
             return -ENOLINK;
         }
-        if (c->answered) {
-            break;
-        }
-        if (now(c) >= deadline) {
+        if (!c->answered && deadline && now(c) >= deadline) {
             uint64_t ignored, cancel[6] = {tag};
             c->call_tag = 0; // its answer goes to deliver, which knows no such tag
             hc_submit(c, HC_CANCEL, cancel, 0, &ignored);
             return -ETIMEDOUT;
         }
-        sleep_until(c, deadline);
     }
     c->call_tag = 0;
     *out = c->answer;

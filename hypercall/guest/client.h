@@ -81,7 +81,8 @@ struct hc_client {
     uint32_t completion_head;
     uint32_t flight_count, promised; // calls in flight; completions that may still come
     uint64_t next_tag;
-    uint64_t news_ns;         // of the last completion, or of the first submission after none
+    bool news;                // something came, or is waited for anew, since news_ns
+    uint64_t news_ns;         // when that was noted last: reading clocks takes longer than a call
     uint64_t ask_tag, ask_ns; // HC_NOTHING under way, 0: none
     uint64_t call_tag;        // hc_call waits for it, 0: none
     struct hc_completion answer;

@@ -45,8 +45,6 @@ bool hc_runner_ready(const struct hc_runner *r);
 // The host's time for one token of a short sequence, the call's share included, in ns. Writes KV
 // page 0, so before the engine begins. 0, -ETIMEDOUT, -ENOLINK, -EIO: it refused.
 int hc_runner_measure(struct hc_runner *r, uint32_t timeout_ms, uint64_t *token_ns);
-// This machine's numbers with the host, by a call. 0 or a negative errno.
-int hc_runner_statistics(struct hc_runner *r, struct hc_statistics *out);
 
 // "sha256:HEX" or "sha256:HEX+packedN". 0 or -EINVAL.
 int hc_identity_parse(const char *text, struct hc_identity *out);

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Tessera authors
 //
-// What the host takes for a token, and its numbers for this machine.
+// What the host takes for a token.
 #include "hypercall/guest/runner_private.h"
 
 #include <errno.h>
-#include <string.h>
 
-enum { TOKENS = 4, STATISTICS_TIMEOUT_MS = 500 };
+enum { TOKENS = 4 };
 
 // Until the run has ended as it should.
 static int follow(struct hc_runner *r, uint64_t deadline)
@@ -64,20 +63,4 @@ int hc_runner_measure(struct hc_runner *r, uint32_t timeout_ms, uint64_t *token_
         *token_ns = (p->now_ns(p->ctx) - begun) / TOKENS;
     }
     return 0;
-}
-
-int hc_runner_statistics(struct hc_runner *r, struct hc_statistics *out)
-{
-    struct hc_completion c;
-    if (r->step != RUNNER_READY) {
-        return -ENOLINK;
-    }
-    uint64_t at = r->shared_at + 1024;
-    int rc = hc_call(r->client, HC_STATISTICS, (uint64_t[6]){r->buffer, at, sizeof *out},
-                     STATISTICS_TIMEOUT_MS, &c);
-    if (rc) {
-        return rc;
-    }
-    memcpy(out, runner_memory(r, at), sizeof *out);
-    return c.status ? -EIO : 0;
 }
