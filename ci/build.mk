@@ -20,3 +20,9 @@ $(BUILD)/bin/bench-jit: $(BUILD)/host/ci/bench/jit.o $(BUILD)/host/tensor/jit/ji
 	@mkdir -p $(@D)
 	$(call say,link $@)
 	$(Q)$(CC) $^ -o $@ $(HOST_LIBS)
+
+# A product as a registered graph beside the executor's: build/bin/bench-ops [threads [rounds]].
+$(BUILD)/bin/bench-ops: $(BUILD)/host/ci/bench/ops.o $(TENSOR_HOST_OBJECTS)
+	@mkdir -p $(@D)
+	$(call say,link $@)
+	$(Q)$(CC) $^ -o $@ $(HOST_LIBS)
