@@ -47,3 +47,8 @@ $(BUILD)/bin/tensord-fake: $(BUILD)/host/ci/tools/tensord_fake.o
 	@mkdir -p $(@D)
 	$(call say,link $@)
 	$(Q)$(CC) $^ -o $@ -ljansson
+# A product as a registered graph beside the executor's: build/bin/bench-ops [threads [rounds]].
+$(BUILD)/bin/bench-ops: $(BUILD)/host/ci/bench/ops.o $(TENSOR_HOST_OBJECTS)
+	@mkdir -p $(@D)
+	$(call say,link $@)
+	$(Q)$(CC) $^ -o $@ $(HOST_LIBS)

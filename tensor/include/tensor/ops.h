@@ -146,12 +146,13 @@ int tn_ops_open(const struct tn_ops_graph *description, struct tn_pool *pool, en
                 struct tn_ops **out, char *error, size_t error_bytes);
 void tn_ops_close(struct tn_ops *o); // NULL: nothing
 
-// Runs it. bindings[i] is tensor i's memory, for inputs, outputs and constants: at a multiple of
-// its element's size (blocks: anywhere). Temporaries' are not read, nor are those of tensors that
-// no output depends on. Outputs should overlap nothing else that is bound, otherwise values are not
-// as described. 0; -EINVAL: a binding is missing or not aligned, an id or position out of range;
-// -ECANCELED: stopped. After an error outputs hold anything. One run at a time for each handle, and
-// for each pool; takes no memory.
+// Runs it. The array of bindings is the caller's own and stays as it is; bindings[i] is tensor i's
+// memory, for inputs, outputs and constants, at a multiple of its element's size (blocks:
+// anywhere). Temporaries' are not read, nor are those of tensors that no output depends on. Outputs
+// should overlap nothing else that is bound, otherwise values are not as described. 0; -EINVAL: a
+// binding is missing or not aligned, an id or position out of range, a factor of in[2] of ROPE not
+// usable; -ECANCELED: stopped. After an error outputs hold anything. One run at a time for each
+// handle, and for each pool; takes no memory.
 int tn_ops_run(struct tn_ops *o, void *const *bindings);
 // Bytes that a binding has; 0: no such tensor.
 uint64_t tn_ops_bytes(const struct tn_ops *o, uint32_t tensor);
