@@ -150,10 +150,12 @@ check "and the tool waits on" kill -0 "$tool"
 kill -INT "$tool"
 ended "Ctrl-C after a new daemon" 0 'powered off' alone
 
-check "another such guest serves" foreground quick --port "$port"
-kill -KILL "$(cat "$work/run/libvirt/libvirtd.pid")"
-kill -INT "$tool"
-ended "Ctrl-C in the moment of the daemon's end" 0 'powered off' quick
+for i in 1 2 3 4 5; do # what the tool is doing in that moment is chance
+    check "guest $i serves" foreground "quick$i" --port "$port"
+    kill -KILL "$(cat "$work/run/libvirt/libvirtd.pid")"
+    kill -INT "$tool"
+    ended "$i: Ctrl-C in the moment of the daemon's end" 0 'powered off' "quick$i"
+done
 together=()
 for i in 1 2 3; do
     t run "$demo" --detach --vcpus 1 >"$work/together.$i" 2>&1 &
@@ -212,6 +214,9 @@ same "nothing is left of all these" "" "$(v list --all --name)"
 
 # ---- tensor calls ------------------------------------------------------------------------------
 requests=$work/run/tessera/requests
+asked() { # COUNT: the last so many requests
+    jq -r 'select(.op != "ping") | "\(.op) \(.name)"' "$requests" | tail -n "$1" | paste -sd ,
+}
 out=$(t run "$demo" --offload --detach --port "$port" 2>&1)
 same "run --offload succeeds" 0 $?
 holds "tensord is started" 'tensord started' "$out"
@@ -229,13 +234,13 @@ out=$(t run "$demo" --offload=host --region 128 --detach 2>&1)
 holds "a second guest: the same tensord" 'tensord runs already' "$out"
 holds "its own mode" 'offload.mode=host ' "$(v dumpxml demo-2)"
 t stop demo demo-2 >"$work/out"
-same "tensord is told of their ends" "demo demo-2" "$(jq -r 'select(.op == "remove-guest").name' "$requests" | tail -n 2 | tr '\n' ' ' | sed 's/ $//')"
+same "tensord is told of their ends" "remove-guest demo,remove-guest demo-2" "$(asked 2)"
 check "a guest in the foreground serves" foreground off --offload --port "$port"
 kill -INT "$tool"
 ended "Ctrl-C with --offload" 0 'powered off' off
-same "tensord is told of its end" off "$(jq -r 'select(.op == "remove-guest").name' "$requests" | tail -n 1)"
+same "tensord is told of its end" "remove-guest off" "$(asked 1)"
 refused "a guest that does not come up" 1 'nollm' run "$work/models/unknown.gguf" --offload --port "$port" --timeout 30
-same "tensord is told of that, too" unknown "$(jq -r 'select(.op == "remove-guest").name' "$requests" | tail -n 1)"
+same "tensord is told of that, too" "remove-guest unknown" "$(asked 1)"
 refused "a mode that is none" 2 "'gpu' is none of auto, host" run "$demo" --offload=gpu
 refused "a region that is none" 2 'a power of two' run "$demo" --offload --region 100
 kill -KILL "$(cat "$work/run/tessera/pid")"

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <libvirt/virterror.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,6 +64,7 @@ static void run_daemon(const char *program)
 {
     pid_t child = fork();
     if (child == 0) {
+        signal(SIGPIPE, SIG_DFL);
         execl(program, program, "--daemon", "--timeout", "120", (char *)NULL);
         _exit(127);
     }

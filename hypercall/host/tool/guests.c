@@ -7,6 +7,7 @@
 #include "hypercall/host/machine/console.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -178,6 +179,7 @@ static int stop(int argc, char **argv)
     if (status) {
         return status;
     }
+    signal(SIGPIPE, SIG_IGN); // the daemon may go away meanwhile
     // Those after one that is missing are stopped all the same.
     for (size_t i = 0; i < word_count; i++) {
         int one = stop_one(c, words[i], seconds);

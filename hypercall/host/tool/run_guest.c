@@ -30,6 +30,8 @@ static void catch_interrupts(void)
     sigaction(SIGINT, &act, NULL);
     sigaction(SIGTERM, &act, NULL);
     sigaction(SIGHUP, &act, NULL);
+    // libvirt's daemon may go away while it is written to.
+    signal(SIGPIPE, SIG_IGN);
 }
 
 static void sleep_ms(long ms)
