@@ -553,56 +553,6 @@ static void an_end_that_stood_still_itself_does_not_take_its_peer_for_dead(void 
     must_receive(end[1], 5);
 }
 
-static void create_refuses_what_does_not_fit(void **state)
-{
-    (void)state;
-    size_t bytes = 1 << 20;
-    char error[160];
-    struct channel *c;
-    block = aligned_alloc(4096, bytes);
-    memset(block, 0, bytes);
-    assert_int_equal(channel_attach(block, bytes, 0, &fake_port, NULL, &c, error, sizeof(error)),
-                     -ENODEV);
-    static const struct channel_format wrong[] = {
-        {0, 2, 2, 128},
-        {5, 2, 2, 128},
-        {HC_CHANNEL_PIPE, 1, 2, 128},
-        {HC_CHANNEL_PIPE, 10, 2, 128},
-        {HC_CHANNEL_RING, 3, 2, 128},
-        {HC_CHANNEL_BIDIRECTIONAL, 3, 2, 128},
-        {HC_CHANNEL_PIPE, 2, 1, 128},
-        {HC_CHANNEL_PIPE, 2, 5000, 128},
-        {HC_CHANNEL_PIPE, 2, 2, 0},
-        {HC_CHANNEL_PIPE, 2, 2, 1 << 19},
-        {HC_CHANNEL_PIPE, 2, 2, UINT64_MAX - 5},
-        {HC_CHANNEL_PIPE, 2, 2, 1ull << 63},
-        {HC_CHANNEL_PIPE, 2, 0, 1ull << 62},
-    };
-    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
-        if (channel_create(block, bytes, &wrong[i], error, sizeof(error)) != -EINVAL) {
-            fail_msg("format %zu was taken", i);
-        }
-    }
-    struct channel_format f = {HC_CHANNEL_PIPE, 0, 0, 1000};
-    assert_int_equal(channel_create(block, bytes, &f, error, sizeof(error)), 0);
-    assert_int_equal(channel_create(block, bytes, &f, error, sizeof(error)), 0);
-    assert_int_equal(channel_attach(block, bytes, 0, &fake_port, NULL, &c, error, sizeof(error)),
-                     0);
-    const struct channel_format *made = channel_format_of(c);
-    assert_int_equal(made->slot_bytes, 1024);
-    assert_true(channel_bytes_needed(made) <= bytes);
-    struct channel_format larger = *made;
-    larger.slots++;
-    assert_true(channel_bytes_needed(&larger) > bytes);
-    channel_close(c);
-    f.slot_bytes = 2048;
-    assert_int_equal(channel_create(block, bytes, &f, error, sizeof(error)), -EEXIST);
-    assert_int_equal(channel_attach(block, bytes, 2, &fake_port, NULL, &c, error, sizeof(error)),
-                     -EINVAL);
-    memset(block, 'x', 8);
-    assert_int_equal(channel_create(block, bytes, &f, error, sizeof(error)), -EEXIST);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -622,7 +572,6 @@ int main(void)
         T(closing_delivers_what_was_sent),
         T(an_end_has_one_owner),
         T(an_end_that_stood_still_itself_does_not_take_its_peer_for_dead),
-        T(create_refuses_what_does_not_fit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
