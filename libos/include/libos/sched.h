@@ -86,8 +86,8 @@ size_t sched_snapshot(struct strand_info *out, size_t max);
 // Longest time a core went between two looks for urgent work, and how often it looked.
 void sched_relax_stats(uint64_t *longest_ns, uint64_t *looks);
 
-// The clock of all deadlines, CLOCK_MONOTONIC's: nanoseconds since the machine's start. Cheaper than
-// the system call.
+// The clock of all deadlines, CLOCK_MONOTONIC's: nanoseconds since the machine's start. Cheaper
+// than the system call.
 uint64_t sched_now_ns(void);
 
 // CPU time of the calling strand so far.
