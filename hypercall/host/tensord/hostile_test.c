@@ -174,17 +174,49 @@ static void every_field_of_a_run(void **unused)
         }
     }
     assert_true(refused > 500 && done > 100);
-    // Products that overflow, tables and tokens just beyond their limits.
+    // Just beyond each limit, and products that overflow: what exactly is wrong is said.
+    static const struct {
+        size_t at;
+        uint32_t value;
+        int status;
+    } limits[] = {
+        {offsetof(struct hc_run, flags), 1, HC_BAD_VALUE},
+        {offsetof(struct hc_run, zero), 1, HC_BAD_VALUE},
+        {offsetof(struct hc_run, model), 0, HC_BAD_HANDLE},
+        {offsetof(struct hc_run, kv_page_total), RAW_PAGES + 1, HC_BAD_RANGE},
+        {offsetof(struct hc_run, kv_page_total), 0xffffffff, HC_BAD_RANGE},
+        {offsetof(struct hc_run, kv_page_total), RAW_PAGES - 1, HC_BAD_PAGE},
+        {offsetof(struct hc_run, kv_page_total), 0, HC_BAD_PAGE},
+        {offsetof(struct hc_run, kv_page_count), HC_MOST_PAGES + 1, HC_BAD_PAGE},
+        {offsetof(struct hc_run, kv_page_count), 0, HC_BAD_PAGE},
+        {offsetof(struct hc_run, token_count), 0, HC_BAD_VALUE},
+        {offsetof(struct hc_run, token_count), 511, HC_BAD_VALUE}, // 513 positions of 512
+        {offsetof(struct hc_run, most_tokens), HC_MOST_TOKENS + 1, HC_BAD_VALUE},
+        {offsetof(struct hc_run, position), 0xffffffff, HC_BAD_VALUE},
+        {offsetof(struct hc_run, history_count), 1, HC_BAD_VALUE}, // before position 0
+        {offsetof(struct hc_run, stop_count), HC_MOST_STOPS + 1, HC_BAD_VALUE},
+        {offsetof(struct hc_run, bias_count), HC_MOST_BIASES + 1, HC_BAD_VALUE},
+        {offsetof(struct hc_run, bias_count), 1, HC_BAD_HANDLE}, // without a buffer
+        {offsetof(struct hc_run, logit_rows), 10, HC_BAD_VALUE}, // of 9 tokens
+        {offsetof(struct hc_run, logit_rows), 9, HC_BAD_HANDLE},
+        {offsetof(struct hc_run, kv.offset), 32, HC_BAD_RANGE},
+        {offsetof(struct hc_run, kv.zero), 1, HC_BAD_HANDLE},
+        {offsetof(struct hc_run, tokens.offset), 2, HC_BAD_RANGE},
+        {offsetof(struct hc_run, tokens.offset), RAW_ARGUMENTS - 32, HC_BAD_RANGE},
+        {offsetof(struct hc_run, temperature), 0x7fc00000, HC_BAD_VALUE}, // no number
+        {offsetof(struct hc_run, temperature), 0xbf800000, HC_BAD_VALUE}, // -1
+        {offsetof(struct hc_run, top_p), 0x40000000, HC_BAD_VALUE},       // 2
+        {offsetof(struct hc_run, repeat_penalty), 0, HC_BAD_VALUE},
+    };
+    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
+        uint8_t *run = (uint8_t *)raw_run(g, 0, 9, 3);
+        memcpy(run + limits[i].at, &limits[i].value, 4);
+        int status = raw_end(g, raw_call(g, HC_RUN, g->arguments, 0, 0), NULL);
+        if (status != limits[i].status) {
+            fail_msg("limit %zu: status %d", i, status);
+        }
+    }
     struct hc_run *r = raw_run(g, 0, 9, 3);
-    r->kv_page_total = 0xffffffff;
-    assert_int_equal(raw_end(g, raw_call(g, HC_RUN, g->arguments, 0, 0), NULL), HC_BAD_RANGE);
-    r = raw_run(g, 0, 9, 3);
-    r->kv_page_total = RAW_PAGES + 1;
-    assert_int_equal(raw_end(g, raw_call(g, HC_RUN, g->arguments, 0, 0), NULL), HC_BAD_RANGE);
-    r = raw_run(g, 0, 9, 3);
-    r->kv_page_total = RAW_PAGES - 1;
-    assert_int_equal(raw_end(g, raw_call(g, HC_RUN, g->arguments, 0, 0), NULL), HC_BAD_PAGE);
-    r = raw_run(g, 0, 9, 3);
     int32_t *tokens = (void *)(g->region + g->arguments_at + r->tokens.offset);
     tokens[8] = (int32_t)s.d.info.vocabulary;
     assert_int_equal(raw_end(g, raw_call(g, HC_RUN, g->arguments, 0, 0), NULL), HC_BAD_TOKEN);

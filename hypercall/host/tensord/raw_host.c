@@ -74,9 +74,13 @@ void raw_attach(struct raw_guest *g)
     g->page->version = HC_ABI_VERSION;
     hc_store(&g->page->generation, hc_load(&g->page->generation) % 0xfffffff0u + 1);
     raw_ring(g, HC_VECTOR_STATE);
-    for (int i = 0; !raw_is_served(g); i++) {
+    for (int i = 1; !raw_is_served(g); i++) {
         assert_true(i < PATIENCE_MS);
         raw_pause_ms(1);
+        if (i % 1000 == 0) { // that generation was cut off before
+            hc_store(&g->page->generation, hc_load(&g->page->generation) + 1);
+            raw_ring(g, HC_VECTOR_STATE);
+        }
     }
 }
 
