@@ -62,11 +62,11 @@ static uint64_t take(struct program *p, size_t bytes)
     return value;
 }
 
-static void must(bool holds)
+#define must(holds) ((holds) ? (void)0 : broken(#holds, __LINE__))
+static _Noreturn void broken(const char *what, int line)
 {
-    if (!holds) {
-        abort();
-    }
+    fprintf(stderr, "line %d: does not hold: %s\n", line, what);
+    abort();
 }
 
 // ---- the stage ---------------------------------------------------------------------------------
@@ -246,21 +246,28 @@ static void serve(struct side *s)
     check(s->guest);
 }
 
+// The same, however much time it has used.
+static void serve_surely(struct side *s)
+{
+    s->guest->window_ns = 0;
+    serve(s);
+}
+
 // Attached, with memory for arguments and K and V, and a model.
 static void settle(struct side *s, unsigned weights, uint32_t kv_type)
 {
     memset(s->handles, 0, sizeof s->handles);
     attach(s);
-    serve(s);
+    serve_surely(s);
     simple(s, HC_ALLOC, ARGUMENTS, 0);
-    serve(s);
+    serve_surely(s);
     take_completions(s, 0, NULL, NULL);
     struct hc_model_open *o = (void *)(s->region + s->arguments_at);
     *o = (struct hc_model_open){.identity = w.weights[weights].identity, .kv_type = kv_type};
     simple(s, HC_MODEL_OPEN, s->handles[0], 0);
-    serve(s);
+    serve_surely(s);
     simple(s, HC_ALLOC, o->kv_page_bytes * PAGES, 0);
-    serve(s);
+    serve_surely(s);
     take_completions(s, 0, NULL, NULL);
 }
 
@@ -508,7 +515,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     settle(its, policy >> 4 & 1, policy & 32 ? TN_F16 : TN_F32);
     run_at(ours, 0, 40, NEIGHBOUR_MAKES);
     simple(ours, HC_RUN, ours->handles[0], 0);
-    serve(ours);
+    serve_surely(ours);
     while (p.at < p.end && p.steps < MOST_STEPS) {
         step(&p, its);
     }

@@ -20,6 +20,7 @@ enum {
     WINDOW_ATTACHES = 4,
     WINDOW_IDLE_RINGS = 100,
     SERVE_NS = 200000, // at once, and one call more
+    MOST_CALL_NS = 500000,
 };
 
 static void kick(const struct guest *g, unsigned vector)
@@ -376,7 +377,8 @@ bool guest_serve(struct guest *g, uint32_t most)
         hc_store(&g->mine->submission_head, g->submission_head);
         answer(g, &s, free_room);
         uint64_t now = now_ns();
-        g->window_ns += now - at;
+        // What takes longer was not the call but somebody else's turn on this CPU.
+        g->window_ns += now - at < MOST_CALL_NS ? now - at : MOST_CALL_NS;
         at = now;
     }
     guest_tell(g);
