@@ -108,7 +108,7 @@ real_daemon() { # MODE SPIN_US
     request='{"op":"add-guest","name":"g","region_mb":64}'
     socat -t 10 - "UNIX-CONNECT:$dir/tensord.sock" <<<"$request" >/dev/null
     mkfifo "$dir/in" "$dir/out"
-    "${guest_side[@]}" timeout -k 5 $((120 + rounds * 60)) qemu-system-x86_64 -M q35 -bios qboot.rom "${accel_args[@]}" -m 96 -smp 1 \
+    "${guest_side[@]}" timeout -k 5 $((120 + rounds * 60)) qemu-system-x86_64 -M q35 -bios qboot.rom "${accel_args[@]}" -m 96 -smp 1,maxcpus=2 \
         -nodefaults -no-user-config -no-reboot -display none -serial stdio -kernel build/images/llm.elf -initrd "$model" \
         -append "offload.mode=host model.identity=$identity" -netdev user,id=n -device virtio-net-pci,netdev=n,romfile= \
         -chardev "socket,id=c,path=$dir/g.ivshmem" -device ivshmem-doorbell,chardev=c,vectors=2 <>"$dir/in" >"$dir/out" 2>"$dir/qemu" &

@@ -76,6 +76,15 @@ static void a_guest_has_its_parts(void **unused)
     hasnt(xml, "seclabel");
     hasnt(xml, "http.key");
     free(xml);
+    p.vcpus = 1;
+    p.offload = "host";
+    p.offload_folder = "/run/tessera";
+    p.offload_socket = "/run/tessera/phi-3.ivshmem";
+    xml = xml_of(&p);
+    has(xml, "<vcpu current='1'>2</vcpu>");
+    free(xml);
+    p.offload = p.offload_folder = p.offload_socket = NULL;
+    p.vcpus = 2;
     p.kvm = true;
     p.key = "se<cret";
     p.runs_as_user = true;
