@@ -6,7 +6,7 @@
 
 #include <errno.h>
 
-enum { TOKENS = 4 };
+enum { TOKENS = 4, ROUNDS = 4 };
 
 // Until the run has ended as it should.
 static int follow(struct hc_runner *r, uint64_t deadline)
@@ -52,15 +52,17 @@ int hc_runner_measure(struct hc_runner *r, uint32_t timeout_ms, uint64_t *token_
                             .kv_page_count = 1,
                             .sampling = &greedy};
     const struct hc_port *p = &r->client->port;
-    // The first run warms caches and is not counted.
-    for (int round = 0; round < 2; round++) {
+    *token_ns = UINT64_MAX;
+    // The shortest counts: others may have had the host's cores, and the first run finds no caches.
+    for (int round = 0; round < ROUNDS; round++) {
         uint64_t begun = p->now_ns(p->ctx);
         int rc = r->infer.start(r, 0, &run);
         rc = rc ? rc : follow(r, begun + timeout_ms * 1000000ull);
         if (rc) {
             return rc;
         }
-        *token_ns = (p->now_ns(p->ctx) - begun) / TOKENS;
+        uint64_t took = (p->now_ns(p->ctx) - begun) / TOKENS;
+        *token_ns = took < *token_ns ? took : *token_ns;
     }
     return 0;
 }
