@@ -158,16 +158,29 @@ qemu_of() { # the QEMU below its `timeout`
 }
 
 memory() {
-    local file counts n i pids=() sum weights floor daemon_kb daemon_weights
+    local file n i a b pids=() bare=() sum weights daemon_kb daemon_weights
+    local -A floor=()
     file=$(model "${FLEET:-1b-q8_0}")
-    # A bare guest: what QEMU itself takes.
+    # Bare guests, as many: what QEMU itself takes. They share its code, too.
     nasm -f elf32 ci/bench/floor.asm -o "$work/floor.o" && ld -m elf_i386 -Ttext 0x100000 -e start "$work/floor.o" -o "$work/floor.elf"
-    vm_start bare -m "${GUEST_MB:-128}" -s none -i "$work/floor.elf" -t 60
-    sleep 1
-    floor=$(pss "$(qemu_of "$vm_pid")" "$file")
-    floor=${floor% *}
-    vm_stop
-    echo "Memory by proportional set size, MB; model ${FLEET:-1b-q8_0}, after one answer of each guest; QEMU's floor is a bare guest"
+    for n in $(tr , ' ' <<<"${COUNTS:-1,8,32}"); do
+        while [ ${#bare[@]} -lt "$n" ]; do
+            vm_start "bare-${#bare[@]}" -m "${GUEST_MB:-128}" -s none -i "$work/floor.elf" -t 120
+            bare+=("$vm_pid")
+        done
+        sleep 2
+        sum=0
+        for i in "${bare[@]}"; do
+            read -r a b < <(pss "$(qemu_of "$i")" "$file")
+            sum=$((sum + a))
+        done
+        floor[$n]=$sum
+    done
+    for i in "${bare[@]}"; do
+        vm_pid=$i
+        vm_stop
+    done
+    echo "Memory by proportional set size, MB; model ${FLEET:-1b-q8_0}, after one answer of each guest; QEMU's floor is as many bare guests"
     printf '%8s %12s %14s %14s %14s %12s\n' guests total 'QEMU floor' 'guests beyond' tensord 'weights once'
     daemon_start memory "$file" --threads 2
     ports=()
@@ -188,9 +201,9 @@ memory() {
         read -r daemon_kb daemon_weights < <(pss "$(worker)" "$file")
         weights=$((weights + daemon_weights))
         daemon_kb=$((daemon_kb - daemon_weights))
-        awk -v n="$n" -v s="$sum" -v f="$floor" -v d="$daemon_kb" -v w="$weights" 'BEGIN {
+        awk -v n="$n" -v s="$sum" -v f="${floor[$n]}" -v d="$daemon_kb" -v w="$weights" 'BEGIN {
             printf "%8d %12.1f %14.1f %14.1f %14.1f %12.1f   (a guest beyond QEMU: %.1f)\n", n, (s + d + w) / 1024,
-                n * f / 1024, (s - n * f) / 1024, d / 1024, w / 1024, (s - n * f) / 1024 / n}'
+                f / 1024, (s - f) / 1024, d / 1024, w / 1024, (s - f) / 1024 / n}'
     done
     daemon_stop
 }
