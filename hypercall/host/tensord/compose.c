@@ -166,15 +166,16 @@ static void take_decodes(const struct crowd *c, struct engine *e, uint32_t most)
 
 static void take_prompts(const struct crowd *c, struct engine *e, uint32_t sequences)
 {
-    uint32_t rows = e->rows ? e->rows + PROMPT_BESIDE : PASS_TOKENS;
+    uint32_t rows = e->rows ? e->rows + PROMPT_BESIDE : PASS_TOKENS, entitled = 0;
     rows = rows < PASS_TOKENS ? rows : PASS_TOKENS;
-    for (uint32_t i = 0; i < c->count; i++) {
+    while (entitled < c->count &&
+           c->guests[entitled]->virtual_ns <= c->guests[0]->virtual_ns + SLACK_NS) {
+        entitled++;
+    }
+    for (uint32_t i = 0; i < entitled; i++) {
         struct guest *g = c->guests[i];
-        if (g->virtual_ns > c->guests[0]->virtual_ns + SLACK_NS) {
-            break;
-        }
-        uint32_t left = rows - e->rows, others = c->count - i;
-        uint32_t share = others > 1 && left >= others ? left / others : left;
+        uint32_t left = rows - e->rows, others = entitled - i;
+        uint32_t share = left >= others ? left / others : left;
         for (struct run *r = g->runs; r && share && e->count < sequences; r = r->next) {
             if (is_ready(r) && r->engine == e && !decodes(r)) {
                 uint32_t missing = r->count - r->done, n = missing < share ? missing : share;
