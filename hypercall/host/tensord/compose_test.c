@@ -10,7 +10,9 @@
 
 enum { ENDLESS = 1 << 30 };
 
-static struct weights weights = {.info = {.vocabulary = 8}};
+// Without layers, attention costs nothing.
+static struct weights weights = {
+    .info = {.vocabulary = 8, .parameters = 1 << 20, .heads = 8, .head_dim = 16}};
 
 static struct engine *engine(void)
 {
@@ -259,6 +261,54 @@ static void whose_draws_take_long_sits_out(void **unused)
     drop(e);
 }
 
+// Attention over what lies before is each guest's own: it pays for it, and where it would hold
+// others up, it brings fewer rows, and not to every pass.
+static void long_contexts_are_paid_for(void **unused)
+{
+    (void)unused;
+    enum { LONG = 1 << 16, RUNS = 10 };
+    struct still *s = still_open();
+    struct engine *e = engine();
+    struct still_guest *deep = still_come(s, &still_policy), *other = still_come(s, &still_policy);
+    uint64_t rows[STILL_GUESTS] = {0};
+    struct run *runs[RUNS];
+    struct weights heavy = weights;
+    heavy.info.layers = 4; // a position costs 1/1024 of the weights: attention here 64 of them
+    e->weights = &heavy;
+    for (int i = 0; i < RUNS; i++) {
+        runs[i] = run_of(deep, e, LONG + 1);
+        runs[i]->done = LONG;
+    }
+    run_of(other, e, 1);
+    pass(s, 65000000, rows);
+    assert_int_equal(rows[0], 1); // one always comes
+    assert_int_equal(rows[1], 1);
+    assert_in_range(deep->guest->statistics.compute_ns, 60000000, 65000000);
+    assert_in_range(other->guest->statistics.compute_ns, 500000, 5000000);
+    for (int i = 0; i < 30; i++) { // at one millisecond each without it
+        pass(s, 1000000, rows);
+    }
+    assert_int_equal(rows[0], 1);
+    assert_int_equal(rows[1], 31);
+    // A prompt of that length: few rows beside who waits for a token; alone, all of a pass.
+    for (int i = 0; i < RUNS; i++) {
+        runs[i]->cancelled = true;
+    }
+    deep->guest->own_debt_ns = 0;
+    deep->guest->virtual_ns = other->guest->virtual_ns;
+    struct run *prompt = run_of(deep, e, LONG + 1000);
+    prompt->done = LONG;
+    rows[0] = 0;
+    pass(s, 1000000, rows);
+    assert_in_range(rows[0], 1, 2);
+    other->guest->runs->cancelled = true;
+    rows[0] = 0;
+    pass(s, 1000000, rows);
+    assert_int_equal(rows[0], PASS_TOKENS);
+    still_close(s);
+    drop(e);
+}
+
 int main(void)
 {
     const struct CMUnitTest all[] = {
@@ -269,6 +319,7 @@ int main(void)
         cmocka_unit_test(a_limit_of_computing_is_kept),
         cmocka_unit_test(nobody_saves_up_while_idle),
         cmocka_unit_test(whose_draws_take_long_sits_out),
+        cmocka_unit_test(long_contexts_are_paid_for),
     };
     return cmocka_run_group_tests(all, NULL, NULL);
 }
