@@ -3,13 +3,18 @@
 //
 // What the next pass computes. Every sequence of one engine that waits for a next token goes along
 // (one weight reading serves them all); prompts get the rest of the pass, in chunks. Fair by
-// virtual time: a guest is charged for its rows of each pass, divided by its weight, and only the
-// guests that have used least may bring prompts while others wait. Drawing tokens is shared by
-// nobody: whose draws take longer than the passes sits passes out while others have something to
-// do. Nothing waits for company.
+// virtual time: a guest is charged for its work in each pass, divided by its weight, and only the
+// guests that have used least may bring prompts while others wait. The weights are read for all;
+// attention over long contexts and drawing tokens serve one guest alone: whose own work takes more
+// than half of the time sits passes out while others have something to do. Nothing waits for
+// company.
 #include "hypercall/host/tensord/calls_ops.h"
 
-enum { SLACK_NS = 5000000, CREDIT_NS = 200000000 };
+enum {
+    SLACK_NS = 5000000,
+    CREDIT_NS = 200000000,
+    DECODES_OWN = 16, // of a guest's attention beside others', for next tokens: times the weights
+};
 
 // ---- who may compute ---------------------------------------------------------------------------
 
@@ -70,7 +75,7 @@ static struct engine *choose_engine(struct worker *w, bool *debtors)
         *debtors = round == 1;
         for (uint32_t i = 0; i < w->guest_count; i++) {
             struct guest *g = w->guests[i];
-            if ((*debtors || !g->draw_debt_ns) && has_ready(g, NULL) && compose_has_credit(g) &&
+            if ((*debtors || !g->own_debt_ns) && has_ready(g, NULL) && compose_has_credit(g) &&
                 (!least || g->virtual_ns < least->virtual_ns)) {
                 least = g;
             }
@@ -86,6 +91,21 @@ static struct engine *choose_engine(struct worker *w, bool *debtors)
         }
     }
     return NULL;
+}
+
+// ---- what it costs, in multiply-adds -----------------------------------------------------------
+
+static uint64_t shared_cost(const struct engine *e, uint32_t tokens)
+{
+    uint64_t parameters = e->weights->info.parameters;
+    return (parameters ? parameters : 1) * tokens;
+}
+
+// Attention from `tokens` positions on over what lies before them.
+static uint64_t own_cost(const struct engine *e, uint32_t position, uint32_t tokens)
+{
+    const struct tn_model_info *i = &e->weights->info;
+    return 2ull * i->layers * i->heads * i->head_dim * (position + tokens / 2) * tokens;
 }
 
 // ---- one pass ----------------------------------------------------------------------------------
@@ -117,6 +137,7 @@ static void take(struct engine *e, struct run *r, uint32_t tokens)
     r->batch = tokens;
     r->state = RUN_IN_PASS;
     r->guest->in_pass++;
+    r->guest->pass_own += own_cost(e, r->done, tokens);
     if (r->submitted_ns) {
         r->guest->statistics.waited_ns += now_ns() - r->submitted_ns;
         r->submitted_ns = 0;
@@ -135,9 +156,10 @@ static void gather(struct worker *w, const struct engine *e, bool debtors, struc
     c->weight = 0;
     for (uint32_t i = 0; i < w->guest_count; i++) {
         struct guest *g = w->guests[i];
-        if ((g->draw_debt_ns && !debtors) || !has_ready(g, e) || !compose_has_credit(g)) {
+        if ((g->own_debt_ns && !debtors) || !has_ready(g, e) || !compose_has_credit(g)) {
             continue;
         }
+        g->pass_own = 0;
         uint32_t at = c->count++; // those that have used least first
         for (; at > 0 && c->guests[at - 1]->virtual_ns > g->virtual_ns; at--) {
             c->guests[at] = c->guests[at - 1];
@@ -145,6 +167,14 @@ static void gather(struct worker *w, const struct engine *e, bool debtors, struc
         c->guests[at] = g;
         c->weight += g->policy.weight;
     }
+}
+
+// Among others, nobody makes a pass longer than by `most` readings of the weights: the rest of its
+// sequences come next time.
+static bool has_brought_enough(const struct crowd *c, const struct engine *e, const struct guest *g,
+                               uint32_t most)
+{
+    return c->count > 1 && g->pass_own > shared_cost(e, most);
 }
 
 // Next tokens: each guest's share of the places first, then what is left.
@@ -156,6 +186,9 @@ static void take_decodes(const struct crowd *c, struct engine *e, uint32_t most)
             uint64_t share = round ? most : most * (uint64_t)g->policy.weight / c->weight;
             share = share ? share : 1;
             for (struct run *r = g->runs; r && share && e->count < most; r = r->next) {
+                if (has_brought_enough(c, e, g, DECODES_OWN)) {
+                    break;
+                }
                 if (is_ready(r) && r->engine == e && decodes(r)) {
                     take(e, r, 1);
                     share--;
@@ -167,18 +200,26 @@ static void take_decodes(const struct crowd *c, struct engine *e, uint32_t most)
 
 static void take_prompts(const struct crowd *c, struct engine *e, uint32_t sequences)
 {
-    uint32_t rows = e->rows ? e->rows + PROMPT_BESIDE : PASS_TOKENS;
+    uint32_t rows = e->rows ? e->rows + PROMPT_BESIDE : PASS_TOKENS, entitled = 0;
     rows = rows < PASS_TOKENS ? rows : PASS_TOKENS;
-    for (uint32_t i = 0; i < c->count; i++) {
+    uint32_t most = rows - e->rows; // own work may cost as much again as the rows do
+    while (entitled < c->count &&
+           c->guests[entitled]->virtual_ns <= c->guests[0]->virtual_ns + SLACK_NS) {
+        entitled++;
+    }
+    for (uint32_t i = 0; i < entitled; i++) {
         struct guest *g = c->guests[i];
-        if (g->virtual_ns > c->guests[0]->virtual_ns + SLACK_NS) {
-            break;
-        }
-        uint32_t left = rows - e->rows, others = c->count - i;
-        uint32_t share = others > 1 && left >= others ? left / others : left;
+        uint32_t left = rows - e->rows, others = entitled - i;
+        uint32_t share = left >= others ? left / others : left;
         for (struct run *r = g->runs; r && share && e->count < sequences; r = r->next) {
             if (is_ready(r) && r->engine == e && !decodes(r)) {
                 uint32_t missing = r->count - r->done, n = missing < share ? missing : share;
+                if (has_brought_enough(c, e, g, most)) {
+                    break;
+                }
+                while (c->count > 1 && n > 1 && own_cost(e, r->done, n) > shared_cost(e, most)) {
+                    n = (n + 1) / 2;
+                }
                 take(e, r, n);
                 share -= n;
             }
@@ -210,28 +251,38 @@ void compose_charge_guest(struct guest *g, uint64_t ns)
     g->statistics.compute_ns += ns;
 }
 
+static uint64_t part(uint64_t ns, uint64_t cost, uint64_t total)
+{
+    return (uint64_t)((double)ns * ((double)cost / (double)total));
+}
+
 void compose_charge(struct worker *w, const struct engine *e, uint64_t ns)
 {
-    struct guest *seen[PASS_SEQUENCES];
-    uint32_t count = 0;
+    uint64_t total = 0;
+    for (uint32_t i = 0; i < w->guest_count; i++) {
+        w->guests[i]->pass_own = 0; // from here on: nanoseconds
+        w->guests[i]->counted = false;
+    }
+    for (uint32_t i = 0; i < e->count; i++) {
+        const struct run *r = e->runs[i];
+        total += shared_cost(e, r->batch) + own_cost(e, r->done, r->batch);
+    }
     for (uint32_t i = 0; i < e->count; i++) {
         struct run *r = e->runs[i];
         struct guest *g = r->guest;
-        uint64_t share = ns * r->batch / e->rows;
+        uint64_t own = own_cost(e, r->done, r->batch);
+        uint64_t share = part(ns, shared_cost(e, r->batch) + own, total);
+        g->pass_own += part(ns, own, total);
         compose_charge_guest(g, share);
-        bool first = true;
-        for (uint32_t j = 0; j < count; j++) {
-            first &= seen[j] != g;
-        }
-        if (first) {
-            seen[count++] = g;
-            g->statistics.passes++;
-            g->statistics.pass_sequences += e->count;
-        }
+        g->statistics.passes += !g->counted;
+        g->statistics.pass_sequences += g->counted ? 0 : e->count;
+        g->counted = true;
     }
     for (uint32_t i = 0; i < w->guest_count; i++) {
         struct guest *g = w->guests[i];
-        g->draw_debt_ns -= g->draw_debt_ns < ns ? g->draw_debt_ns : ns;
+        uint64_t others = ns - (g->pass_own < ns ? g->pass_own : ns);
+        g->own_debt_ns += g->pass_own;
+        g->own_debt_ns -= g->own_debt_ns < others ? g->own_debt_ns : others;
     }
     w->passes++;
     w->pass_sequences += e->count;
@@ -239,8 +290,6 @@ void compose_charge(struct worker *w, const struct engine *e, uint64_t ns)
 
 void compose_charge_draw(struct guest *g, uint64_t ns)
 {
-    g->virtual_ns += ns * 100 / g->policy.weight;
-    g->credit_ns -= (int64_t)ns;
-    g->statistics.compute_ns += ns;
-    g->draw_debt_ns += ns;
+    compose_charge_guest(g, ns);
+    g->own_debt_ns += ns;
 }

@@ -79,6 +79,24 @@ static bool is_stop(const struct run *r, int32_t id)
     return false;
 }
 
+// The guest's others come first in the next pass, should not all of them fit.
+static void run_to_end(struct run *r)
+{
+    struct run **at = &r->guest->runs;
+    if (!r->next) {
+        return;
+    }
+    while (*at != r) {
+        at = &(*at)->next;
+    }
+    *at = r->next;
+    r->next = NULL;
+    while (*at) {
+        at = &(*at)->next;
+    }
+    *at = r;
+}
+
 // A run after its pass: on, or at its end.
 static void deliver(struct run *r, int32_t id)
 {
@@ -112,6 +130,8 @@ static void deliver(struct run *r, int32_t id)
         guest_post(g, r->tag, HC_RUN, HC_TOKEN, HC_OK, (uint64_t)id, r->made);
         if (r->made == r->most) {
             run_end(r, HC_OK, HC_REASON_LENGTH);
+        } else {
+            run_to_end(r);
         }
     }
 }

@@ -228,7 +228,7 @@ static int64_t room(struct guest *g)
 
 static void look_at_window(struct guest *g, uint64_t now)
 {
-    if (now - g->window_began > WINDOW_NS) {
+    if ((int64_t)(now - g->window_began) > WINDOW_NS) {
         g->window_began = now;
         g->window_calls = g->window_attaches = g->idle_rings = 0;
         g->window_ns = 0;

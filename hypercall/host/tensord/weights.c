@@ -183,9 +183,10 @@ static int finish(struct guest *g, const struct opening *o, uint64_t value[2])
 static bool may_ask(struct guest *g)
 {
     enum { ASKS_AT_ONCE = 16, ASK_EVERY_NS = 50000000 };
-    uint64_t now = now_ns(), earned = (now - g->asks_at) / ASK_EVERY_NS;
-    if (earned) {
-        g->asks -= earned < g->asks ? (uint32_t)earned : g->asks;
+    uint64_t now = now_ns();
+    int64_t earned = (int64_t)(now - g->asks_at) / ASK_EVERY_NS;
+    if (earned > 0) {
+        g->asks -= earned < (int64_t)g->asks ? (uint32_t)earned : g->asks;
         g->asks_at = now;
     }
     if (g->asks >= ASKS_AT_ONCE) {

@@ -73,7 +73,7 @@ struct opening {
 enum run_state { RUN_READY, RUN_IN_PASS };
 struct run {
     struct guest *guest;
-    struct run *next; // of the guest, oldest first
+    struct run *next; // of the guest: prompts oldest first, then what was served longest ago
     uint64_t tag;
     struct engine *engine;
     enum run_state state;
@@ -133,10 +133,12 @@ struct guest {
     struct ops *ops; // tensors, graphs and work on them, NULL: none made (calls_ops.h)
     size_t memory;   // of the worker's own, for calls in flight
 
-    uint64_t virtual_ns;   // computing used, by weight (compose.c)
-    int64_t credit_ns;     // of policy.compute_percent
-    uint64_t credit_at;    // when it was last added to
-    uint64_t draw_debt_ns; // time of drawing tokens that others' passes have not made up for yet
+    uint64_t virtual_ns;  // computing used, by weight (compose.c)
+    int64_t credit_ns;    // of policy.compute_percent
+    uint64_t credit_at;   // when it was last added to
+    uint64_t own_debt_ns; // time of work for it alone that others' has not made up for yet
+    uint64_t pass_own;    // compose.c's, while it composes or charges
+    bool counted;
     uint64_t pass_draw_ns; // of the pass under way: the compute thread's
     // What it took of the io thread in this window: calls, of policy.calls_per_second; time;
     // attaches; doorbells without news.
