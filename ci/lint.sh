@@ -35,7 +35,7 @@ allow() { # FOLDER PATTERN
     local f line
     while IFS=: read -r f _ line; do
         complain "$f: layer rule: $1 may not include $line"
-    done < <(printf '%s\n' "${sources[@]}" | grep "^$1/" | grep -v '_test\.c$\|_fuzz\.c$\|_host\.c$' |
+    done < <(printf '%s\n' "${sources[@]}" | grep "^$1/" | grep -v '_test\.c$\|_fuzz\.c$\|_host\.[ch]$' |
         xargs -r grep -nE '^#include "' | grep -vE "#include \"($2)")
 }
 allow platform 'platform/'

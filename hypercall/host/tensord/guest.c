@@ -208,20 +208,26 @@ void guest_tell(struct guest *g)
     }
 }
 
-// Completions that could be posted now beside those that are owed. Negative: the index cannot be.
-// The guest's line is read only when what it had taken before is not enough.
-static int64_t room(struct guest *g)
+// What the guest has taken. False: more than there was, or less than before.
+static bool read_head(struct guest *g)
 {
-    uint32_t waiting = g->completion_tail - g->completion_head;
-    if (waiting + g->owed < HC_COMPLETION_COUNT / 2) {
-        return (int64_t)HC_COMPLETION_COUNT - waiting - g->owed;
-    }
     uint32_t head = hc_load(&g->theirs->completion_head);
-    if (head - g->completion_head > waiting) { // more than there was, or less than before
-        return -1;
+    if (head - g->completion_head > g->completion_tail - g->completion_head) {
+        return false;
     }
     g->completion_head = head;
-    return (int64_t)HC_COMPLETION_COUNT - (g->completion_tail - head) - g->owed;
+    return true;
+}
+
+// Completions that could be posted now beside those that are owed. Negative: the index cannot be.
+// The guest's line is read before an answer only when what it had taken earlier is not enough.
+static int64_t room(struct guest *g)
+{
+    if (g->completion_tail - g->completion_head + g->owed >= HC_COMPLETION_COUNT / 2 &&
+        !read_head(g)) {
+        return -1;
+    }
+    return (int64_t)HC_COMPLETION_COUNT - (g->completion_tail - g->completion_head) - g->owed;
 }
 
 // ---- submissions -------------------------------------------------------------------------------
@@ -382,5 +388,8 @@ bool guest_serve(struct guest *g, uint32_t most)
         at = now;
     }
     guest_tell(g);
+    if (n && g->attached && !read_head(g)) {
+        guest_cut_off(g, HC_BROKEN_RING);
+    }
     return n > 0;
 }
