@@ -155,17 +155,43 @@ static struct hc_guest_page *page_of(const struct side *s)
 
 // ---- what must hold ----------------------------------------------------------------------------
 
+static void check_run(const struct run *r)
+{
+    const struct guest *g = r->guest;
+    const struct tn_model_info *i = &r->engine->weights->info;
+    uint64_t store = r->engine->kv_page_bytes * r->kv_page_total;
+    must(r->done <= r->count && r->made <= r->most && r->count <= r->prompt + r->most);
+    must(r->count <= r->kv_page_count * TN_KV_PAGE_TOKENS + 1);
+    must(r->kv >= g->region + HC_ARENA && store <= (uint64_t)(g->region + REGION - r->kv));
+    for (uint32_t p = 0; p < r->kv_page_count; p++) {
+        must(r->pages[p] < r->kv_page_total);
+    }
+    for (uint32_t t = 0; t < r->count - r->first; t++) {
+        must(r->tokens[t] >= 0 && (uint32_t)r->tokens[t] < i->vocabulary);
+    }
+    if (r->logits_out) {
+        const uint8_t *at = (const uint8_t *)r->logits_out;
+        must(at >= g->region + HC_ARENA);
+        must((uint64_t)r->logit_rows * i->vocabulary * 4 <= (uint64_t)(g->region + REGION - at));
+    }
+}
+
 static void check(const struct guest *g)
 {
-    uint32_t runs = 0, in_pass = 0, lent = 0;
+    uint32_t runs = 0, in_pass = 0, lent = 0, owed = 0;
     size_t memory = 0;
     uint64_t bytes = 0, end = HC_ARENA;
     for (const struct run *r = g->runs; r; r = r->next) {
         runs++;
         in_pass += r->state == RUN_IN_PASS;
         memory += r->memory;
-        must(r->done <= r->count && r->made <= r->most && r->count <= r->prompt + r->most);
+        owed += r->most - r->made + 1;
+        check_run(r);
     }
+    for (const struct opening *o = g->openings; o; o = o->next) {
+        owed++;
+    }
+    must(g->ops || !g->attached || owed == g->owed);
     must(runs == g->run_count && in_pass == g->in_pass && memory == g->memory);
     must(runs <= g->policy.most_runs && memory <= g->policy.memory_bytes);
     must(g->owed <= HC_COMPLETION_COUNT && g->statistics.refused <= g->statistics.calls);
