@@ -54,6 +54,10 @@ bool machine_word_is_valid(const char *text);
 
 // The KV cache and working memory grow with the model; the weights themselves take none of it.
 uint32_t machine_memory_mb(uint64_t mapped_bytes);
+// The region that is shared with the host holds the KV cache: room for several contexts (as guests
+// use them, 8192 tokens at most) of kv_bytes a token, a power of two of MB, at least 64. Memory is
+// taken as it is used.
+uint32_t machine_region_mb(uint64_t kv_bytes, uint32_t context);
 // "1G", "512M", "1536" (MB) to MB: at least 16, at most 4 TB. -EINVAL.
 int machine_parse_memory(const char *text, uint32_t *out_mb);
 // Does this text of /proc/cpuinfo show hardware virtualisation?

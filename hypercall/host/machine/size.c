@@ -17,6 +17,18 @@ uint32_t machine_memory_mb(uint64_t mapped_bytes)
     return mb > MOST_MB ? MOST_MB : (uint32_t)mb;
 }
 
+uint32_t machine_region_mb(uint64_t kv_bytes, uint32_t context)
+{
+    enum { USUAL_CONTEXT = 8192, CONTEXTS = 4, LEAST = 64, MOST = 16 << 10 };
+    uint64_t tokens = context < USUAL_CONTEXT ? context : USUAL_CONTEXT;
+    uint64_t mb = (kv_bytes * tokens >> 20) * CONTEXTS + 8;
+    uint32_t region = LEAST;
+    while (region < mb && region < MOST) {
+        region *= 2;
+    }
+    return region;
+}
+
 int machine_parse_memory(const char *text, uint32_t *out_mb)
 {
     uint64_t n = 0;

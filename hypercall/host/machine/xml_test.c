@@ -226,6 +226,10 @@ static void memory_is_read_and_chosen(void **unused)
     uint32_t mb;
     assert_int_equal(machine_memory_mb(2u << 20), 64);
     assert_int_equal(machine_memory_mb(1024u << 20), 320);
+    assert_int_equal(machine_region_mb(1024, 512), 64);
+    assert_int_equal(machine_region_mb(22528, 2048), 256);     // 44 MB a context
+    assert_int_equal(machine_region_mb(131072, 131072), 8192); // 1 GB, of 8192 tokens
+    assert_int_equal(machine_region_mb(1u << 30, 131072), 16384);
     assert_int_equal(machine_parse_memory("1G", &mb), 0);
     assert_int_equal(mb, 1024);
     assert_int_equal(machine_parse_memory("96m", &mb), 0);

@@ -14,7 +14,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-enum { FIRST_PORT = 8080, REGION_MB = 64, REGION_MOST_MB = 64 << 10 };
+enum { FIRST_PORT = 8080, REGION_MOST_MB = 64 << 10 };
 
 void run_say(const char *format, ...)
 {
@@ -238,7 +238,6 @@ static int check_options(struct run *r)
     if (r->offload && strcmp(r->offload, "auto") != 0 && strcmp(r->offload, "host") != 0) {
         return tool_misuse("--offload: '%s' is none of auto, host", r->offload);
     }
-    r->region = r->region ? r->region : REGION_MB;
     if (r->region & (r->region - 1) || r->region > REGION_MOST_MB) {
         return tool_misuse("--region: a power of two of MB, at most %d", REGION_MOST_MB);
     }
@@ -369,7 +368,8 @@ const struct tool_command tool_run_guest = {
         "  --accel WAY          auto, kvm or tcg: hardware or emulation (auto)\n"
         "  --offload[=WAY]      the host computes, by tensord, which is started where none runs:\n"
         "                       auto (chosen by measurement) or host (always)\n"
-        "  --region MB          memory shared with the host for that, a power of two (64)\n"
+        "  --region MB          memory shared with the host for that, a power of two (by the "
+        "model)\n"
         "  --key KEY            the API wants this key\n"
         "  --detach             return when it serves; see `tessera ls`, `logs`, `stop`\n"
         "  --dry-run            print the domain's XML and start nothing\n"

@@ -4,8 +4,25 @@
 // `tessera run --offload`: the model in tensord, and the guest's place for tensor calls.
 #include "hypercall/host/tool/run.h"
 
+// What a token takes in half precision, as guests keep all but small models' K and V.
+static int choose_region(struct run *r)
+{
+    struct tool_model m;
+    int status = tool_open(r->mapped, &m);
+    if (!status) {
+        uint64_t kv = tn_kv_page_bytes(m.model, TN_F16) / TN_KV_PAGE_TOKENS;
+        r->region = machine_region_mb(kv, m.info.context);
+        tool_close(&m);
+    }
+    return status;
+}
+
 int run_offload_model(struct run *r)
 {
+    int status = r->region ? TOOL_OK : choose_region(r);
+    if (status) {
+        return status;
+    }
     char error[700], program[PATH_MAX + 16];
     struct tensord *t;
     int started;
