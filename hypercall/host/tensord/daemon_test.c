@@ -56,6 +56,14 @@ static void the_answer_is_the_native_engines(void **unused)
     play_stop(&d);
 }
 
+// Stops the worker while a test submits, so that it finds everything at once; and lets it go on.
+static void freeze(const struct play_daemon *d, bool on)
+{
+    char *ping = play_control(d, "{\"op\":\"ping\"}");
+    assert_int_equal(kill((pid_t)play_number(ping, "worker"), on ? SIGSTOP : SIGCONT), 0);
+    free(ping);
+}
+
 static void guests_together_get_what_each_gets_alone(void **unused)
 {
     (void)unused;
@@ -82,6 +90,7 @@ static void guests_together_get_what_each_gets_alone(void **unused)
         play_native(&d, tokens, 5 + 17 * (i % SLOTS), MADE, i % 2 ? &warm : &greedy,
                     wanted[i / SLOTS][i % SLOTS]);
     }
+    freeze(&d, true);
     for (unsigned i = 0; i < GUESTS * SLOTS; i++) {
         const struct tn_sampling *p = i % 2 ? &warm : &greedy;
         struct play_guest *to = &g[i / SLOTS];
@@ -96,6 +105,7 @@ static void guests_together_get_what_each_gets_alone(void **unused)
         run.seed = p->seed;
         tags[i / SLOTS][i % SLOTS] = play_submit(to, i % SLOTS, &run);
     }
+    freeze(&d, false);
     for (unsigned i = 0; i < GUESTS; i++) {
         for (unsigned s = 0; s < SLOTS; s++) {
             uint32_t count;
@@ -165,7 +175,8 @@ static void stops_masks_biases_and_cancelling(void **unused)
     play_tokens(tokens, 8, 3);
     run = play_run(&g, 0, tokens, 8, 200);
     uint64_t tag = play_submit(&g, 0, &run);
-    assert_int_equal(play_call(&g, HC_CANCEL, tag, 0, 0).status, 0);
+    int cancelled = play_call(&g, HC_CANCEL, tag, 0, 0).status;
+    assert_true(cancelled == 0 || cancelled == -HC_NOT_FOUND); // it had ended
     int32_t many[256];
     int status = play_end(&g, tag, many, 256, &count, NULL);
     assert_true(status == HC_CANCELLED || (status == 0 && count == 200));
@@ -306,12 +317,15 @@ static void a_guest_gets_what_its_weight_says(void **unused)
     play_join(&d, &small, "small", "");
     play_tokens(tokens, LONG, 1);
     uint64_t tags[8];
+    freeze(&d, true);
     for (unsigned s = 0; s < 8; s++) {
         struct hc_run run = play_run(&busy, s, tokens, LONG, 30);
         tags[s] = play_submit(&busy, s, &run);
     }
     struct hc_run run = play_run(&small, 0, tokens, 4, 20);
-    assert_int_equal(play_end(&small, play_submit(&small, 0, &run), made, 256, &count, NULL), 0);
+    uint64_t tag = play_submit(&small, 0, &run);
+    freeze(&d, false);
+    assert_int_equal(play_end(&small, tag, made, 256, &count, NULL), 0);
     assert_int_equal(count, 20);
     // The busy guest has not come to its end: the small one did not wait behind its prompts.
     char *statistics = play_control(&d, "{\"op\":\"statistics\"}");

@@ -8,6 +8,7 @@
 #include "hypercall/host/tensord/calls_ops.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -26,8 +27,10 @@ enum {
 static void kick(const struct guest *g, unsigned vector)
 {
     const uint64_t one = 1;
-    // Full means that it is on its way already.
-    if (write(g->to_guest[vector], &one, sizeof one) != sizeof one) {
+    struct pollfd p = {.fd = g->to_guest[vector], .events = POLLOUT};
+    // Full means that it is on its way already. Who holds the other end decides whether a write to
+    // a full one waits, so it is looked at before.
+    if (poll(&p, 1, 0) != 1 || write(g->to_guest[vector], &one, sizeof one) != sizeof one) {
         return;
     }
 }

@@ -104,6 +104,32 @@ static void doorbells_of_a_guest_that_has_gone_are_not_heard(void **unused)
     still_close(s);
 }
 
+// The mode of an eventfd is its other holder's to change, and so is its counter.
+static void a_full_doorbell_that_would_wait_is_left_alone(void **unused)
+{
+    (void)unused;
+    struct still *s = still_open();
+    struct still_guest *g = still_come(s, &still_policy);
+    const uint64_t full = UINT64_MAX - 1;
+    for (int i = 0; i < HC_VECTOR_COUNT; i++) {
+        int bell = g->rings[HC_VECTOR_COUNT + i];
+        uint64_t before;
+        ssize_t n = read(bell, &before, sizeof before); // rung for the state
+        (void)n;
+        assert_int_equal(write(bell, &full, sizeof full), sizeof full);
+        assert_int_equal(fcntl(bell, F_SETFL, 0), 0);
+    }
+    alarm(20); // it would be a wait for ever
+    still_attach(g);
+    g->page->completion_needs_kick = 1;
+    serve_all(g);
+    still_submit(g, HC_NOTHING, 0, 0);
+    serve_all(g);
+    alarm(0);
+    assert_int_equal(still_answer(g, NULL), 0);
+    still_close(s);
+}
+
 static void time_of_the_io_thread_is_shared(void **unused)
 {
     (void)unused;
@@ -280,6 +306,7 @@ int main(void)
         cmocka_unit_test(attaching_is_limited),
         cmocka_unit_test(doorbells_without_news_are_heard_so_often),
         cmocka_unit_test(doorbells_of_a_guest_that_has_gone_are_not_heard),
+        cmocka_unit_test(a_full_doorbell_that_would_wait_is_left_alone),
         cmocka_unit_test(time_of_the_io_thread_is_shared),
         cmocka_unit_test(the_audit_log_is_not_flooded),
         cmocka_unit_test(the_holder_is_asked_so_often),

@@ -1,26 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Tessera authors
 //
-// A hostile guest beside an honest one, which decodes all the while and must get exactly the native
-// engine's tokens, from the same worker.
+// A guest that lies, changes what it said, and floods, beside an honest one, which decodes all the
+// while and must get exactly the native engine's tokens, from the same worker.
 //
 // Links: @tensor tensor/core/pool_host.c tensor/model/synthetic_host.c
 // Links: tensor/model/synthetic_vocabulary_host.c @tensord hypercall/host/tensord/play_host.c
-// Links: hypercall/host/tensord/raw_host.c
+// Links: hypercall/host/tensord/raw_host.c hypercall/host/tensord/stage_host.c
 // Links: hypercall/guest/client.c hypercall/guest/client_names.c hypercall/guest/connect_host.c
 // Libs: -lmbedcrypto -lseccomp -lmicrohttpd
-#include "hypercall/host/tensord/raw_host.h"
+#include "hypercall/host/tensord/stage_host.h"
 
-#include <errno.h>
-#include <pthread.h>
-#include <signal.h>
-#include <spawn.h>
-#include <stdio.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-enum { PROMPT = 40, MADE = 24, LONG_PROMPT = 400 };
-static const struct tn_sampling greedy = {.top_p = 1, .repeat_penalty = 1};
 // Numbers that limits, signs, products and floats stumble over.
 static const uint64_t extremes[] = {0,          1,          2,          63,
                                     64,         65,         127,        0x3ff,
@@ -31,95 +21,6 @@ static const uint64_t extremes[] = {0,          1,          2,          63,
                                     0x00000001, 1ull << 32, 1ull << 63, UINT64_MAX - 4095,
                                     UINT64_MAX};
 enum { EXTREMES = sizeof extremes / sizeof *extremes };
-
-// ---- the stage ---------------------------------------------------------------------------------
-
-struct stage {
-    struct play_daemon d;
-    struct play_guest honest;
-    struct raw_guest bad;
-    pthread_t thread;
-    int32_t tokens[PROMPT], wanted[MADE];
-    long worker;
-    // Of the honest guest's thread; read by the test's.
-    uint32_t rounds, wrong, stop;
-};
-
-static void *be_honest(void *arg)
-{
-    struct stage *s = arg;
-    while (!hc_load(&s->stop)) {
-        int32_t made[MADE];
-        uint32_t count = 0;
-        struct hc_run run = play_run(&s->honest, 0, s->tokens, PROMPT, MADE);
-        int status = play_end(&s->honest, play_submit(&s->honest, 0, &run), made, MADE, &count, 0);
-        bool right = status == 0 && count == MADE && memcmp(made, s->wanted, sizeof made) == 0;
-        hc_store(&s->wrong, s->wrong + !right);
-        hc_store(&s->rounds, s->rounds + 1);
-        s->honest.count = 0; // its events were looked at
-        if (!right) {
-            break;
-        }
-    }
-    return NULL;
-}
-
-static long worker_of(const struct play_daemon *d)
-{
-    char *ping = play_control(d, "{\"op\":\"ping\"}");
-    long worker = play_number(ping, "worker");
-    free(ping);
-    return worker;
-}
-
-static void raise_stage(struct stage *s, const char *policy)
-{
-    memset(s, 0, sizeof *s);
-    play_start(&s->d, NULL);
-    play_join(&s->d, &s->honest, "honest", "");
-    raw_join(&s->d, &s->bad, "bad", policy);
-    s->worker = worker_of(&s->d);
-    assert_true(s->worker > 0);
-    play_tokens(s->tokens, PROMPT, 7);
-    assert_int_equal(play_native(&s->d, s->tokens, PROMPT, MADE, &greedy, s->wanted), MADE);
-    assert_int_equal(pthread_create(&s->thread, NULL, be_honest, s), 0);
-}
-
-// The honest guest has had `rounds` more whole answers.
-static bool went_on(const struct stage *s, uint32_t since, uint32_t rounds)
-{
-    return hc_load(&s->rounds) - since >= rounds || hc_load(&s->wrong);
-}
-
-static void wait_for_rounds(struct stage *s, uint32_t rounds)
-{
-    uint32_t since = hc_load(&s->rounds);
-    for (int i = 0; !went_on(s, since, rounds); i++) {
-        assert_true(i < 60000);
-        raw_pause_ms(1);
-    }
-}
-
-static void lower_stage(struct stage *s)
-{
-    wait_for_rounds(s, 2);
-    assert_int_equal(worker_of(&s->d), s->worker);
-    hc_store(&s->stop, 1);
-    pthread_join(s->thread, NULL);
-    assert_int_equal(s->wrong, 0);
-    play_leave(&s->honest);
-    raw_leave(&s->bad);
-    play_stop(&s->d);
-}
-
-// What was done to it hurt nothing of its own either.
-static void is_served_well(struct stage *s)
-{
-    struct raw_guest *g = &s->bad;
-    raw_settle(g);
-    raw_run(g, 0, 9, 3);
-    assert_int_equal(raw_end(g, raw_call(g, HC_RUN, g->arguments, 0, 0), NULL), 0);
-}
 
 // ---- lies --------------------------------------------------------------------------------------
 
@@ -443,167 +344,8 @@ static void what_it_may_have_ends_somewhere(void **unused)
     lower_stage(&s);
 }
 
-// ---- ends --------------------------------------------------------------------------------------
-
-static void it_goes_in_the_middle_of_a_prompt(void **unused)
+static int tests(void)
 {
-    (void)unused;
-    struct stage s;
-    struct raw_guest *g = &s.bad;
-    char path[160];
-    raise_stage(&s, "");
-    snprintf(path, sizeof path, "%s/bad.ivshmem", s.d.dir);
-    for (int i = 0; i < 20; i++) {
-        raw_settle(g);
-        raw_run(g, 0, LONG_PROMPT, 50);
-        for (int n = 0; n < 4; n++) {
-            raw_call(g, HC_RUN, g->arguments, 0, 0);
-        }
-        raw_pause_ms(i % 5);
-        if (i % 2) {
-            raw_leave(g);
-            assert_int_equal(raw_connect(g, path), 0);
-        }
-    }
-    is_served_well(&s);
-    lower_stage(&s);
-}
-
-// The process that is killed: this program again, as `--victim SOCKET IDENTITY`.
-static int be_victim(const char *path, const char *identity)
-{
-    struct raw_guest g = {0};
-    for (unsigned i = 0; i < 32; i++) {
-        unsigned byte;
-        sscanf(identity + 2 * i, "%2x", &byte);
-        g.identity.sha256[i] = (uint8_t)byte;
-    }
-    if (raw_connect(&g, path)) {
-        return 1;
-    }
-    raw_settle(&g);
-    raw_run(&g, 0, LONG_PROMPT, 50);
-    for (int n = 0; n < 4; n++) {
-        raw_call(&g, HC_RUN, g.arguments, 0, 0);
-    }
-    if (write(STDOUT_FILENO, "!", 1) != 1) {
-        return 1;
-    }
-    pause();
-    return 1;
-}
-
-static void it_is_killed_in_the_middle_of_a_prompt(void **unused)
-{
-    (void)unused;
-    struct stage s;
-    char path[160], identity[65];
-    raise_stage(&s, "");
-    raw_leave(&s.bad);
-    snprintf(path, sizeof path, "%s/bad.ivshmem", s.d.dir);
-    for (unsigned i = 0; i < 32; i++) {
-        snprintf(identity + 2 * i, 3, "%02x", s.d.identity.sha256[i]);
-    }
-    for (int i = 0; i < 12; i++) {
-        char *const arguments[] = {(char *)(uintptr_t) "guest", (char *)(uintptr_t) "--victim",
-                                   path, identity, NULL};
-        int ends[2], status;
-        pid_t pid;
-        char byte;
-        posix_spawn_file_actions_t actions;
-        assert_int_equal(pipe(ends), 0);
-        posix_spawn_file_actions_init(&actions);
-        posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
-        posix_spawn_file_actions_addclose(&actions, ends[0]);
-        posix_spawn_file_actions_addclose(&actions, ends[1]);
-        assert_int_equal(posix_spawn(&pid, "/proc/self/exe", &actions, NULL, arguments, environ),
-                         0);
-        posix_spawn_file_actions_destroy(&actions);
-        close(ends[1]);
-        assert_int_equal(read(ends[0], &byte, 1), 1);
-        close(ends[0]);
-        raw_pause_ms(i % 4);
-        assert_int_equal(kill(pid, SIGKILL), 0);
-        assert_int_equal(waitpid(pid, &status, 0), pid);
-        assert_true(WIFSIGNALED(status));
-    }
-    assert_int_equal(raw_connect(&s.bad, path), 0);
-    is_served_well(&s);
-    lower_stage(&s);
-}
-
-static void indices_that_cannot_be_are_cut_off(void **unused)
-{
-    (void)unused;
-    struct stage s;
-    struct raw_guest *g = &s.bad;
-    raise_stage(&s, "");
-    static const uint32_t ahead[] = {HC_SUBMISSION_COUNT + 1, 1000, 0x80000000, 0xffffffff};
-    for (unsigned i = 0; i < 8; i++) {
-        raw_settle(g);
-        raw_run(g, 0, LONG_PROMPT, 50);
-        raw_call(g, HC_RUN, g->arguments, 0, 0); // is under way meanwhile
-        if (i < 4) {
-            hc_store(&g->page->submission_tail, hc_load(&g->host->submission_head) + ahead[i]);
-        } else {
-            hc_store(&g->page->completion_head, hc_load(&g->host->completion_tail) + 1000 * i);
-            raw_call(g, HC_NOTHING, 0, 0, 0);
-        }
-        for (int n = 0; hc_load(&g->host->state) != HC_HOST_CUT_OFF; n++) {
-            assert_true(n < 10000);
-            raw_ring(g, HC_VECTOR_CALLS);
-            raw_pause_ms(1);
-        }
-        assert_int_equal(g->host->reason, HC_BROKEN_RING);
-        assert_int_equal(hc_load(&g->host->attached), 0);
-    }
-    is_served_well(&s);
-    lower_stage(&s);
-}
-
-// ---- sockets -----------------------------------------------------------------------------------
-
-static void a_seat_is_for_one_and_sends_nothing(void **unused)
-{
-    (void)unused;
-    struct stage s;
-    struct raw_guest second = {0};
-    char path[160];
-    raise_stage(&s, "");
-    snprintf(path, sizeof path, "%s/honest.ivshmem", s.d.dir);
-    for (int i = 0; i < 20; i++) {
-        assert_int_equal(raw_connect(&second, path), ECONNRESET);
-    }
-    // Doorbells of a guest that has gone wake nobody.
-    int ring = dup(s.bad.connection.ring[HC_VECTOR_CALLS]);
-    raw_leave(&s.bad);
-    for (uint64_t i = 0, one = 1; i < 1000; i++) {
-        assert_int_equal(write(ring, &one, sizeof one), sizeof one);
-    }
-    close(ring);
-    snprintf(path, sizeof path, "%s/bad.ivshmem", s.d.dir);
-    assert_int_equal(raw_connect(&s.bad, path), 0);
-    raw_settle(&s.bad);
-    // A machine that speaks is none.
-    assert_int_equal(write(s.bad.connection.socket, "garbage", 7), 7);
-    for (int i = 0; hc_load(&s.bad.host->state) != HC_HOST_GONE; i++) {
-        assert_true(i < 10000);
-        raw_pause_ms(1);
-    }
-    raw_leave(&s.bad);
-    assert_int_equal(raw_connect(&s.bad, path), 0);
-    is_served_well(&s);
-    lower_stage(&s);
-}
-
-int main(int argc, char **argv)
-{
-    if (argc == 4 && strcmp(argv[1], "--victim") == 0) {
-        return be_victim(argv[2], argv[3]);
-    }
-    if (argc > 1) {
-        return play_main(argc, argv, NULL);
-    }
     const struct CMUnitTest all[] = {
         cmocka_unit_test(every_field_of_a_submission),
         cmocka_unit_test(every_field_of_a_run),
@@ -612,10 +354,11 @@ int main(int argc, char **argv)
         cmocka_unit_test(what_was_submitted_changes_all_the_time),
         cmocka_unit_test(floods),
         cmocka_unit_test(what_it_may_have_ends_somewhere),
-        cmocka_unit_test(it_goes_in_the_middle_of_a_prompt),
-        cmocka_unit_test(it_is_killed_in_the_middle_of_a_prompt),
-        cmocka_unit_test(indices_that_cannot_be_are_cut_off),
-        cmocka_unit_test(a_seat_is_for_one_and_sends_nothing),
     };
     return cmocka_run_group_tests(all, NULL, NULL);
+}
+
+int main(int argc, char **argv)
+{
+    return play_main(argc, argv, tests);
 }

@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -108,8 +109,12 @@ void seat_remove(struct holder *h, struct seat *s)
 static void kick(const struct seat *s, unsigned vector)
 {
     const uint64_t one = 1;
-    ssize_t n = write(s->to_guest[vector], &one, sizeof one);
-    (void)n; // full: it is on its way
+    struct pollfd p = {.fd = s->to_guest[vector], .events = POLLOUT};
+    // Full: it is on its way. Whether a write would wait then, the machine's side decides.
+    if (poll(&p, 1, 0) == 1) {
+        ssize_t n = write(s->to_guest[vector], &one, sizeof one);
+        (void)n;
+    }
 }
 
 void seat_set_state(struct seat *s, enum hc_host_state state)
