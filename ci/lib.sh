@@ -59,11 +59,11 @@ finish_checks() {
     [ "$bad_checks" -eq 0 ]
 }
 
-# A port nobody listens on now.
+# A port nobody listens on now, below those that outgoing connections get.
 free_port() {
     local port
     for _ in $(seq 100); do
-        port=$((20000 + RANDOM % 20000))
+        port=$((20000 + RANDOM % 12000))
         (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || {
             echo "$port"
             return

@@ -100,6 +100,12 @@ void strand_sleep_ns(uint64_t ns)
     fake_now_ns += ns;
 }
 
+bool pf_protection_off(const char *name)
+{
+    (void)name;
+    return false;
+}
+
 int pf_cmdline_get(const char *key, char *buf, size_t size)
 {
     const char *at = strstr(fake_cmdline, key);
