@@ -45,7 +45,7 @@ enum hc_loss {
 enum {
     HC_PATIENCE_MS = 250,        // without news while a call is in flight: then it is asked
     HC_ANSWER_MS = 250,          // and that long it has to answer
-    HC_CALLS_IN_FLIGHT = 96,     // at most, of all kinds
+    HC_CALLS_IN_FLIGHT = 128,    // at most, of all kinds
     HC_COMPLETIONS_A_LOOK = 256, // at most taken by one hc_look, so that it ends
 };
 
