@@ -28,7 +28,7 @@ find_c = $(sort $(filter-out $(not_guest),$(shell find $(1) -name '*.c' 2>/dev/n
 platform_c := $(call find_c,platform)
 platform_asm := $(sort $(shell find platform -name '*.asm' 2>/dev/null))
 libos_c := $(call find_c,libos)
-tensor_c := $(filter-out tensor/train/%,$(call find_c,tensor))
+tensor_c := $(filter-out tensor/train/% tensor/cuda/%,$(call find_c,tensor))
 hypercall_c := $(call find_c,hypercall/guest)
 app_c = $(call find_c,apps/$(1))
 channel_guest_c := $(call find_c,hypercall/channel)
@@ -51,7 +51,7 @@ TEST_CFLAGS := -std=gnu11 -O1 -g -fno-var-tracking-assignments $(WARN) -fno-omit
 FUZZ_CFLAGS := -std=gnu11 -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
 	$(INCLUDES) -D_GNU_SOURCE -DTESSERA_TEST=1 -idirafter /usr/share/include
 
--include platform/build.mk libos/build.mk tensor/build.mk tensor/train/build.mk \
+-include platform/build.mk libos/build.mk tensor/build.mk tensor/cuda/build.mk tensor/train/build.mk \
 	images/build.mk images/default-model/build.mk apps/build.mk hypercall/build.mk ci/build.mk
 
 flags_for = $(CFLAGS_$(1))
@@ -98,7 +98,7 @@ comma := ,
 # A test or fuzzer names what it links in comment lines: `// Links: a.c b.c`, `// Libs: -lfoo`.
 links_of = $(shell sed -n 's|^// Links: *||p' $(1))
 libs_of = $(shell sed -n 's|^// Libs: *||p' $(1))
-sources_of = $(subst @tensord, $(tensord_tested_c) ,$(subst @tensor , $(tensor_c) ,$(call links_of,$(1)) ))
+sources_of = $(subst @tensord, $(tensord_tested_c) ,$(subst @tensor , $(tensor_c) ,$(subst @cuda , $(cuda_c) ,$(call links_of,$(1)) )))
 .SECONDEXPANSION:
 # addprefix, not patsubst: make would put the stem into a % here.
 $(BUILD)/tests/%: $(BUILD)/asan/%.o $$(addprefix $(BUILD)/asan/,$$(addsuffix .o,$$(basename $$(call sources_of,$$*.c))))

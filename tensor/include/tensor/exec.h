@@ -32,6 +32,9 @@ struct tn_step_sequence {
     // that others change meanwhile: that spoils this sequence's results and nothing else.
     void *kv;
     uint32_t kv_page_total;
+    // Not 0: the steps of one run, between which nobody else writes K and V of its positions; no
+    // other run ever has the number. Executors with a memory of their own keep K and V there.
+    uint64_t run;
     uint32_t logits_from; // rows wanted: tokens [logits_from, token_count); == token_count: none
     float *logits;        // (token_count - logits_from) rows of vocabulary size; caller's
     // Models that embed (tn_model_info.embeds): `embedding` values, pooled over this step's tokens,

@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The Tessera authors
+#
+# The CUDA executor, for programs of the host. Its kernels become PTX here, if clang is there: for
+# compute capability 7.0, from which drivers make code for all later ones.
+cuda_c := $(call find_c,tensor/cuda)
+CUDA_OBJECTS := $(patsubst %.c,$(BUILD)/host/%.o,$(cuda_c))
+CUDA_CLANG_FLAGS := -x cuda --cuda-device-only -nocudainc -nocudalib --cuda-gpu-arch=sm_70 -O3 \
+	-ffp-contract=off -Wall -Wextra -Werror -Wno-unknown-cuda-version -Itensor/include -I.
+cuda_kernel_headers := $(wildcard tensor/cuda/kernel*.h) tensor/include/tensor/types.h
+
+$(BUILD)/gen/tensor/cuda/kernels.ptx: $(cuda_kernel_headers) tensor/cuda/build.mk
+	@mkdir -p $(@D)
+	$(call say,kernels $@)
+	$(Q)if command -v $(CLANG) >/dev/null; then $(CLANG) $(CUDA_CLANG_FLAGS) -S tensor/cuda/kernels.h -o $@; \
+	else echo '  no clang: programs are built without CUDA kernels'; : >$@; fi
+# The text as a C string; empty if there is none.
+$(BUILD)/gen/tensor/cuda/kernel_text.h: $(BUILD)/gen/tensor/cuda/kernels.ptx
+	$(Q)sed -e 's/\\/\\\\/g; s/"/\\"/g; s/.*/"&\\n"/' $< >$@ && echo '""' >>$@
+
+CFLAGS_tensor/cuda/kernel_text.c := -I$(BUILD)/gen
+$(BUILD)/host/tensor/cuda/kernel_text.o $(BUILD)/asan/tensor/cuda/kernel_text.o: $(BUILD)/gen/tensor/cuda/kernel_text.h
+# Shared memory of a block is a plain array there: nothing may count on zeros in it.
+CFLAGS_tensor/cuda/fake_driver_host.c := -ftrivial-auto-var-init=pattern -Wno-unused-function
