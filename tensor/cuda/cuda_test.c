@@ -14,6 +14,7 @@
 // Libs: -rdynamic -ldl
 #include "tensor/cuda.h"
 #include "tensor/cuda/fake_driver_host.h"
+#include "tensor/model/model_private.h"
 #include "tensor/model/synthetic.h"
 #include "tensor/pack.h"
 #include "tensor/reference/reference.h"
@@ -227,10 +228,416 @@ static void logits_are_the_equations_and_the_cpus(void **unused)
     free(right);
 }
 
+// ---- bits --------------------------------------------------------------------------------------
+
+static void same_bits(const struct synthetic_options *o, const float *a, const float *b,
+                      size_t rows, const char *how)
+{
+    if (memcmp(a, b, rows * VOCABULARY * sizeof *a) != 0) {
+        fail_msg("%s %s: other bits with %s", o->architecture, tn_type_info(o->type)->name, how);
+    }
+}
+
+static void bits_do_not_depend_on_chunks_or_the_order_of_threads(void **unused)
+{
+    (void)unused;
+    static const uint32_t chunks[] = {1, 5, 33};
+    float *whole = logits_of(TOKENS), *other = logits_of(TOKENS);
+    int32_t ids[TOKENS];
+    make_tokens(ids, TOKENS, 2);
+    for (int t = 0; t < CASES; t += t % 4 == 3 ? 1 : 2) {
+        struct setup s;
+        struct synthetic_options o = model_of(cases[t].architecture, cases[t].type);
+        open_model(&s, &o);
+        open_device(&s, cases[t].kv_type, PAGES);
+        void *kv = store_of(&s, TOTAL);
+        run(&s, ids, TOKENS, TOKENS, 1, kv, whole);
+        for (uint32_t c = 0; c < 3; c++) {
+            fake_cuda_backwards(c == 1);
+            run(&s, ids, TOKENS, chunks[c], c == 2 ? 0 : 2 + c, kv, other);
+            fake_cuda_backwards(false);
+            same_bits(&o, whole, other, TOKENS, c == 1 ? "threads backwards" : "chunks");
+        }
+        free(kv);
+        close_setup(&s);
+    }
+    free(whole);
+    free(other);
+}
+
+// Each with a store of its own, of another size: ragged, some decoding, some reading prompts.
+static void bits_do_not_depend_on_company(void **unused)
+{
+    (void)unused;
+    enum { MOST = 9, LENGTH = 40 };
+    float *alone = logits_of(MOST * LENGTH), *together = logits_of(MOST * LENGTH);
+    int32_t ids[MOST][LENGTH];
+    size_t row = VOCABULARY, each = LENGTH * row;
+    for (int t = 0; t < CASES; t += 3) {
+        struct setup s;
+        struct synthetic_options o = model_of(cases[t].architecture, cases[t].type);
+        void *kv[MOST];
+        open_model(&s, &o);
+        open_device(&s, cases[t].kv_type, PAGES);
+        for (uint32_t i = 0; i < MOST; i++) {
+            make_tokens(ids[i], LENGTH, i);
+            kv[i] = store_of(&s, TOTAL + i);
+            run(&s, ids[i], LENGTH, LENGTH, 100 + i, kv[i], alone + i * each);
+        }
+        uint32_t at[MOST] = {0}, left = MOST * LENGTH;
+        for (uint32_t step = 0; left > 0; step++) {
+            struct tn_step_sequence q[MOST];
+            uint32_t n = 0;
+            for (uint32_t i = 0; i < MOST; i++) {
+                uint32_t take = 1 + (step * 5 + i * 3) % (i % 3 ? 9 : 1);
+                take = take < LENGTH - at[i] ? take : LENGTH - at[i];
+                if (take && (step + i) % 4) {
+                    q[n++] = (struct tn_step_sequence){.tokens = &ids[i][at[i]],
+                                                       .token_count = take,
+                                                       .position = at[i],
+                                                       .kv_pages = pages,
+                                                       .kv_page_count = 3,
+                                                       .kv = kv[i],
+                                                       .kv_page_total = TOTAL + i,
+                                                       .run = i % 4 ? 200 + i : 0,
+                                                       .logits = together + i * each + at[i] * row};
+                    at[i] += take;
+                    left -= take;
+                }
+            }
+            assert_int_equal(n ? tn_cuda_step(s.x, q, n) : 0, 0);
+        }
+        same_bits(&o, alone, together, MOST * LENGTH, "company");
+        for (uint32_t i = 0; i < MOST; i++) {
+            free(kv[i]);
+        }
+        close_setup(&s);
+    }
+    free(alone);
+    free(together);
+}
+
+// ---- K and V -----------------------------------------------------------------------------------
+
+// What one executor stored the other goes on from, both ways.
+static void the_cpu_goes_on_where_the_device_stopped_and_back(void **unused)
+{
+    (void)unused;
+    enum { FIRST = 45 };
+    float *cpu = logits_of(TOKENS), *mixed = logits_of(TOKENS);
+    int32_t ids[TOKENS];
+    make_tokens(ids, TOKENS, 3);
+    size_t rest = (size_t)(TOKENS - FIRST) * VOCABULARY;
+    for (int half = 0; half < 2; half++) {
+        struct setup s;
+        struct synthetic_options o = model_of("qwen3", TN_F32);
+        open_model(&s, &o);
+        open_device(&s, half ? TN_F16 : TN_F32, PAGES);
+        void *kv = store_of(&s, TOTAL), *other = store_of(&s, TOTAL);
+        run_cpu(&s, ids, TOKENS, 0, other, cpu);
+        run(&s, ids, FIRST, 20, 1, kv, mixed);
+        run_cpu(&s, ids, TOKENS, FIRST, kv, mixed);
+        expect("qwen3", TN_F32, "the CPU alone",
+               distance(mixed, NULL, cpu + (size_t)FIRST * VOCABULARY, rest), half ? 1e-3 : 1e-5);
+        run_cpu(&s, ids, FIRST, 0, other, mixed);
+        struct tn_step_sequence q = {.tokens = ids + FIRST,
+                                     .token_count = TOKENS - FIRST,
+                                     .position = FIRST,
+                                     .kv_pages = pages,
+                                     .kv_page_count = 3,
+                                     .kv = other,
+                                     .kv_page_total = TOTAL,
+                                     .run = 1,
+                                     .logits = mixed};
+        assert_int_equal(tn_cuda_step(s.x, &q, 1), 0);
+        expect("qwen3", TN_F32, "the CPU alone",
+               distance(mixed, NULL, cpu + (size_t)FIRST * VOCABULARY, rest), half ? 1e-3 : 1e-5);
+        free(kv);
+        free(other);
+        close_setup(&s);
+    }
+    free(cpu);
+    free(mixed);
+}
+
+static uint64_t loaded(const struct setup *s)
+{
+    struct tn_cuda_statistics t;
+    tn_cuda_get_statistics(s->x, &t);
+    return t.loaded_pages;
+}
+
+static void a_runs_k_and_v_stay_on_the_device(void **unused)
+{
+    (void)unused;
+    struct setup s;
+    struct synthetic_options o = model_of("llama", TN_F32);
+    float *right = logits_of(TOKENS), *found = logits_of(TOKENS);
+    int32_t ids[TOKENS];
+    make_tokens(ids, TOKENS, 4);
+    open_model(&s, &o);
+    open_device(&s, TN_F32, 6); // two whole runs' pages
+    void *kv = store_of(&s, TOTAL);
+    run(&s, ids, TOKENS, 7, 1, kv, right);
+    assert_int_equal(loaded(&s), 0);
+    // Within the run the store is not looked at; another run looks.
+    struct tn_step_sequence last = {.tokens = ids + TOKENS - 1,
+                                    .token_count = 1,
+                                    .position = TOKENS - 1,
+                                    .kv_pages = pages,
+                                    .kv_page_count = 3,
+                                    .kv = kv,
+                                    .kv_page_total = TOTAL,
+                                    .run = 2,
+                                    .logits = found};
+    assert_int_equal(tn_cuda_step(s.x, &last, 1), 0);
+    assert_int_equal(loaded(&s), 3);
+    same_bits(&o, right + (size_t)(TOKENS - 1) * VOCABULARY, found, 1, "loading");
+    last.run = 1; // the same position once more: it is not the next one
+    assert_int_equal(tn_cuda_step(s.x, &last, 1), 0);
+    assert_int_equal(loaded(&s), 6);
+    // A third one takes the pages of the one that was idle for longest: that is 2, then 1.
+    last.run = 3;
+    assert_int_equal(tn_cuda_step(s.x, &last, 1), 0);
+    same_bits(&o, right + (size_t)(TOKENS - 1) * VOCABULARY, found, 1, "others' pages");
+    // More than there are at once: refused, and nothing lasts of it.
+    struct tn_step_sequence three[3] = {last, last, last};
+    three[1].run = three[2].run = 0;
+    assert_int_equal(tn_cuda_step(s.x, three, 3), -ENOSPC);
+    three[1].logits = found + VOCABULARY;
+    assert_int_equal(tn_cuda_step(s.x, three, 2), 0);
+    same_bits(&o, found, found + VOCABULARY, 1, "two of the same run");
+    free(kv);
+    free(right);
+    free(found);
+    close_setup(&s);
+}
+
+// ---- weights -----------------------------------------------------------------------------------
+
+// The open model's matrices become what they are in a packed file.
+static void pack(struct setup *s)
+{
+    struct ir_graph *g = &s->model->graph;
+    for (uint32_t i = 0; i < g->op_count; i++) {
+        for (int j = 0; j < 2; j++) {
+            struct ir_matrix *m = &g->ops[i].matrix[j];
+            if (!m->data) {
+                continue;
+            }
+            size_t strip = 16 * m->row_bytes;
+            uint8_t *packed = ir_own(g, (m->rows + 15) / 16, strip);
+            assert_non_null(packed);
+            for (uint32_t row = 0; row < m->rows; row += 16) {
+                uint32_t rows = m->rows - row < 16 ? m->rows - row : 16;
+                tn_pack_strip(m->type, m->data + row * m->row_bytes, m->row_bytes, rows, m->columns,
+                              packed + row / 16 * strip);
+            }
+            m->data = packed;
+            m->type |= TN_PACKED;
+        }
+    }
+}
+
+static void packed_files_are_the_same_model(void **unused)
+{
+    (void)unused;
+    static const uint32_t types[] = {TN_F32, TN_BF16, TN_Q8_0, TN_Q4_K};
+    float *plain = logits_of(TOKENS), *packed = logits_of(TOKENS);
+    int32_t ids[TOKENS];
+    make_tokens(ids, TOKENS, 5);
+    for (int t = 0; t < 4; t++) {
+        struct setup s;
+        struct synthetic_options o = model_of("llama", types[t]);
+        for (int round = 0; round < 2; round++) {
+            open_model(&s, &o);
+            if (round) {
+                pack(&s);
+            }
+            open_device(&s, TN_F32, PAGES);
+            void *kv = store_of(&s, TOTAL);
+            run(&s, ids, TOKENS, 33, 1, kv, round ? packed : plain);
+            free(kv);
+            close_setup(&s);
+        }
+        same_bits(&o, plain, packed, TOKENS, "a packed file");
+    }
+    free(plain);
+    free(packed);
+}
+
+// ---- what goes wrong ---------------------------------------------------------------------------
+
+static void what_there_are_no_kernels_for_is_refused_by_name(void **unused)
+{
+    (void)unused;
+    static const struct {
+        const char *architecture;
+        uint32_t type;
+        const char *word;
+    } refused[] = {{"qwen3moe", TN_F32, "experts"},
+                   {"bert", TN_F32, "causal"},
+                   {"llama", TN_Q3_K, "Q3_K"},
+                   {"llama", TN_IQ4_NL, "IQ4_NL"}};
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+        struct setup s;
+        char error[256] = "";
+        struct synthetic_options o = model_of(refused[i].architecture, refused[i].type);
+        o.expert_feed_forward = 64;
+        open_model(&s, &o);
+        assert_int_equal(tn_cuda_device_open("", 0, NULL, &s.device, error, sizeof error), 0);
+        assert_int_equal(tn_cuda_model_open(s.device, s.model, &s.weights, error, sizeof error),
+                         -ENOTSUP);
+        assert_non_null(strstr(error, refused[i].word));
+        close_setup(&s);
+    }
+}
+
+static void no_memory_is_said_and_leaves_nothing_behind(void **unused)
+{
+    (void)unused;
+    struct setup s;
+    char error[256] = "";
+    struct synthetic_options o = model_of("llama", TN_F32);
+    const struct tn_cuda_executor_options e = {
+        .max_tokens = 128, .max_sequences = 16, .kv_type = TN_F16, .pages = 1000};
+    open_model(&s, &o);
+    assert_int_equal(tn_cuda_device_open("", 0, NULL, &s.device, error, sizeof error), 0);
+    for (size_t limit = 1000; limit < 3000000; limit *= 3) {
+        fake_cuda_limit(limit);
+        int rc = tn_cuda_model_open(s.device, s.model, &s.weights, error, sizeof error);
+        if (rc == 0) {
+            rc = tn_cuda_executor_open(s.weights, &e, &s.x, error, sizeof error);
+            tn_cuda_model_close(s.weights);
+            s.weights = NULL;
+        }
+        assert_int_equal(rc, -ENOMEM);
+        assert_non_null(strstr(error, "OUT_OF_MEMORY"));
+    }
+    fake_cuda_limit((size_t)512 << 20);
+    close_setup(&s);
+}
+
+static void a_device_that_fails_says_so_and_goes_on_failing(void **unused)
+{
+    (void)unused;
+    struct setup s;
+    struct synthetic_options o = model_of("llama", TN_Q8_0);
+    float *logits = logits_of(TOKENS);
+    int32_t ids[TOKENS];
+    make_tokens(ids, TOKENS, 6);
+    open_model(&s, &o);
+    open_device(&s, TN_F32, PAGES);
+    void *kv = store_of(&s, TOTAL);
+    run(&s, ids, 30, 30, 1, kv, logits);
+    struct tn_step_sequence q = {.tokens = ids + 30,
+                                 .token_count = 1,
+                                 .position = 30,
+                                 .kv_pages = pages,
+                                 .kv_page_count = 3,
+                                 .kv = kv,
+                                 .kv_page_total = TOTAL,
+                                 .run = 1,
+                                 .logits = logits};
+    fake_cuda_fail_after(5);
+    assert_int_equal(tn_cuda_step(s.x, &q, 1), -EIO);
+    assert_non_null(strstr(tn_cuda_failure(s.x), "ILLEGAL_ADDRESS"));
+    fake_cuda_fail_after(-1);
+    assert_int_equal(tn_cuda_step(s.x, &q, 1), -EIO);
+    // What was stored before is whole: another executor goes on from there.
+    run_cpu(&s, ids, 31, 30, kv, logits);
+    free(kv);
+    free(logits);
+    close_setup(&s);
+}
+
+static void steps_beyond_the_limits_are_refused(void **unused)
+{
+    (void)unused;
+    struct setup s;
+    struct synthetic_options o = model_of("llama", TN_F32);
+    float *logits = logits_of(TOKENS);
+    int32_t ids[TOKENS];
+    make_tokens(ids, TOKENS, 7);
+    open_model(&s, &o);
+    open_device(&s, TN_F32, PAGES);
+    void *kv = store_of(&s, TOTAL);
+    const struct tn_step_sequence good = {.tokens = ids,
+                                          .token_count = 3,
+                                          .kv_pages = pages,
+                                          .kv_page_count = 1,
+                                          .kv = kv,
+                                          .kv_page_total = TOTAL,
+                                          .logits = logits};
+    struct tn_step_sequence bad[9];
+    for (int i = 0; i < 9; i++) {
+        bad[i] = good;
+    }
+    int32_t outside[] = {1, VOCABULARY, 2};
+    static const uint32_t no_page[] = {TOTAL};
+    bad[0].kv = NULL;
+    bad[1].token_count = 0;
+    bad[2].position = 31; // one page is not enough
+    bad[3].tokens = outside;
+    bad[4].kv_pages = no_page;
+    bad[5].logits = NULL;
+    bad[6].logits_from = 4;
+    bad[7].position = UINT32_MAX - 1;
+    bad[8].embedding = logits;
+    for (int i = 0; i < 9; i++) {
+        assert_int_equal(tn_cuda_step(s.x, &bad[i], 1), -EINVAL);
+    }
+    struct tn_step_sequence many[17];
+    for (int i = 0; i < 17; i++) {
+        many[i] = good;
+    }
+    assert_int_equal(tn_cuda_step(s.x, many, 17), -EINVAL);
+    assert_int_equal(tn_cuda_step(s.x, many, 0), -EINVAL);
+    assert_int_equal(tn_cuda_step(s.x, &good, 1), 0);
+    free(kv);
+    free(logits);
+    close_setup(&s);
+}
+
+// ---- the driver --------------------------------------------------------------------------------
+
+static void drivers_that_do_not_serve_are_refused(void **unused)
+{
+    (void)unused;
+    char error[256] = "";
+    struct tn_cuda_device *d = NULL;
+    assert_int_equal(tn_cuda_available("", error, sizeof error), 0);
+    assert_int_equal(tn_cuda_available("libno-such-driver.so.1", error, sizeof error), -ENOENT);
+    assert_non_null(strstr(error, "no CUDA driver"));
+    assert_int_equal(tn_cuda_available("libm.so.6", error, sizeof error), -ENOENT);
+    assert_non_null(strstr(error, "cuInit"));
+    assert_int_equal(tn_cuda_device_open("", 3, NULL, &d, error, sizeof error), -ENOENT);
+    assert_non_null(strstr(error, "INVALID_DEVICE"));
+    assert_int_equal(tn_cuda_device_open("", 0, "0000:99:00.0", &d, error, sizeof error), -ENOENT);
+    assert_int_equal(tn_cuda_device_open("", 9, "00000000:01:00.0", &d, error, sizeof error), 0);
+    struct tn_cuda_device_info info;
+    tn_cuda_device_info(d, &info);
+    assert_string_equal(info.name, "emulated device 0");
+    assert_int_equal(info.capability, 800);
+    assert_true(info.free_bytes > 0 && info.free_bytes <= info.memory_bytes);
+    tn_cuda_device_close(d);
+    assert_int_equal(fake_cuda_open_things(), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(logits_are_the_equations_and_the_cpus),
+        cmocka_unit_test(bits_do_not_depend_on_chunks_or_the_order_of_threads),
+        cmocka_unit_test(bits_do_not_depend_on_company),
+        cmocka_unit_test(the_cpu_goes_on_where_the_device_stopped_and_back),
+        cmocka_unit_test(a_runs_k_and_v_stay_on_the_device),
+        cmocka_unit_test(packed_files_are_the_same_model),
+        cmocka_unit_test(what_there_are_no_kernels_for_is_refused_by_name),
+        cmocka_unit_test(no_memory_is_said_and_leaves_nothing_behind),
+        cmocka_unit_test(a_device_that_fails_says_so_and_goes_on_failing),
+        cmocka_unit_test(steps_beyond_the_limits_are_refused),
+        cmocka_unit_test(drivers_that_do_not_serve_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,13 +6,12 @@
 // refused by name.
 #include "tensor/cuda/device.h"
 
-#include "tensor/cpu/packed.h"
 #include "tensor/model/model_private.h"
+#include "tensor/pack.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 // What was copied from where: a tied matrix goes once.
 struct cuda_copy {
@@ -84,22 +83,6 @@ static int copy_in(struct upload *u, cuda_address to, const void *from, size_t b
     return 0;
 }
 
-// Row `row` of a packed matrix as it was in the source.
-static void unpack_row(const struct ir_matrix *m, size_t row, uint8_t *out)
-{
-    uint32_t type = m->type & ~(uint32_t)TN_PACKED;
-    const struct tn_type_info *t = tn_type_info(type);
-    const uint8_t *strip = m->data + row / 16 * 16 * m->row_bytes;
-    size_t place = row % 16, blocks = m->columns / t->block_values;
-    for (size_t b = 0; b < blocks; b++, out += t->block_bytes) {
-        if (t->block_values > 1) {
-            tn_unpack_block(type, strip, place, m->columns, b, out);
-        } else {
-            memcpy(out, strip + (b * 16 + place) * t->block_bytes, t->block_bytes);
-        }
-    }
-}
-
 static int copy_packed(struct upload *u, cuda_address to, const struct ir_matrix *m)
 {
     enum { AT_ONCE = 4 << 20 };
@@ -113,7 +96,10 @@ static int copy_packed(struct upload *u, cuda_address to, const struct ir_matrix
     for (size_t row = 0; row < m->rows && !rc; row += rows) {
         size_t count = m->rows - row < rows ? m->rows - row : rows;
         for (size_t i = 0; i < count; i++) {
-            unpack_row(m, row + i, some + i * m->row_bytes);
+            const uint8_t *strip =
+                m->data + (row + i) / TN_STRIP_ROWS * TN_STRIP_ROWS * m->row_bytes;
+            tn_unpack_row(m->type & ~(uint32_t)TN_PACKED, strip, (row + i) % TN_STRIP_ROWS,
+                          m->columns, some + i * m->row_bytes);
         }
         rc = copy_in(u, to + row * m->row_bytes, some, count * m->row_bytes);
     }
