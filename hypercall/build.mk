@@ -16,12 +16,12 @@ $(BUILD)/bin/tessera: $(patsubst %.c,$(BUILD)/host/%.o,$(tessera_c)) $(TENSOR_HO
 # The daemon: its main file apart, so that tests link the rest.
 tensord_c := $(filter-out %_host.c,$(call host_c,tensord)) $(store_c)
 train_session_c := $(patsubst %,tensor/train/%.c,session trainer net ops gemm data vocab vocab_learn string_map)
-tensord_tested_c := $(filter-out %/main.c,$(tensord_c)) tensor/format/files_host.c $(train_session_c)
+tensord_tested_c := $(filter-out %/main.c,$(tensord_c)) tensor/format/files_host.c $(train_session_c) $(cuda_c)
 TENSORD_LIBS := $(HOST_LIBS) -lmbedcrypto -lseccomp -lmicrohttpd
 host_programs += $(BUILD)/bin/tensord
 
 $(BUILD)/bin/tensord: $(patsubst %.c,$(BUILD)/host/%.o,$(tensord_c)) $(TENSOR_HOST_OBJECTS) \
-		$(TENSOR_TRAIN_OBJECTS)
+		$(TENSOR_TRAIN_OBJECTS) $(CUDA_OBJECTS)
 	@mkdir -p $(@D)
 	$(call say,link $@)
 	$(Q)$(CC) $^ -o $@ $(TENSORD_LIBS)

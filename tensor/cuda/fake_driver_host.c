@@ -154,6 +154,10 @@ static bool holds(cuda_address at, size_t bytes)
 
 cuda_result cuInit(unsigned flags)
 {
+    const char *after = getenv("FAKE_CUDA_FAIL_AFTER");
+    if (!fake.started && after) {
+        fake.fail_after = atol(after);
+    }
     fake.started = true;
     return flags ? INVALID_VALUE : 0;
 }

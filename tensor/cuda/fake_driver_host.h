@@ -17,6 +17,7 @@ void fake_cuda_backwards(bool on);
 // Memory that may be taken; at the start 512 MB.
 void fake_cuda_limit(size_t bytes);
 // The launch after so many more fails as for a bad address, and then everything; < 0: none does.
+// At the start what FAKE_CUDA_FAIL_AFTER says in the environment.
 void fake_cuda_fail_after(int64_t launches);
 // Allocations, streams, modules and contexts that were not given back.
 unsigned fake_cuda_open_things(void);

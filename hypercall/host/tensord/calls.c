@@ -3,6 +3,7 @@
 //
 // The calls that are answered at once, and who answers the others.
 #include "hypercall/host/tensord/calls_ops.h"
+#include "hypercall/host/tensord/gpu.h"
 
 #include <string.h>
 
@@ -52,10 +53,10 @@ static int capabilities(struct guest *g, const struct hc_submission *s)
                                 .free_bytes = g->arena.end - g->arena.begin - g->arena.lent,
                                 .isa = o->isa,
                                 .threads = o->threads,
-                                .device_count = 1,
+                                .device_count = worker_device_count(g->worker),
                                 .weight = g->policy.weight,
                                 .most_runs = g->policy.most_runs};
-    c.features = HC_FEATURE_RUN | ops_features(); // not what the region says: that is the guest's
+    c.features = worker_features(g->worker); // not what the region says: that is the guest's
     return put(g, s, &c, sizeof c);
 }
 

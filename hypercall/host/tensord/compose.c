@@ -121,6 +121,7 @@ static void take(struct engine *e, struct run *r, uint32_t tokens)
                                    .kv_page_count = r->kv_page_count,
                                    .kv = r->kv,
                                    .kv_page_total = r->kv_page_total,
+                                   .run = r->serial,
                                    .logits_from = tokens};
     uint32_t wanted = r->prompt - r->logit_rows; // the first position whose logits the guest wants
     r->wants_token = end == r->count && r->made < r->most;

@@ -4,6 +4,7 @@
 // The compute thread: passes, one after the other. Tokens are drawn and posted here; nothing waits
 // for a guest. The lock is not held while it computes.
 #include "hypercall/host/tensord/calls_ops.h"
+#include "hypercall/host/tensord/gpu.h"
 
 #include <string.h>
 #include <time.h>
@@ -59,10 +60,10 @@ static void draw_all(struct engine *e, struct pass *p)
 void pass_compute(struct engine *e, struct pass *p)
 {
     uint64_t begun = now_ns();
-    int error = tn_step(e->executor, e->step, e->count);
+    int error = engine_step(e, e->step, e->count);
     for (uint32_t i = 0; i < e->count; i++) {
         // Everything was checked before; should one sequence be refused all the same, then alone.
-        bool failed = error && (e->count == 1 || tn_step(e->executor, &e->step[i], 1));
+        bool failed = error && (e->count == 1 || engine_step(e, &e->step[i], 1));
         p->ids[i] = failed ? PASS_FAILED : PASS_NO_TOKEN;
     }
     p->step_ns = now_ns() - begun;
@@ -147,6 +148,7 @@ void pass_deliver(struct worker *w, struct engine *e, const struct pass *p)
         ns += p->draw_ns[i];
     }
     compose_charge(w, e, p->step_ns);
+    gpu_report(w, e);
     w->pass_ns += ns;
     e->passes++;
     e->pass_sequences += e->count;

@@ -2,8 +2,10 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // Devices by /proc, /sys and NVIDIA's management library (NVML API reference), which is loaded when
-// it is there. No executor for GPUs exists in this build: they are shown and not offered.
+// it is there. A GPU is offered when the CUDA driver is there as well and the build has kernels.
 #include "hypercall/host/tensord/devices.h"
+
+#include "tensor/cuda.h"
 
 #include <dlfcn.h>
 #include <stdio.h>
@@ -18,6 +20,17 @@ double device_score(const struct device *d)
     score += d->utilisation < 0 ? 0 : 2 * (100 - d->utilisation);
     score += d->temperature < 0 ? 0 : 100 - d->temperature;
     return score;
+}
+
+int devices_best(const struct device *d, int count)
+{
+    int best = -1;
+    for (int i = 0; i < count; i++) {
+        if (d[i].has_executor && (best < 0 || device_score(&d[i]) > device_score(&d[best]))) {
+            best = i;
+        }
+    }
+    return best;
 }
 
 static void add_known(json_t *o, const char *key, double value)
@@ -118,6 +131,13 @@ static void find_cores(struct device *d)
 
 // ---- NVIDIA GPUs -------------------------------------------------------------------------------
 
+// nvmlPciInfo_t
+struct pci_place {
+    char short_id[16];
+    unsigned domain, bus, device, device_id, subsystem_id;
+    char bus_id[32];
+};
+
 struct nvml {
     void *library;
     int (*init)(void);
@@ -125,6 +145,7 @@ struct nvml {
     int (*count)(unsigned *n);
     int (*handle)(unsigned i, void **device);
     int (*name)(void *device, char *out, unsigned bytes);
+    int (*pci)(void *device, struct pci_place *out);
     int (*memory)(void *device, unsigned long long out[3]);      // total, free, used
     int (*utilisation)(void *device, unsigned out[2]);           // GPU, memory
     int (*temperature)(void *device, int sensor, unsigned *out); // sensor 0: the GPU
@@ -140,6 +161,7 @@ static bool load(struct nvml *n)
                   {&n->count, "nvmlDeviceGetCount_v2"},
                   {&n->handle, "nvmlDeviceGetHandleByIndex_v2"},
                   {&n->name, "nvmlDeviceGetName"},
+                  {&n->pci, "nvmlDeviceGetPciInfo_v3"},
                   {&n->memory, "nvmlDeviceGetMemoryInfo"},
                   {&n->utilisation, "nvmlDeviceGetUtilizationRates"},
                   {&n->temperature, "nvmlDeviceGetTemperature"}};
@@ -155,11 +177,12 @@ static bool load(struct nvml *n)
     return n->library != NULL;
 }
 
-static bool find_gpu(const struct nvml *n, unsigned i, struct device *d)
+static bool find_gpu(const struct nvml *n, unsigned i, bool computes, struct device *d)
 {
     void *handle;
     unsigned long long memory[3];
     unsigned rates[2], degrees;
+    struct pci_place pci = {.bus_id = ""};
     *d = (struct device){.is_gpu = true,
                          .free_memory = DEVICE_UNKNOWN,
                          .utilisation = DEVICE_UNKNOWN,
@@ -167,6 +190,11 @@ static bool find_gpu(const struct nvml *n, unsigned i, struct device *d)
     if (n->handle(i, &handle) || n->name(handle, d->name, sizeof d->name)) {
         return false;
     }
+    if (n->pci(handle, &pci) == 0) {
+        pci.bus_id[sizeof pci.bus_id - 1] = 0;
+        memcpy(d->bus_id, pci.bus_id, sizeof d->bus_id);
+    }
+    d->has_executor = computes && d->bus_id[0];
     if (n->memory(handle, memory) == 0 && memory[0]) {
         d->memory_bytes = memory[0];
         d->free_memory = 100.0 * (double)memory[1] / (double)memory[0];
@@ -184,17 +212,19 @@ int devices_find(struct device out[MOST_DEVICES])
 {
     struct nvml n = {0};
     unsigned gpus = 0;
+    char error[200];
     int count = 1;
     find_cores(&out[0]);
     if (!load(&n)) {
         return count;
     }
     if (n.init() == 0) {
+        bool computes = tn_cuda_available(NULL, error, sizeof error) == 0;
         if (n.count(&gpus)) {
             gpus = 0;
         }
         for (unsigned i = 0; i < gpus && count < MOST_DEVICES; i++) {
-            count += find_gpu(&n, i, &out[count]);
+            count += find_gpu(&n, i, computes, &out[count]);
         }
         n.shutdown();
     }

@@ -14,7 +14,7 @@ enum { MOST_DEVICES = 17 };
 #define DEVICE_UNKNOWN (-1.0)
 
 struct device {
-    char name[96];
+    char name[96], bus_id[32]; // bus_id: of GPUs, "" if the system does not say
     bool is_gpu, has_executor; // without one it is shown, but computes nothing
     uint64_t memory_bytes;
     // Per cent, and degrees Celsius; DEVICE_UNKNOWN: the system does not say.
@@ -28,6 +28,8 @@ int devices_find(struct device out[MOST_DEVICES]);
 // 4 * free memory + 2 * (100 - utilisation) + (100 - temperature) + 8 * resident weights. What is
 // not known adds nothing: a device is not preferred for what it does not say.
 double device_score(const struct device *d);
+// The one with the best score of those that compute, the first of equals. -1: none computes.
+int devices_best(const struct device *d, int count);
 // [{"name":…,"kind":"cpu","score":…}]: values that are not known are left out. NULL: no memory.
 json_t *devices_json(const struct device *d, int count);
 

@@ -6,6 +6,7 @@
 #include "hypercall/host/tensord/worker.h"
 
 #include "hypercall/host/tensord/calls_ops.h"
+#include "hypercall/host/tensord/gpu.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -78,7 +79,7 @@ struct guest *guest_open(struct worker *w, const struct link_message *m, const i
     g->mine->magic = HC_MAGIC;
     g->mine->version = HC_ABI_VERSION;
     g->mine->region_bytes = g->region_bytes;
-    g->mine->features = HC_FEATURE_RUN | ops_features();
+    g->mine->features = worker_features(w);
     hc_store(&g->mine->epoch, w->options.epoch);
     guest_set_state(g, HC_HOST_READY);
     return g;

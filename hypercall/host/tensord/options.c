@@ -30,6 +30,9 @@ static const char help[] =
     "  --isa LEVEL          kernels: scalar, avx2, avx512, avx512vnni (the best here)\n"
     "  --spin US            looks for calls that long before it sleeps (50)\n"
     "  --watchdog S         ends a worker that has not answered for S seconds (20; 0: never)\n"
+    "  --device DEVICE      that computes: cpu, gpu:N, or auto, the one with the best score "
+    "(auto)\n"
+    "  --cuda-library FILE  the driver of NVIDIA GPUs (libcuda.so.1)\n"
     "  --devices            prints the devices of this host that could compute, and ends\n"
     "  --no-coalescing      one sequence a pass, to see what sharing passes is worth\n"
     "  --no-sandbox         without seccomp, for debuggers and sanitizers\n";
@@ -63,7 +66,9 @@ enum {
     OPT_WATCHDOG,
     OPT_ALONE,
     OPT_NO_SANDBOX,
-    OPT_DEVICES
+    OPT_DEVICES,
+    OPT_DEVICE,
+    OPT_CUDA_LIBRARY
 };
 static const struct option options[] = {{"worker", no_argument, NULL, OPT_WORKER},
                                         {"epoch", required_argument, NULL, OPT_EPOCH},
@@ -80,6 +85,8 @@ static const struct option options[] = {{"worker", no_argument, NULL, OPT_WORKER
                                         {"no-coalescing", no_argument, NULL, OPT_ALONE},
                                         {"no-sandbox", no_argument, NULL, OPT_NO_SANDBOX},
                                         {"devices", no_argument, NULL, OPT_DEVICES},
+                                        {"device", required_argument, NULL, OPT_DEVICE},
+                                        {"cuda-library", required_argument, NULL, OPT_CUDA_LIBRARY},
                                         {"help", no_argument, NULL, 'h'},
                                         {NULL, 0, NULL, 0}};
 
@@ -94,6 +101,17 @@ static void pass_on(const char *option, const char *value)
             passed_on[passed_count++] = value;
         }
     }
+}
+
+// "auto", "cpu", "gpu", "gpu:N"
+static bool device(const char *text, struct worker_options *w)
+{
+    unsigned long n = 0;
+    bool is_gpu = strcmp(text, "gpu") == 0 ||
+                  (strncmp(text, "gpu:", 4) == 0 && text[4] && number(text + 4, 63, &n));
+    w->device = is_gpu ? DEVICE_GPU : strcmp(text, "cpu") == 0 ? DEVICE_CPU : DEVICE_AUTO;
+    w->gpu = (uint32_t)n;
+    return is_gpu || w->device == DEVICE_CPU || strcmp(text, "auto") == 0;
 }
 
 static int print_devices(void)
@@ -179,6 +197,16 @@ int tensord_main(int argc, char **argv)
                 return misuse("--watchdog must be 0 to 86400 seconds", optarg);
             }
             h.watchdog_s = (uint32_t)n;
+            break;
+        case OPT_DEVICE:
+            if (!device(optarg, &w)) {
+                return misuse("--device must be auto, cpu or gpu:N", optarg);
+            }
+            pass_on("--device", optarg);
+            break;
+        case OPT_CUDA_LIBRARY:
+            w.cuda_library = optarg;
+            pass_on("--cuda-library", optarg);
             break;
         case OPT_ALONE:
             w.no_coalescing = true;

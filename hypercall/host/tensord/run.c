@@ -210,6 +210,7 @@ int run_submit(struct guest *g, const struct hc_submission *s)
     r->guest = g;
     r->tag = s->tag;
     r->engine = e;
+    r->serial = ++g->worker->run_serial;
     r->memory = sizes.all;
     status = fill(g, r, c, &sizes);
     if (status) {

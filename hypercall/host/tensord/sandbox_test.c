@@ -27,6 +27,8 @@
 
 enum { ENTERED_NOT = 100, PASSED_ON = 101 };
 
+static bool with_driver;
+
 // Runs `act` in a child, inside; the child's wait status. What it returns is its exit status.
 static int inside(int (*act)(void))
 {
@@ -35,7 +37,7 @@ static int inside(int (*act)(void))
     assert_true(pid >= 0);
     if (pid == 0) {
         char error[200];
-        _exit(sandbox_enter(error, sizeof error) ? ENTERED_NOT : act());
+        _exit(sandbox_enter(with_driver, error, sizeof error) ? ENTERED_NOT : act());
     }
     assert_int_equal(waitpid(pid, &status, 0), pid);
     return status;

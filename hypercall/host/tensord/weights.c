@@ -4,7 +4,7 @@
 // Weights that guests may open: files that the holder has opened and vouches for by hash. Opening
 // maps the file and builds the graph, on a thread of its own; engines (a model and a KV type) are
 // made with it and stay.
-#include "hypercall/host/tensord/worker.h"
+#include "hypercall/host/tensord/gpu.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -45,22 +45,27 @@ static void *open_thread(void *arg)
     struct job *j = arg;
     struct weights *x = j->weights;
     struct worker *w = j->worker;
-    char error[200] = "";
+    char error[200] = "", note[280] = "";
     struct tn_model *model = NULL;
+    struct tn_cuda_model *on_gpu = NULL;
     void *mapped = mmap(NULL, x->bytes, PROT_READ, MAP_SHARED, x->fd, 0);
     if (mapped == MAP_FAILED) {
         snprintf(error, sizeof error, "cannot be mapped: %s", strerror(errno));
     } else if (tn_model_open(mapped, x->bytes, &model, error, sizeof error)) {
         munmap(mapped, x->bytes);
     }
+    if (model) {
+        on_gpu = gpu_weights(w, model, note, sizeof note);
+    }
     pthread_mutex_lock(&w->lock);
     if (model) {
         x->mapped = mapped;
         x->model = model;
+        x->on_gpu = on_gpu;
         tn_model_info(model, &x->info);
         x->state = WEIGHTS_OPEN;
-        audit(w, NULL, "weights", "%s is open: %s, %llu bytes", x->name, x->info.architecture,
-              (unsigned long long)x->bytes);
+        audit(w, NULL, "weights", "%s is open: %s, %llu bytes%s", x->name, x->info.architecture,
+              (unsigned long long)x->bytes, note);
     } else {
         snprintf(x->error, sizeof x->error, "%s", error);
         x->state = WEIGHTS_BAD;
@@ -115,6 +120,9 @@ static struct engine *engine_for(struct worker *w, struct weights *x, uint32_t k
         free(e->logits);
         e->logits = NULL;
         e->executor = NULL; // remembered, so that asking again costs nothing
+    }
+    if (e->executor) {
+        gpu_engine(w, e);
     }
     w->engines[w->engine_count++] = e;
     return e->executor ? e : NULL;

@@ -3,7 +3,7 @@
 //
 // The worker's main: messages of the holder, rings of the guests. It spins for a moment after work
 // and then sleeps in epoll until a doorbell rings.
-#include "hypercall/host/tensord/worker.h"
+#include "hypercall/host/tensord/gpu.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -298,7 +298,8 @@ int worker_main(const struct worker_options *o)
     }
     watch(&w, o->link, EPOLLIN);
     watch(&w, w.news, EPOLLIN | EPOLLET); // never read: each write is an event
-    if (!o->no_sandbox && sandbox_enter(error, sizeof error)) {
+    gpu_open(&w);
+    if (!o->no_sandbox && sandbox_enter(w.gpu != NULL, error, sizeof error)) {
         complain("sandbox", error);
         return 1;
     }

@@ -10,6 +10,7 @@
 #include "hypercall/abi/ring.h"
 #include "hypercall/host/tensord/arena.h"
 #include "hypercall/host/tensord/link.h"
+#include "tensor/cuda.h"
 #include "tensor/infer.h"
 
 #include <pthread.h>
@@ -37,7 +38,8 @@ struct weights {
     const void *mapped;
     struct tn_model *model; // constant once WEIGHTS_OPEN
     struct tn_model_info info;
-    uint32_t opened; // by guests now
+    struct tn_cuda_model *on_gpu; // NULL: the host's cores compute
+    uint32_t opened;              // by guests now
 };
 
 // One model with one KV type: what runs are batched by.
@@ -47,12 +49,15 @@ struct engine {
     uint64_t kv_page_bytes;
     // The compute thread's.
     struct tn_executor *executor;
-    float *logits; // [PASS_SEQUENCES][vocabulary]
+    struct tn_cuda_executor *on_gpu; // NULL: none (gpu.h)
+    bool gpu_failed;                 // it did: `executor` goes on
+    float *logits;                   // [PASS_SEQUENCES][vocabulary]
     struct tn_step_sequence step[PASS_SEQUENCES];
     struct run *runs[PASS_SEQUENCES];
     uint32_t count, rows;
     // For people.
     uint64_t passes, pass_sequences, pass_rows, ns;
+    bool gpu_reported;
 };
 
 // ---- guests ------------------------------------------------------------------------------------
@@ -76,6 +81,7 @@ struct run {
     struct run *next; // of the guest: prompts oldest first, then what was served longest ago
     uint64_t tag;
     struct engine *engine;
+    uint64_t serial; // never another run's: tn_step_sequence.run
     enum run_state state;
     bool cancelled;
     uint8_t *kv; // in the region
@@ -153,12 +159,16 @@ struct guest {
 };
 
 // ---- the worker --------------------------------------------------------------------------------
+enum device_wish { DEVICE_AUTO, DEVICE_CPU, DEVICE_GPU };
 struct worker_options {
     unsigned threads;
     enum tn_isa isa;
     uint32_t spin_us;   // looked for submissions before sleeping
     bool no_coalescing; // one sequence a pass: to see the difference
     bool no_sandbox;
+    enum device_wish device;
+    uint32_t gpu;             // of DEVICE_GPU: which
+    const char *cuda_library; // NULL: the usual one
     int link, audit, metrics; // descriptors; -1: none
     uint32_t epoch;
 };
@@ -174,7 +184,9 @@ struct worker {
     struct engine *engines[MOST_ENGINES];
     uint32_t engine_count;
     struct tn_pool *pool;
-    int news; // eventfd: wakes the io thread
+    struct tn_cuda_device *gpu; // NULL: none computes
+    uint64_t run_serial;        // of the last run
+    int news;                   // eventfd: wakes the io thread
     int epoll;
     uint64_t virtual_now;
     uint64_t passes, pass_sequences, pass_ns, started_ns;
@@ -258,7 +270,8 @@ int metrics_start(struct worker *w, char *error, size_t error_bytes);
 // A guest has few lines a second; those left out are counted in the next.
 void audit(const struct worker *w, struct guest *g, const char *event, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
-int sandbox_enter(char *error, size_t error_bytes);
+// `driver`: a GPU's driver was initialised before, and goes on talking to its devices.
+int sandbox_enter(bool driver, char *error, size_t error_bytes);
 
 int worker_main(const struct worker_options *o);
 
