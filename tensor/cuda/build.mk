@@ -19,6 +19,6 @@ $(BUILD)/gen/tensor/cuda/kernel_text.h: $(BUILD)/gen/tensor/cuda/kernels.ptx
 	$(Q)sed -e 's/\\/\\\\/g; s/"/\\"/g; s/.*/"&\\n"/' $< >$@ && echo '""' >>$@
 
 CFLAGS_tensor/cuda/kernel_text.c := -I$(BUILD)/gen
-$(BUILD)/host/tensor/cuda/kernel_text.o $(BUILD)/asan/tensor/cuda/kernel_text.o: $(BUILD)/gen/tensor/cuda/kernel_text.h
+$(foreach kind,host asan fuzzobj,$(BUILD)/$(kind)/tensor/cuda/kernel_text.o): $(BUILD)/gen/tensor/cuda/kernel_text.h
 # Shared memory of a block is a plain array there: nothing may count on zeros in it.
 CFLAGS_tensor/cuda/fake_driver_host.c := -ftrivial-auto-var-init=pattern -Wno-unused-function

@@ -66,6 +66,22 @@ DEVICE void mix_dimension(const struct cuda_attention *p, uint32_t pages, uint32
     }
 }
 
+// Of each head's numbers of a round, those of threads t and t + reach.
+DEVICE void keep_greater(float *tree, uint32_t t, uint32_t reach)
+{
+    for (uint32_t h = 0; h < HEADS; h++) {
+        float a = tree[h * ROUND + t], b = tree[h * ROUND + t + reach];
+        tree[h * ROUND + t] = b > a ? b : a;
+    }
+}
+
+DEVICE void add_other(float *tree, uint32_t t, uint32_t reach)
+{
+    for (uint32_t h = 0; h < HEADS; h++) {
+        tree[h * ROUND + t] += tree[h * ROUND + t + reach];
+    }
+}
+
 KERNEL(attention, cuda_attention)
 {
     SHARED float queries[HEADS * CUDA_MOST_DIM];
@@ -110,11 +126,7 @@ KERNEL(attention, cuda_attention)
                 weights[h * ROUND + t] = tree[h * ROUND + t] = score[h];
             }
         }
-        TREE(
-            ROUND, ROUND, for (uint32_t h = 0; h < HEADS; h++) {
-                float other = tree[h * ROUND + t + reach];
-                tree[h * ROUND + t] = other > tree[h * ROUND + t] ? other : tree[h * ROUND + t];
-            });
+        TREE(ROUND, ROUND, keep_greater(tree, t, reach));
         EACH_THREAD(t)
         {
             if (t < HEADS) {
@@ -129,10 +141,7 @@ KERNEL(attention, cuda_attention)
                 weights[h * ROUND + t] = tree[h * ROUND + t] = w;
             }
         }
-        TREE(
-            ROUND, ROUND, for (uint32_t h = 0; h < HEADS; h++) {
-                tree[h * ROUND + t] += tree[h * ROUND + t + reach];
-            });
+        TREE(ROUND, ROUND, add_other(tree, t, reach));
         EACH_THREAD(t)
         {
             for (uint32_t i = t; i < parts * p.dim; i += BLOCK_THREADS) {

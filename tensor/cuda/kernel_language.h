@@ -18,10 +18,12 @@ enum { BLOCK_THREADS = CUDA_BLOCK_THREADS };
 
 #define KERNEL(NAME, PARAMETERS)                                                                   \
     extern "C" __attribute__((global)) void NAME(const struct PARAMETERS p)
-#define DEVICE  static inline __attribute__((device, always_inline))
-#define SHARED  __attribute__((shared))
-#define BLOCK_X ((uint32_t)__nvvm_read_ptx_sreg_ctaid_x())
-#define BLOCK_Y ((uint32_t)__nvvm_read_ptx_sreg_ctaid_y())
+#define DEVICE static inline __attribute__((device, always_inline))
+#define SHARED __attribute__((shared))
+// Before a loop of a constant number of turns: what it indexes stays in registers.
+#define UNROLLED _Pragma("unroll")
+#define BLOCK_X  ((uint32_t)__nvvm_read_ptx_sreg_ctaid_x())
+#define BLOCK_Y  ((uint32_t)__nvvm_read_ptx_sreg_ctaid_y())
 #define EACH_THREAD(t)                                                                             \
     for (uint32_t t = (uint32_t)__nvvm_read_ptx_sreg_tid_x(), once = 1; once;                      \
          once = 0, __syncthreads())
@@ -55,6 +57,7 @@ struct kernel_place {
     static void NAME(const struct kernel_place block, const struct PARAMETERS p)
 #define DEVICE static inline __attribute__((always_inline))
 #define SHARED
+#define UNROLLED
 #define BLOCK_X block.x
 #define BLOCK_Y block.y
 #define EACH_THREAD(t)                                                                             \

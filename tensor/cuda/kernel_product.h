@@ -31,7 +31,9 @@ DEVICE void lane_sums(const struct cuda_product *p, const uint32_t type, const u
                       uint32_t output, uint32_t row, uint32_t lane,
                       float sum[LANE_ROWS][CUDA_PRODUCT_COLUMNS])
 {
+    UNROLLED
     for (uint32_t r = 0; r < LANE_ROWS; r++) {
+        UNROLLED
         for (uint32_t c = 0; c < many; c++) {
             sum[r][c] = 0;
         }
@@ -43,6 +45,7 @@ DEVICE void lane_sums(const struct cuda_product *p, const uint32_t type, const u
             uint32_t from = output + r < p->outputs ? output + r : p->outputs - 1;
             weights_eight(p->weights + from * p->row_bytes, type, at, p->columns, w[r]);
         }
+        UNROLLED
         for (uint32_t c = 0; c < many; c++) {
             __attribute__((aligned(16))) float x[8];
             uint64_t from = row + c < p->rows ? row + c : p->rows - 1;
@@ -68,31 +71,49 @@ DEVICE void finish_output(const struct cuda_product *p, uint32_t output, uint32_
     p->out[at] = p->softcap != 0 ? p->softcap * tanh_of(sum / p->softcap) : sum;
 }
 
+// A thread's sums to where all see them: [weights' row of the lane's][input row][thread].
+DEVICE void show_sums(const uint32_t many, const float sum[LANE_ROWS][CUDA_PRODUCT_COLUMNS],
+                      uint32_t t, float (*sums)[BLOCK_THREADS])
+{
+    UNROLLED
+    for (uint32_t i = 0; i < LANE_ROWS * many; i++) {
+        sums[i][t] = sum[i / many][i % many];
+    }
+}
+
+DEVICE void add_lane(const uint32_t many, uint32_t t, uint32_t reach, float (*sums)[BLOCK_THREADS])
+{
+    for (uint32_t i = 0; i < LANE_ROWS * many; i++) {
+        sums[i][t] += sums[i][t + reach];
+    }
+}
+
+// One output of the block for each of the first threads.
+DEVICE void finish(const struct cuda_product *p, const uint32_t many, uint32_t output, uint32_t row,
+                   uint32_t t, float (*sums)[BLOCK_THREADS])
+{
+    if (t < CUDA_PRODUCT_ROWS * many) {
+        uint32_t r = t / many, c = t % many;
+        finish_output(p, output + r, row + c,
+                      sums[r % LANE_ROWS * many + c][r / LANE_ROWS * LANES]);
+    }
+}
+
 #define PRODUCT_KERNEL(NAME, TYPE, MANY)                                                           \
     KERNEL(NAME, cuda_product)                                                                     \
     {                                                                                              \
         SHARED float sums[LANE_ROWS * (MANY)][BLOCK_THREADS];                                      \
+        const uint32_t output = BLOCK_X * CUDA_PRODUCT_ROWS, row = BLOCK_Y * (MANY);               \
         EACH_THREAD(t)                                                                             \
         {                                                                                          \
             float sum[LANE_ROWS][CUDA_PRODUCT_COLUMNS];                                            \
-            lane_sums(&p, TYPE, MANY, BLOCK_X *CUDA_PRODUCT_ROWS + t / LANES * LANE_ROWS,          \
-                      BLOCK_Y * (MANY), t % LANES, sum);                                           \
-            for (uint32_t i = 0; i < LANE_ROWS * (MANY); i++) {                                    \
-                sums[i][t] = sum[i / (MANY)][i % (MANY)];                                          \
-            }                                                                                      \
+            lane_sums(&p, TYPE, MANY, output + t / LANES * LANE_ROWS, row, t % LANES, sum);        \
+            show_sums(MANY, sum, t, sums);                                                         \
         }                                                                                          \
-        TREE(                                                                                      \
-            LANES, LANES, for (uint32_t i = 0; i < LANE_ROWS * (MANY); i++) {                      \
-                sums[i][t] += sums[i][t + reach];                                                  \
-            });                                                                                    \
+        TREE(LANES, LANES, add_lane(MANY, t, reach, sums));                                        \
         EACH_THREAD(t)                                                                             \
         {                                                                                          \
-            if (t < CUDA_PRODUCT_ROWS * (MANY)) {                                                  \
-                uint32_t output = t / (MANY), column = t % (MANY);                                 \
-                finish_output(                                                                     \
-                    &p, BLOCK_X *CUDA_PRODUCT_ROWS + output, BLOCK_Y * (MANY) + column,            \
-                    sums[output % LANE_ROWS * (MANY) + column][output / LANE_ROWS * LANES]);       \
-            }                                                                                      \
+            finish(&p, MANY, output, row, t, sums);                                                \
         }                                                                                          \
     }
 #define PRODUCT_KERNELS(NAME, TYPE)                                                                \
