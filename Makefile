@@ -176,6 +176,9 @@ bench-gemm:
 	@ci/setup test
 	@$(MAKE) --no-print-directory $(BUILD)/bench/gemm
 	@$(BUILD)/bench/gemm
+bench-cuda:
+	@$(MAKE) --no-print-directory $(BUILD)/bench/cuda
+	@$(BUILD)/bench/cuda $(or $(MODEL),images/default-model/tessera-demo.gguf) $(ARGS)
 
 clean:
 	rm -rf $(BUILD)
@@ -203,9 +206,10 @@ help:
 #: make bench-offload       guests whose tokens the host computes: speed, a fleet of 8, memory of 32
 #:   PARTS=speed,fleet,memory  SPEED=110m-q4_0,1b-q8_0 THREADS=1,2 FLEET=1b-q8_0   (~20 minutes)
 #: make bench-gemm          matrix products beside oneDNN and OpenBLAS
+#: make bench-cuda          the CUDA executor beside the CPU executor; needs a GPU (MODEL=, ARGS=)
 #: make fuzz                runs every fuzzer for a short time (FUZZ_SECONDS=60 each)
 #: make lint                format, warnings, layer rule, shell scripts
 #: make clean               removes build/
 
 
-.PHONY: compare-llama all images programs test-images run test lint fuzz bench bench-boot bench-call bench-channel bench-offload bench-engine bench-gemm clean help
+.PHONY: compare-llama all images programs test-images run test lint fuzz bench bench-boot bench-call bench-channel bench-cuda bench-offload bench-engine bench-gemm clean help

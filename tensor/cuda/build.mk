@@ -22,3 +22,10 @@ CFLAGS_tensor/cuda/kernel_text.c := -I$(BUILD)/gen
 $(foreach kind,host asan fuzzobj,$(BUILD)/$(kind)/tensor/cuda/kernel_text.o): $(BUILD)/gen/tensor/cuda/kernel_text.h
 # Shared memory of a block is a plain array there: nothing may count on zeros in it.
 CFLAGS_tensor/cuda/fake_driver_host.c := -ftrivial-auto-var-init=pattern -Wno-unused-function
+
+# `make bench-cuda`; with the emulated device in it, to try the program where there is no GPU.
+$(BUILD)/bench/cuda: $(BUILD)/host/ci/bench/cuda.o $(BUILD)/host/tensor/cuda/fake_driver_host.o $(CUDA_OBJECTS) \
+		$(TENSOR_HOST_OBJECTS)
+	@mkdir -p $(@D)
+	$(call say,link $@)
+	$(Q)$(CC) -rdynamic $^ -o $@ $(HOST_LIBS) -ldl

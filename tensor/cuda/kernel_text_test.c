@@ -47,7 +47,7 @@ static void nothing_rounds_otherwise_or_is_missing(void **unused)
     // Operations without a rounding mode may be fused by the driver's compiler; approximations and
     // flushed small numbers are the device's own.
     static const char *const wrong[] = {"mul.f32", "add.f32", "sub.f32", ".approx", ".ftz",
-                                        ".full",   ".extern", "call",    "f64",     "vprintf"};
+                                        ".full",   ".extern", "call",    ".f64",    "vprintf"};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         if (strstr(cuda_kernel_text, wrong[i])) {
             fail_msg("in the PTX: %s", wrong[i]);
