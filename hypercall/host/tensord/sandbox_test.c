@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
@@ -153,6 +154,38 @@ static void files_and_processes_are_refused(void **unused)
     assert_int_equal(WEXITSTATUS(status), 0);
 }
 
+// With a driver, its calls to open devices as well; files stay as they were.
+static int allowed_with_driver(void)
+{
+    int fd = eventfd(0, EFD_CLOEXEC);
+    char number[8];
+    errno = 0;
+    if (ioctl(fd, FIONREAD, number) == 0 || errno == EPERM) { // no such request, but it got there
+        return 10;
+    }
+    return allowed() ? allowed() : refused();
+}
+
+static int refused_without_driver(void)
+{
+    int fd = eventfd(0, EFD_CLOEXEC);
+    char number[8];
+    errno = 0;
+    return ioctl(fd, FIONREAD, number) < 0 && errno == EPERM ? 0 : 1;
+}
+
+static void only_with_a_driver_devices_are_talked_to(void **unused)
+{
+    (void)unused;
+    int without = inside(refused_without_driver);
+    with_driver = true;
+    int with = inside(allowed_with_driver);
+    with_driver = false;
+    assert_true(WIFEXITED(without) && WIFEXITED(with));
+    assert_int_equal(WEXITSTATUS(without), 0);
+    assert_int_equal(WEXITSTATUS(with), 0);
+}
+
 static void threads_memory_and_doorbells_work(void **unused)
 {
     (void)unused;
@@ -190,6 +223,7 @@ int main(void)
     const struct CMUnitTest all[] = {
         cmocka_unit_test(files_and_processes_are_refused),
         cmocka_unit_test(threads_memory_and_doorbells_work),
+        cmocka_unit_test(only_with_a_driver_devices_are_talked_to),
         cmocka_unit_test(what_only_an_intruder_does_ends_it),
         cmocka_unit_test(outside_it_is_not_refused),
     };
