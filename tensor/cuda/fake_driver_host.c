@@ -138,6 +138,7 @@ static void open_arena(bool on)
     }
 }
 
+// With the lock.
 static bool holds(cuda_address at, size_t bytes)
 {
     for (unsigned i = 0; i < fake.live_count; i++) {
@@ -395,18 +396,26 @@ static cuda_result queue(cuda_stream s, const struct command *c)
     return 0;
 }
 
+static bool is_held(cuda_address at, size_t bytes)
+{
+    pthread_mutex_lock(&fake.lock);
+    bool held = holds(at, bytes);
+    pthread_mutex_unlock(&fake.lock);
+    return held;
+}
+
 cuda_result cuMemcpyHtoDAsync_v2(cuda_address to, const void *from, size_t bytes,
                                  cuda_stream stream)
 {
     const struct command c = {
         .kind = COPY_IN, .host = (void *)(uintptr_t)from, .device = to, .bytes = bytes};
-    return holds(to, bytes) ? queue(stream, &c) : INVALID_VALUE;
+    return is_held(to, bytes) ? queue(stream, &c) : INVALID_VALUE;
 }
 
 cuda_result cuMemcpyDtoHAsync_v2(void *to, cuda_address from, size_t bytes, cuda_stream stream)
 {
     const struct command c = {.kind = COPY_OUT, .host = to, .device = from, .bytes = bytes};
-    return holds(from, bytes) ? queue(stream, &c) : INVALID_VALUE;
+    return is_held(from, bytes) ? queue(stream, &c) : INVALID_VALUE;
 }
 
 cuda_result cuLaunchKernel(cuda_function function, unsigned grid_x, unsigned grid_y,

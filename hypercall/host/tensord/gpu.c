@@ -125,6 +125,11 @@ int engine_step(struct engine *e, const struct tn_step_sequence *steps, size_t c
 
 void gpu_report(struct worker *w, struct engine *e)
 {
+    struct tn_cuda_statistics t = {0};
+    if (e->on_gpu) {
+        tn_cuda_get_statistics(e->on_gpu, &t);
+    }
+    e->gpu_loaded = t.loaded_pages;
     if (e->gpu_failed && !e->gpu_reported) {
         e->gpu_reported = true;
         audit(w, NULL, "device", "%s goes on with the host's cores: %s", e->weights->name,

@@ -23,7 +23,8 @@ struct tn_cuda_model *gpu_weights(struct worker *w, const struct tn_model *m, ch
 void gpu_engine(struct worker *w, struct engine *e);
 // A step of the engine, on its device. The compute thread, without the lock.
 int engine_step(struct engine *e, const struct tn_step_sequence *steps, size_t count);
-// Says once that the engine's GPU has failed. With the lock.
+// After a pass: what is known of the GPU; says once that it has failed. The compute thread, with
+// the lock.
 void gpu_report(struct worker *w, struct engine *e);
 // "gpu" or "cpu"; for people.
 const char *engine_device(const struct engine *e);

@@ -127,6 +127,7 @@ static void guests_get_what_the_device_makes(void **unused)
         assert_memory_equal(made, wanted[i / SLOTS][i % SLOTS], sizeof made);
     }
     assert_true(statistics_say(&d, "\"device\":\"gpu\""));
+    assert_true(statistics_say(&d, "\"kv_pages_loaded\":0,")); // a run's K and V stay there
     assert_true(audited(&d, "on the GPU"));
     struct hc_completion c =
         play_call(&g[0], HC_CAPABILITIES, g[0].arguments, 0, sizeof(struct hc_capabilities));

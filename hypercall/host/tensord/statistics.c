@@ -24,9 +24,10 @@ static json_t *guest_json(const struct guest *g)
 
 static json_t *engine_json(const struct engine *e)
 {
-    return json_pack("{s:s, s:s, s:s, s:I, s:I, s:f, s:f}", "weights", e->weights->name, "kv_type",
-                     tn_type_info(e->kv_type)->name, "device", engine_device(e), "passes",
-                     (json_int_t)e->passes, "rows", (json_int_t)e->pass_rows, "mean_batch",
+    return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:f, s:f}", "weights", e->weights->name,
+                     "kv_type", tn_type_info(e->kv_type)->name, "device", engine_device(e),
+                     "kv_pages_loaded", (json_int_t)e->gpu_loaded, "passes", (json_int_t)e->passes,
+                     "rows", (json_int_t)e->pass_rows, "mean_batch",
                      e->passes ? (double)e->pass_sequences / (double)e->passes : 0.0,
                      "compute_seconds", (double)e->ns * 1e-9);
 }

@@ -58,6 +58,7 @@ struct engine {
     // For people.
     uint64_t passes, pass_sequences, pass_rows, ns;
     bool gpu_reported;
+    uint64_t gpu_loaded; // pages of K and V that had to be copied to it
 };
 
 // ---- guests ------------------------------------------------------------------------------------

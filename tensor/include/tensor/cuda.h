@@ -8,8 +8,8 @@
 // by the caller's thread, so that any other executor can go on from there.
 //
 // Rows have the same bits whatever the batch, chunks and pages. They are not the bits of the CPU
-// executor, which rounds the inputs of quantised products: 1e-4 of the logits apart for float
-// weights, 1e-2 for quantised ones.
+// executor, which rounds the inputs of quantised products: logits are 1e-4 apart for float weights,
+// a few per cent for quantised ones.
 //
 // Any thread may call anything here, one at a time for each executor.
 #ifndef TENSOR_CUDA_H
