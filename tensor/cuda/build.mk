@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The Tessera authors
 #
-# The CUDA executor, for programs of the host. Its kernels become PTX here, if clang is there: for
+# The CUDA executor, for programs of the host. Its kernels become PTX here if clang is there: for
 # compute capability 7.0, from which drivers make code for all later ones.
 cuda_c := $(call find_c,tensor/cuda)
 CUDA_OBJECTS := $(patsubst %.c,$(BUILD)/host/%.o,$(cuda_c))
@@ -9,13 +9,20 @@ CUDA_CLANG_FLAGS := -x cuda --cuda-device-only -nocudainc -nocudalib --cuda-gpu-
 	-ffp-contract=off -Wall -Wextra -Werror -Wno-unknown-cuda-version -Itensor/include -I.
 cuda_kernel_headers := $(wildcard tensor/cuda/kernel*.h) tensor/include/tensor/types.h
 
-$(BUILD)/gen/tensor/cuda/kernels.ptx: $(cuda_kernel_headers) tensor/cuda/build.mk
+cuda_ptx := $(BUILD)/gen/tensor/cuda/kernels.ptx
+# Whether clang is there and has the target; and whether it was not when the file was made.
+cuda_clang = $(CLANG) -print-targets 2>/dev/null | grep -q nvptx64
+cuda_stale := $(if $(wildcard $(cuda_ptx)),$(shell test -s $(cuda_ptx) || { $(cuda_clang) && echo cuda-again; }))
+
+$(cuda_ptx): $(cuda_kernel_headers) tensor/cuda/build.mk $(cuda_stale)
 	@mkdir -p $(@D)
 	$(call say,kernels $@)
-	$(Q)if command -v $(CLANG) >/dev/null; then $(CLANG) $(CUDA_CLANG_FLAGS) -S tensor/cuda/kernels.h -o $@; \
-	else echo '  no clang: programs are built without CUDA kernels'; : >$@; fi
+	$(Q)if $(cuda_clang); then $(CLANG) $(CUDA_CLANG_FLAGS) -S tensor/cuda/kernels.h -o $@; \
+	else echo '  no clang for NVPTX: programs are built without CUDA kernels'; : >$@; fi
+.PHONY: cuda-again
+cuda-again:
 # The text as a C string; empty if there is none.
-$(BUILD)/gen/tensor/cuda/kernel_text.h: $(BUILD)/gen/tensor/cuda/kernels.ptx
+$(BUILD)/gen/tensor/cuda/kernel_text.h: $(cuda_ptx)
 	$(Q)sed -e 's/\\/\\\\/g; s/"/\\"/g; s/.*/"&\\n"/' $< >$@ && echo '""' >>$@
 
 CFLAGS_tensor/cuda/kernel_text.c := -I$(BUILD)/gen
