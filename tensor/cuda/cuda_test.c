@@ -2,160 +2,26 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // The CUDA executor on the emulated device, held against the reference in doubles and against the
-// CPU executor; its rows' bits; what it does with K and V; what it refuses.
+// CPU executor; its rows' bits; what it does with K and V; packed weights.
 //
-// Links: @tensor @cuda tensor/cuda/fake_driver_host.c tensor/reference/parts_host.c
+// Links: @tensor @cuda tensor/cuda/fake_driver_host.c tensor/cuda/setup_host.c
 //
-// Links: tensor/reference/decoders_host.c tensor/model/synthetic_host.c tensor/core/pool_host.c
+// Links: tensor/model/synthetic_host.c tensor/model/synthetic_vocabulary_host.c
 //
-// Links: tensor/model/synthetic_vocabulary_host.c tensor/reference/bert_host.c
+// Links: tensor/reference/parts_host.c tensor/reference/decoders_host.c
 //
-// Links: tensor/format/gguf_write_host.c
+// Links: tensor/reference/bert_host.c tensor/core/pool_host.c
 // Libs: -rdynamic -ldl
-#include "tensor/cuda.h"
 #include "tensor/cuda/fake_driver_host.h"
+#include "tensor/cuda/setup_host.h"
 #include "tensor/model/model_private.h"
-#include "tensor/model/synthetic.h"
 #include "tensor/pack.h"
 #include "tensor/reference/reference.h"
 
 #include <errno.h>
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
-
-enum { TOKENS = 70, VOCABULARY = 320, PAGES = 64, TOTAL = 5 };
-
-struct setup {
-    void *file;
-    size_t bytes;
-    struct tn_model *model;
-    struct tn_cuda_device *device;
-    struct tn_cuda_model *weights;
-    struct tn_cuda_executor *x;
-    uint32_t kv_type;
-    size_t page_bytes;
-};
-
-static struct synthetic_options model_of(const char *architecture, uint32_t type)
-{
-    struct synthetic_options o;
-    assert_true(synthetic_default(architecture, type, &o));
-    if (tn_type_info(type)->block_values > 32) { // whole super-blocks
-        o.embedding = o.feed_forward = 256;
-        o.head_dim = 64;
-        o.layers = 1;
-    }
-    return o;
-}
-
-static void open_model(struct setup *s, const struct synthetic_options *o)
-{
-    char error[256] = "";
-    *s = (struct setup){0};
-    s->file = synthetic_model(o, &s->bytes);
-    assert_non_null(s->file);
-    if (tn_model_open(s->file, s->bytes, &s->model, error, sizeof error)) {
-        fail_msg("%s: %s", o->architecture, error);
-    }
-}
-
-static void open_device(struct setup *s, uint32_t kv_type, uint32_t pages)
-{
-    char error[256] = "";
-    const struct tn_cuda_executor_options o = {
-        .max_tokens = 128, .max_sequences = 16, .kv_type = kv_type, .pages = pages};
-    s->kv_type = kv_type;
-    s->page_bytes = tn_kv_page_bytes(s->model, kv_type);
-    if (tn_cuda_device_open("", 0, NULL, &s->device, error, sizeof error) ||
-        tn_cuda_model_open(s->device, s->model, &s->weights, error, sizeof error) ||
-        tn_cuda_executor_open(s->weights, &o, &s->x, error, sizeof error)) {
-        fail_msg("%s", error);
-    }
-}
-
-static void close_setup(struct setup *s)
-{
-    tn_cuda_executor_close(s->x);
-    tn_cuda_model_close(s->weights);
-    tn_cuda_device_close(s->device);
-    tn_model_close(s->model);
-    free(s->file);
-    assert_int_equal(fake_cuda_open_things(), 0);
-}
-
-static void *store_of(const struct setup *s, uint32_t pages)
-{
-    void *kv = aligned_alloc(64, (s->page_bytes * pages + 63) & ~(size_t)63);
-    assert_non_null(kv);
-    memset(kv, 0xff, s->page_bytes * pages); // no numbers
-    return kv;
-}
-
-static float *logits_of(size_t rows)
-{
-    float *logits = malloc(rows * VOCABULARY * sizeof *logits);
-    assert_non_null(logits);
-    return logits;
-}
-
-static void make_tokens(int32_t *ids, uint32_t count, uint32_t seed)
-{
-    for (uint32_t i = 0; i < count; i++) {
-        ids[i] = (int32_t)((seed * 131 + i * 7919 + i * i * 31) % VOCABULARY);
-    }
-}
-
-static const uint32_t pages[3] = {4, 0, 2};
-
-// All logits of one sequence, in chunks.
-static void run(struct setup *s, const int32_t *ids, uint32_t count, uint32_t chunk, uint64_t run,
-                void *kv, float *logits)
-{
-    for (uint32_t at = 0; at < count; at += chunk) {
-        struct tn_step_sequence q = {.tokens = ids + at,
-                                     .token_count = count - at < chunk ? count - at : chunk,
-                                     .position = at,
-                                     .kv_pages = pages,
-                                     .kv_page_count = 3,
-                                     .kv = kv,
-                                     .kv_page_total = TOTAL,
-                                     .run = run,
-                                     .logits = logits + (size_t)at * VOCABULARY};
-        int rc = tn_cuda_step(s->x, &q, 1);
-        if (rc) {
-            fail_msg("step: %d %s", rc, tn_cuda_failure(s->x));
-        }
-    }
-}
-
-// The same on the CPU, its store brought along.
-static void run_cpu(const struct setup *s, const int32_t *ids, uint32_t count, uint32_t from,
-                    void *kv, float *logits)
-{
-    char error[256];
-    struct tn_executor *x;
-    const struct tn_executor_options o = {.isa = tn_isa_best(),
-                                          .pool = &tn_pool_single,
-                                          .max_tokens = 128,
-                                          .max_sequences = 1,
-                                          .kv_type = s->kv_type};
-    assert_int_equal(tn_executor_open(s->model, &o, &x, error, sizeof error), 0);
-    struct tn_step_sequence q = {.tokens = ids + from,
-                                 .token_count = count - from,
-                                 .position = from,
-                                 .kv_pages = pages,
-                                 .kv_page_count = 3,
-                                 .kv = kv,
-                                 .kv_page_total = TOTAL,
-                                 .logits = logits};
-    assert_int_equal(tn_step(x, &q, 1), 0);
-    tn_executor_close(x);
-}
 
 static double distance(const float *found, const double *right, const float * or, size_t count)
 {
@@ -295,7 +161,7 @@ static void bits_do_not_depend_on_company(void **unused)
                     q[n++] = (struct tn_step_sequence){.tokens = &ids[i][at[i]],
                                                        .token_count = take,
                                                        .position = at[i],
-                                                       .kv_pages = pages,
+                                                       .kv_pages = setup_pages,
                                                        .kv_page_count = 3,
                                                        .kv = kv[i],
                                                        .kv_page_total = TOTAL + i,
@@ -343,7 +209,7 @@ static void the_cpu_goes_on_where_the_device_stopped_and_back(void **unused)
         struct tn_step_sequence q = {.tokens = ids + FIRST,
                                      .token_count = TOKENS - FIRST,
                                      .position = FIRST,
-                                     .kv_pages = pages,
+                                     .kv_pages = setup_pages,
                                      .kv_page_count = 3,
                                      .kv = other,
                                      .kv_page_total = TOTAL,
@@ -384,7 +250,7 @@ static void a_runs_k_and_v_stay_on_the_device(void **unused)
     struct tn_step_sequence last = {.tokens = ids + TOKENS - 1,
                                     .token_count = 1,
                                     .position = TOKENS - 1,
-                                    .kv_pages = pages,
+                                    .kv_pages = setup_pages,
                                     .kv_page_count = 3,
                                     .kv = kv,
                                     .kv_page_total = TOTAL,
@@ -466,164 +332,6 @@ static void packed_files_are_the_same_model(void **unused)
     free(packed);
 }
 
-// ---- what goes wrong ---------------------------------------------------------------------------
-
-static void what_there_are_no_kernels_for_is_refused_by_name(void **unused)
-{
-    (void)unused;
-    static const struct {
-        const char *architecture;
-        uint32_t type;
-        const char *word;
-    } refused[] = {{"qwen3moe", TN_F32, "experts"},
-                   {"bert", TN_F32, "causal"},
-                   {"llama", TN_Q3_K, "Q3_K"},
-                   {"llama", TN_IQ4_NL, "IQ4_NL"}};
-    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
-        struct setup s;
-        char error[256] = "";
-        struct synthetic_options o = model_of(refused[i].architecture, refused[i].type);
-        o.expert_feed_forward = 64;
-        open_model(&s, &o);
-        assert_int_equal(tn_cuda_device_open("", 0, NULL, &s.device, error, sizeof error), 0);
-        assert_int_equal(tn_cuda_model_open(s.device, s.model, &s.weights, error, sizeof error),
-                         -ENOTSUP);
-        assert_non_null(strstr(error, refused[i].word));
-        close_setup(&s);
-    }
-}
-
-static void no_memory_is_said_and_leaves_nothing_behind(void **unused)
-{
-    (void)unused;
-    struct setup s;
-    char error[256] = "";
-    struct synthetic_options o = model_of("llama", TN_F32);
-    const struct tn_cuda_executor_options e = {
-        .max_tokens = 128, .max_sequences = 16, .kv_type = TN_F16, .pages = 1000};
-    open_model(&s, &o);
-    assert_int_equal(tn_cuda_device_open("", 0, NULL, &s.device, error, sizeof error), 0);
-    for (size_t limit = 1000; limit < 3000000; limit *= 3) {
-        fake_cuda_limit(limit);
-        int rc = tn_cuda_model_open(s.device, s.model, &s.weights, error, sizeof error);
-        if (rc == 0) {
-            rc = tn_cuda_executor_open(s.weights, &e, &s.x, error, sizeof error);
-            tn_cuda_model_close(s.weights);
-            s.weights = NULL;
-        }
-        assert_int_equal(rc, -ENOMEM);
-        assert_non_null(strstr(error, "OUT_OF_MEMORY"));
-    }
-    fake_cuda_limit((size_t)512 << 20);
-    close_setup(&s);
-}
-
-static void a_device_that_fails_says_so_and_goes_on_failing(void **unused)
-{
-    (void)unused;
-    struct setup s;
-    struct synthetic_options o = model_of("llama", TN_Q8_0);
-    float *logits = logits_of(TOKENS);
-    int32_t ids[TOKENS];
-    make_tokens(ids, TOKENS, 6);
-    open_model(&s, &o);
-    open_device(&s, TN_F32, PAGES);
-    void *kv = store_of(&s, TOTAL);
-    run(&s, ids, 30, 30, 1, kv, logits);
-    struct tn_step_sequence q = {.tokens = ids + 30,
-                                 .token_count = 1,
-                                 .position = 30,
-                                 .kv_pages = pages,
-                                 .kv_page_count = 3,
-                                 .kv = kv,
-                                 .kv_page_total = TOTAL,
-                                 .run = 1,
-                                 .logits = logits};
-    fake_cuda_fail_after(5);
-    assert_int_equal(tn_cuda_step(s.x, &q, 1), -EIO);
-    assert_non_null(strstr(tn_cuda_failure(s.x), "ILLEGAL_ADDRESS"));
-    fake_cuda_fail_after(-1);
-    assert_int_equal(tn_cuda_step(s.x, &q, 1), -EIO);
-    // What was stored before is whole: another executor goes on from there.
-    run_cpu(&s, ids, 31, 30, kv, logits);
-    free(kv);
-    free(logits);
-    close_setup(&s);
-}
-
-static void steps_beyond_the_limits_are_refused(void **unused)
-{
-    (void)unused;
-    struct setup s;
-    struct synthetic_options o = model_of("llama", TN_F32);
-    float *logits = logits_of(TOKENS);
-    int32_t ids[TOKENS];
-    make_tokens(ids, TOKENS, 7);
-    open_model(&s, &o);
-    open_device(&s, TN_F32, PAGES);
-    void *kv = store_of(&s, TOTAL);
-    const struct tn_step_sequence good = {.tokens = ids,
-                                          .token_count = 3,
-                                          .kv_pages = pages,
-                                          .kv_page_count = 1,
-                                          .kv = kv,
-                                          .kv_page_total = TOTAL,
-                                          .logits = logits};
-    struct tn_step_sequence bad[9];
-    for (int i = 0; i < 9; i++) {
-        bad[i] = good;
-    }
-    int32_t outside[] = {1, VOCABULARY, 2};
-    static const uint32_t no_page[] = {TOTAL};
-    bad[0].kv = NULL;
-    bad[1].token_count = 0;
-    bad[2].position = 31; // one page is not enough
-    bad[3].tokens = outside;
-    bad[4].kv_pages = no_page;
-    bad[5].logits = NULL;
-    bad[6].logits_from = 4;
-    bad[7].position = UINT32_MAX - 1;
-    bad[8].embedding = logits;
-    for (int i = 0; i < 9; i++) {
-        assert_int_equal(tn_cuda_step(s.x, &bad[i], 1), -EINVAL);
-    }
-    struct tn_step_sequence many[17];
-    for (int i = 0; i < 17; i++) {
-        many[i] = good;
-    }
-    assert_int_equal(tn_cuda_step(s.x, many, 17), -EINVAL);
-    assert_int_equal(tn_cuda_step(s.x, many, 0), -EINVAL);
-    assert_int_equal(tn_cuda_step(s.x, &good, 1), 0);
-    free(kv);
-    free(logits);
-    close_setup(&s);
-}
-
-// ---- the driver --------------------------------------------------------------------------------
-
-static void drivers_that_do_not_serve_are_refused(void **unused)
-{
-    (void)unused;
-    char error[256] = "";
-    struct tn_cuda_device *d = NULL;
-    assert_int_equal(tn_cuda_available("", error, sizeof error), 0);
-    assert_int_equal(tn_cuda_available("libno-such-driver.so.1", error, sizeof error), -ENOENT);
-    assert_non_null(strstr(error, "no CUDA driver"));
-    assert_int_equal(tn_cuda_available("libm.so.6", error, sizeof error), -ENOENT);
-    assert_non_null(strstr(error, "cuInit"));
-    assert_int_equal(tn_cuda_device_open("", 3, NULL, &d, error, sizeof error), -ENOENT);
-    assert_non_null(strstr(error, "INVALID_DEVICE"));
-    assert_int_equal(tn_cuda_device_open("", 0, "0000:99:00.0", &d, error, sizeof error), -ENOENT);
-    assert_int_equal(tn_cuda_device_open("", 9, "00000000:01:00.0", &d, error, sizeof error), 0);
-    struct tn_cuda_device_info info;
-    tn_cuda_device_info(d, &info);
-    assert_string_equal(info.name, "emulated device 0");
-    assert_int_equal(info.capability, 800);
-    assert_true(info.free_bytes > 0 && info.free_bytes <= info.memory_bytes);
-    tn_cuda_device_close(d);
-    assert_int_equal(fake_cuda_open_things(), 0);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -633,11 +341,6 @@ int main(void)
         cmocka_unit_test(the_cpu_goes_on_where_the_device_stopped_and_back),
         cmocka_unit_test(a_runs_k_and_v_stay_on_the_device),
         cmocka_unit_test(packed_files_are_the_same_model),
-        cmocka_unit_test(what_there_are_no_kernels_for_is_refused_by_name),
-        cmocka_unit_test(no_memory_is_said_and_leaves_nothing_behind),
-        cmocka_unit_test(a_device_that_fails_says_so_and_goes_on_failing),
-        cmocka_unit_test(steps_beyond_the_limits_are_refused),
-        cmocka_unit_test(drivers_that_do_not_serve_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

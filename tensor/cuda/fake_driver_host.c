@@ -63,6 +63,7 @@ struct command {
     void *host;
     cuda_address device;
     size_t bytes;
+    bool staged; // `host` is a copy, freed afterwards
     const struct kernel *kernel;
     uint32_t grid_x, grid_y;
     _Alignas(16) uint8_t parameters[MOST_PARAMETERS];
@@ -90,6 +91,7 @@ static struct {
     unsigned live_count, host_count, stream_count, module_count;
     size_t live_bytes, limit;
     struct CUctx_st context;
+    struct CUstream_st default_stream;
     bool started, backwards;
     cuda_result broken; // after a failed launch everything fails
     int64_t fail_after;
@@ -212,8 +214,15 @@ cuda_result cuDevicePrimaryCtxRetain(cuda_context *context, cuda_ordinal device)
 
 cuda_result cuDevicePrimaryCtxRelease_v2(cuda_ordinal device)
 {
+    struct CUstream_st *s = &fake.default_stream;
     (void)device;
-    fake.context.uses--;
+    if (--fake.context.uses == 0) {
+        for (size_t i = 0; i < s->count; i++) {
+            free(s->commands[i].host);
+        }
+        free(s->commands);
+        *s = (struct CUstream_st){0};
+    }
     return 0;
 }
 
@@ -341,19 +350,6 @@ cuda_result cuMemFreeHost(void *address)
     return 0;
 }
 
-cuda_result cuMemcpyHtoD_v2(cuda_address to, const void *from, size_t bytes)
-{
-    pthread_mutex_lock(&fake.lock);
-    cuda_result e = holds(to, bytes) ? ready() : INVALID_VALUE;
-    if (!e) {
-        open_arena(true);
-        memcpy((void *)(uintptr_t)to, from, bytes);
-        open_arena(false);
-    }
-    pthread_mutex_unlock(&fake.lock);
-    return e;
-}
-
 // ---- streams -----------------------------------------------------------------------------------
 
 cuda_result cuStreamCreate(cuda_stream *stream, unsigned flags)
@@ -394,6 +390,21 @@ static cuda_result queue(cuda_stream s, const struct command *c)
     }
     s->commands[s->count++] = *c;
     return 0;
+}
+
+// Out of ordinary memory: copied at once to somewhere else, and from there when it is waited for.
+cuda_result cuMemcpyHtoD_v2(cuda_address to, const void *from, size_t bytes)
+{
+    pthread_mutex_lock(&fake.lock);
+    struct command c = {.kind = COPY_IN, .device = to, .bytes = bytes, .staged = true};
+    cuda_result e = holds(to, bytes) ? ready() : INVALID_VALUE;
+    c.host = e ? NULL : malloc(bytes ? bytes : 1);
+    if (c.host) {
+        memcpy(c.host, from, bytes);
+        e = queue(&fake.default_stream, &c);
+    }
+    pthread_mutex_unlock(&fake.lock);
+    return e;
 }
 
 static bool is_held(cuda_address at, size_t bytes)
@@ -464,19 +475,30 @@ static cuda_result run_launch(const struct command *c)
     return 0;
 }
 
+static cuda_result run_command(const struct command *c)
+{
+    if (c->kind == LAUNCH) {
+        return run_launch(c);
+    }
+    if (c->kind == COPY_IN) {
+        memcpy((void *)(uintptr_t)c->device, c->host, c->bytes);
+    } else {
+        memcpy(c->host, (const void *)(uintptr_t)c->device, c->bytes);
+    }
+    return 0;
+}
+
 cuda_result cuStreamSynchronize(cuda_stream stream)
 {
     pthread_mutex_lock(&fake.lock);
     cuda_result e = ready();
+    stream = stream ? stream : &fake.default_stream;
     open_arena(true);
-    for (size_t i = 0; i < stream->count && !e; i++) {
+    for (size_t i = 0; i < stream->count; i++) {
         const struct command *c = &stream->commands[i];
-        if (c->kind == LAUNCH) {
-            e = run_launch(c);
-        } else if (c->kind == COPY_IN) {
-            memcpy((void *)(uintptr_t)c->device, c->host, c->bytes);
-        } else {
-            memcpy(c->host, (const void *)(uintptr_t)c->device, c->bytes);
+        e = e ? e : run_command(c);
+        if (c->staged) {
+            free(c->host);
         }
     }
     open_arena(false);

@@ -208,6 +208,15 @@ int tn_cuda_model_open(struct tn_cuda_device *d, const struct tn_model *model,
     for (uint32_t i = 0; i < g->op_count && !u.rc; i++) {
         upload_op(&u, &g->ops[i], &m->ops[i]);
     }
+    if (!u.rc) {
+        // Copies out of ordinary memory return when they are on their way, and steps do not wait
+        // for the default stream.
+        e = d->driver.stream_wait(NULL);
+        u.rc = e ? -EIO : 0;
+        if (e) {
+            snprintf(error, error_bytes, "CUDA: copying weights failed (%d)", e);
+        }
+    }
     if (u.rc) {
         tn_cuda_model_close(m);
         return u.rc;
@@ -222,6 +231,7 @@ void tn_cuda_model_close(struct tn_cuda_model *m)
         return;
     }
     if (m->copy_count && cuda_enter(m->device) == 0) {
+        m->device->driver.stream_wait(NULL); // one that went wrong may have copies on their way
         for (uint32_t i = 0; i < m->copy_count; i++) {
             cuda_give_back(m->device, m->copies[i].at);
         }
