@@ -239,7 +239,9 @@ check "a guest in the foreground serves" foreground off --offload --port "$port"
 kill -INT "$tool"
 ended "Ctrl-C with --offload" 0 'powered off' off
 same "tensord is told of its end" "remove-guest off" "$(asked 1)"
-refused "a guest that does not come up" 1 'nollm' run "$work/models/unknown.gguf" --offload --port "$port" --timeout 30
+refused "a model that the engine refuses" 1 'nollm' run "$work/models/unknown.gguf" --offload --port "$port" --timeout 30
+same "tensord is not asked at all" "remove-guest off" "$(asked 1)"
+refused "a guest that does not come up" 1 'nollm' run "$work/models/unknown.gguf" --offload --region 64 --port "$port" --timeout 30
 same "tensord is told of that, too" "remove-guest unknown" "$(asked 1)"
 refused "a mode that is none" 2 "'gpu' is none of auto, host" run "$demo" --offload=gpu
 refused "a region that is none" 2 'a power of two' run "$demo" --offload --region 100
