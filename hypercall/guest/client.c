@@ -302,8 +302,7 @@ static uint32_t take_completions(struct hc_client *c)
         struct hc_completion x, *at = (struct hc_completion *)(void *)(c->region + HC_COMPLETIONS) +
                                       c->completion_head % HC_COMPLETION_COUNT;
         // The host may write while this copies: what counts is the copy.
-        memcpy(&x, at, sizeof x);
-        __asm__ volatile("" ::: "memory");
+        hc_copy(&x, at, sizeof x);
         hc_store(&guest_page(c)->completion_head, ++c->completion_head);
         if (!account(c, &x)) {
             lose(c, HC_LOSS_NONSENSE);

@@ -48,7 +48,8 @@ static int capabilities(struct guest *g, const struct hc_submission *s)
     const struct worker_options *o = &g->worker->options;
     struct hc_capabilities c = {.version = HC_ABI_VERSION,
                                 .epoch = o->epoch,
-                                .features = g->mine->features,
+                                // Not what the region says: that, the guest can write.
+                                .features = worker_features(g->worker),
                                 .region_bytes = g->region_bytes,
                                 .free_bytes = g->arena.end - g->arena.begin - g->arena.lent,
                                 .isa = o->isa,
@@ -56,7 +57,6 @@ static int capabilities(struct guest *g, const struct hc_submission *s)
                                 .device_count = worker_device_count(g->worker),
                                 .weight = g->policy.weight,
                                 .most_runs = g->policy.most_runs};
-    c.features = worker_features(g->worker); // not what the region says: that is the guest's
     return put(g, s, &c, sizeof c);
 }
 

@@ -304,7 +304,7 @@ static void a_worker_that_hangs_is_ended_by_the_watchdog(void **unused)
     play_stop(&d);
 }
 
-static void a_guest_gets_what_its_weight_says(void **unused)
+static void a_small_guest_does_not_wait_behind_a_busy_one(void **unused)
 {
     (void)unused;
     enum { LONG = 220 };
@@ -351,7 +351,7 @@ static int tests(void)
         cmocka_unit_test(logits_are_the_native_executors),
         cmocka_unit_test(the_worker_is_killed_and_comes_again),
         cmocka_unit_test(a_worker_that_hangs_is_ended_by_the_watchdog),
-        cmocka_unit_test(a_guest_gets_what_its_weight_says),
+        cmocka_unit_test(a_small_guest_does_not_wait_behind_a_busy_one),
     };
     return cmocka_run_group_tests(all, NULL, NULL);
 }
