@@ -76,6 +76,9 @@ struct guest {
 // open the model. Nothing is made. g is overwritten; guest_free frees it also after an error.
 int guest_plan(struct guest_host *h, const struct guest_request *q, struct guest *g, char *error,
                size_t error_bytes);
+// For XML that is only shown: g gets the name that a guest would get now. Nothing is taken.
+int guest_choose_free_name(struct guest_host *h, const struct guest_request *q, struct guest *g,
+                           char *error, size_t error_bytes);
 // The domain's XML of a plan without creating anything (with what tensord would give). The caller
 // frees it.
 int guest_xml(struct guest_host *h, struct guest *g, char **xml, char *error, size_t error_bytes);
@@ -107,6 +110,8 @@ int guest_stop(struct guest_host *h, const char *name, unsigned seconds, const v
                bool *in_order, char *error, size_t error_bytes);
 // The definition of one that is off, its saved state and console log too. -EBUSY: it runs.
 int guest_remove(struct guest_host *h, const char *name, char *error, size_t error_bytes);
+// Gives its place at tensord up; where tensord does not run, there is none.
+void guest_leave_tensord(const char *folder, const char *name);
 // Ends a guest at once and forgets it: after a failure.
 void guest_give_up(struct guest_host *h, struct guest *g);
 

@@ -22,20 +22,20 @@
 // Texts are borrowed; NULL, 0 and false: not wanted, or the usual.
 struct machine_plan {
     const char *name;
-    const char *image;          // the kernel, an absolute path
-    const char *model;          // as the user sees it, an absolute path
-    const char *mapped;         // the file that is mapped: whole pages of 2 MB
-    uint64_t mapped_bytes;      //
-    const char *identity;       // "sha256:…"
-    uint32_t vcpus, memory_mb;  //
-    bool kvm;                   // otherwise emulated
-    const char *console_log;    // an absolute path
-    const char *key;            // of the HTTP API
-    const char *settings;       // more words of the kernel's command line, "name=value name=value"
+    const char *image;         // the kernel, an absolute path
+    const char *model;         // as the user sees it, an absolute path
+    const char *mapped;        // the file that is mapped: whole pages of 2 MB
+    uint64_t mapped_bytes;     //
+    const char *identity;      // "sha256:…"
+    uint32_t vcpus, memory_mb; //
+    bool kvm;                  // otherwise emulated
+    const char *console_log;   // an absolute path
+    const char *key;           // of the HTTP API
+    const char *settings;      // more words of the kernel's command line, "name=value name=value"
     // the network
-    const char *network;        // a libvirt network's name, or "bridge=BR"; NULL: QEMU's user network
-    const char *listen;         // where the user network's port is, an IPv4 address; NULL: 127.0.0.1
-    uint32_t port;              // there
+    const char *network; // a libvirt network's name, or "bridge=BR"; NULL: QEMU's user network
+    const char *listen;  // where the user network's port is, an IPv4 address; NULL: 127.0.0.1
+    uint32_t port;       // there
     // tensor calls
     const char *offload;        // "auto" or "host"
     const char *offload_socket; // of this guest's tensor calls
