@@ -168,22 +168,22 @@ static void look_at_seat(struct doctor *d, struct seat *s)
                     "tensord keeps a place and its memory for '%s', which is no guest", s->name);
 }
 
-// A run that is just starting its guest holds this lock. -1: it did not end in time, or nobody ever
-// ran a guest.
-static int lock_runs(void)
+// A run that is just starting its guest holds this lock. False: it did not end in time. *fd -1:
+// nobody ever ran a guest.
+static bool lock_runs(int *fd)
 {
     char path[PATH_MAX], error[300];
-    int fd = console_log_path(".lock", 0, path, sizeof path, error, sizeof error) == 0
-                 ? open(path, O_RDWR | O_CLOEXEC)
-                 : -1;
-    for (int i = 0; fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0; i++) {
+    *fd = console_log_path(".lock", 0, path, sizeof path, error, sizeof error) == 0
+              ? open(path, O_RDWR | O_CLOEXEC)
+              : -1;
+    for (int i = 0; *fd >= 0 && flock(*fd, LOCK_EX | LOCK_NB) != 0; i++) {
         if (i == 100) {
-            close(fd);
-            return -1;
+            close(*fd);
+            return false;
         }
         nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
     }
-    return fd;
+    return true;
 }
 
 static void check_seats(struct doctor *d)
@@ -192,8 +192,11 @@ static void check_seats(struct doctor *d)
     if (!d->libvirt || tensord_folder(folder, sizeof folder, error, sizeof error) != 0) {
         return;
     }
-    int lock = lock_runs();
-    DIR *all = lock >= 0 ? opendir(folder) : NULL;
+    int lock;
+    if (!lock_runs(&lock)) {
+        return;
+    }
+    DIR *all = opendir(folder);
     for (const struct dirent *e; all && (e = readdir(all)) != NULL;) {
         struct seat s = {.folder = folder};
         size_t length = strlen(e->d_name);
