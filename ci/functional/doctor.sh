@@ -109,7 +109,7 @@ doctor --root "$tree" --json
 same "VT-x with EPT: hardware" kvm "$(jq -r .accel "$work/out")"
 holds "EPT is seen" '^ok EPT' "$(finding processor)"
 holds "nested is off, and what turns it on" '^missing .*options kvm_intel nested=1' "$(finding nested)"
-holds "huge pages: the command" 'sysctl vm.nr_hugepages=1953 ' "$(finding 'huge pages')"
+holds "huge pages: the command" 'sysctl vm.nr_hugepages=1953` reserves 3906 MB' "$(finding 'huge pages')"
 holds "the IOMMU's groups are counted" '^ok 2 groups' "$(finding iommu)"
 holds "vfio-pci is missing" '^missing vfio-pci' "$(finding iommu)"
 holds "a shared group is said with who shares it" \

@@ -157,7 +157,7 @@ static const char *text_of(const json_t *finding, const char *key)
 static void print_line(const char *word, const char *text)
 {
     if (text) {
-        printf("%23s%-7s%s\n", "", word, text);
+        printf("%23s%-8s%s\n", "", word, text);
     }
 }
 
@@ -175,13 +175,13 @@ static void print_findings(const struct doctor *d)
                blocks ? " (no guest can run)" : "");
         print_line("costs:", text_of(f, "cost"));
         print_line("mend:", text_of(f, "mend"));
-        print_line("mend:", text_of(f, "advice"));
+        print_line("advice:", text_of(f, "advice"));
         before = check;
         for (int s = 0; s < 3; s++) {
             counts[s] += strcmp(state, state_names[s]) == 0;
         }
     }
-    printf("\n%s: %zu ok, %zu warnings, %zu missing\n",
+    printf("\n%s: %zu ok, %zu to know of, %zu missing\n",
            d->blocked ? "No guest can run here"
            : d->kvm   ? "Guests can run here, by hardware (KVM)"
                       : "Guests can run here, by emulation (TCG)",

@@ -6,6 +6,7 @@
 #include "hypercall/host/tool/doctor.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -73,11 +74,14 @@ void check_programs(struct doctor *d)
 void check_image(struct doctor *d)
 {
     static struct hardware_drivers drivers;
-    char error[600], list[600] = "";
+    char error[PATH_MAX + 100], list[600] = "", beside[PATH_MAX];
     if (d->root[0]) {
         return;
     }
-    snprintf(d->image, sizeof d->image, "%s/../images/llm.elf", d->folder);
+    snprintf(beside, sizeof beside, "%s/../images/llm.elf", d->folder);
+    char *real = realpath(beside, NULL);
+    snprintf(d->image, sizeof d->image, "%s", real ? real : beside);
+    free(real);
     int rc = hardware_image_drivers(d->image, &drivers, error, sizeof error);
     if (rc == -ENODATA) {
         doctor_say(d, DOCTOR_WARNING, "%s", error);
@@ -127,8 +131,9 @@ static void check_reader(struct doctor *d, const struct hardware_user *u, bool i
         return;
     }
     bool is_folder = stat(refuses, &s) == 0 && S_ISDIR(s.st_mode);
-    doctor_say(d, DOCTOR_MISSING, "%s may not read %s: %s%s refuses", u->name, d->model,
-               is_folder ? "the folder " : "", is_folder ? refuses : "the file itself");
+    doctor_say(d, is_caller ? DOCTOR_MISSING : DOCTOR_WARNING, "%s may not read %s: %s%s refuses",
+               u->name, d->model, is_folder ? "the folder " : "",
+               is_folder ? refuses : "the file itself");
     if (is_caller) {
         doctor_cost(d, "no guest of this user's can serve it");
         doctor_blocks(d);

@@ -14,6 +14,7 @@
 
 // A system's daemon may probe QEMU for half a minute as it starts.
 enum { CONNECT_SECONDS = 60 };
+#define START_LIBVIRT "%ssystemctl enable --now libvirtd.socket virtlogd.socket"
 
 struct attempt {
     const char *uri;
@@ -80,11 +81,14 @@ static void look_at_system(struct doctor *d)
         say_versions(d, "qemu:///system", d->system);
         return;
     }
-    doctor_say(d, DOCTOR_WARNING, "%s", error);
+    const char *hint = strstr(error, ". --connect");
+    doctor_say(d, DOCTOR_WARNING, "%.*s", (int)(hint ? hint - error : (long)strlen(error)), error);
     doctor_cost(d, "no guests that outlive the user's session, no --device, no libvirt networks; "
                    "qemu:///session is enough for everything else");
     if (access("/usr/sbin/libvirtd", X_OK) != 0 && access("/usr/sbin/virtqemud", X_OK) != 0) {
         doctor_mend(d, "%sapt-get install libvirt-daemon-system", doctor_sudo());
+    } else if (strstr(error, "No such file")) {
+        doctor_mend(d, START_LIBVIRT, doctor_sudo());
     } else {
         doctor_mend(d, "%susermod -aG libvirt %s    # then log in anew", doctor_sudo(),
                     doctor_user());
@@ -115,8 +119,7 @@ void check_libvirt(struct doctor *d)
             doctor_mend(d, "%susermod -aG libvirt %s    # then log in anew", doctor_sudo(),
                         doctor_user());
         } else {
-            doctor_mend(d, "%ssystemctl enable --now libvirtd.socket virtlogd.socket",
-                        doctor_sudo());
+            doctor_mend(d, START_LIBVIRT, doctor_sudo());
         }
         doctor_blocks(d);
         return;

@@ -79,7 +79,7 @@ void check_kvm(struct doctor *d)
         return;
     case HARDWARE_KVM_NO_MODULE:
         doctor_say(d, DOCTOR_MISSING, "the processor could, but there is no /dev/kvm");
-        doctor_cost(d, "guests run by emulation (TCG): see README, \"emulation\"");
+        doctor_cost(d, "guests run by emulation (TCG), dozens of times slower");
         doctor_mend(d, "%smodprobe %s", doctor_sudo(), vendor_module(d));
         return;
     case HARDWARE_KVM_DENIED:
@@ -155,8 +155,10 @@ void check_huge_pages(struct doctor *d)
                m->has_1g && d->cpu.page_1g ? " and 1 GB" : "");
     doctor_cost(d, "only --hugepages needs them. Reading weights in order gains under 1 %% "
                    "(measured), work that jumps about more (15 to 50 %%, published)");
-    doctor_mend(d, "%ssysctl vm.nr_hugepages=%llu    # %llu MB that nothing else can use then",
-                doctor_sudo(), (unsigned long long)pages, (unsigned long long)pages * 2);
+    doctor_advise(d,
+                  "`%ssysctl vm.nr_hugepages=%llu` reserves %llu MB that nothing else can use "
+                  "then",
+                  doctor_sudo(), (unsigned long long)pages, (unsigned long long)pages * 2);
 }
 
 void check_numa(struct doctor *d)
