@@ -150,15 +150,19 @@ touch -d '1 hour ago' "$cache/hashes/fe01-12.a1B2c3"
 echo new >"$cache/hashes/fe01-13.a1B2c3"
 chown -R 65534:65534 "$work/home"
 chmod 700 "$work/run/tessera" && chown 65534:65534 "$work/run/tessera"
+touch "$cache/models/live.lock" && chmod 666 "$cache/models/live.lock"
 flock "$cache/models/live.lock" sleep 100 &
 vm_pids+=($!)
-chmod 666 "$cache/models/live.lock"
+until_true() { # COMMAND…: for five seconds
+    for _ in $(seq 100); do
+        "$@" && return
+        sleep 0.05
+    done
+}
+until_true sh -c "! flock -n '$cache/models/live.lock' true"
 "${as[@]}" "$work/bin/tensord" --dir "$work/run/tessera" --control "$work/run/tessera/tensord.sock" >"$work/tensord.log" 2>&1 </dev/null &
 vm_pids+=($!)
-for _ in $(seq 100); do
-    [ -S "$work/run/tessera/tensord.sock" ] && break
-    sleep 0.05
-done
+until_true test -S "$work/run/tessera/tensord.sock"
 echo '{"op":"add-guest","name":"orphan","region_mb":64}' | timeout 5 socat -t 2 - "UNIX-CONNECT:$work/run/tessera/tensord.sock" >"$work/added"
 holds "tensord has a place for a guest that is none" '"ok": ?true' "$(cat "$work/added")"
 echo '{"op":"add-guest","name":"busy","region_mb":64}' | timeout 5 socat -t 2 - "UNIX-CONNECT:$work/run/tessera/tensord.sock" >>"$work/added"
@@ -168,7 +172,7 @@ python3 - "$work/run/tessera/gone.ivshmem" <<'P' 2>/dev/null || : >"$work/run/te
 import socket, sys
 socket.socket(socket.AF_UNIX).bind(sys.argv[1])
 P
-sleep 0.3
+until_true awk -v path="$work/run/tessera/busy.ivshmem" '$8 == path && $6 == "03" { found = 1 } END { exit !found }' /proc/net/unix
 doctor --json
 left=$(jq -r '.findings[] | select(has("mended")) | .text' "$work/out")
 holds "a half-made copy is named" "dead.part: a file that was never finished" "$left"

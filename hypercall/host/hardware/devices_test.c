@@ -312,6 +312,13 @@ static void an_images_note_is_read(void **state)
     memcpy(efi + 0x410, image, bytes); // a UEFI application carries it
     assert_int_equal(hardware_image_drivers_of(efi, sizeof efi, &d), 0);
     assert_int_equal(d.count, 2);
+    uint8_t *content_bytes = image + 64 + sizeof(Elf64_Phdr) + 24 + 4;
+    *content_bytes += 32; // an entry more than the segment has
+    assert_int_equal(hardware_image_drivers_of(image, bytes, &d), -EINVAL);
+    *content_bytes -= 33; // no whole entries
+    assert_int_equal(hardware_image_drivers_of(image, bytes, &d), -EINVAL);
+    *content_bytes += 1;
+    assert_int_equal(hardware_image_drivers_of(image, bytes, &d), 0);
     image[64 + sizeof(Elf64_Phdr) + 24 + 12] = 't'; // another owner
     assert_int_equal(hardware_image_drivers_of(image, bytes, &d), -ENODATA);
     assert_int_equal(hardware_image_drivers("/bin/true", &d, error, sizeof error), -ENODATA);
