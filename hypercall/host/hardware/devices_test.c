@@ -309,7 +309,7 @@ static void an_images_note_is_read(void **state)
         assert_true(hardware_image_drivers_of(image, cut, &d) < 0);
         assert_int_equal(d.count, 0);
     }
-    memcpy(efi + 0x410, image, bytes); // a UEFI application carries it
+    memcpy(efi + 0x1838, image, bytes); // a UEFI application carries it
     assert_int_equal(hardware_image_drivers_of(efi, sizeof efi, &d), 0);
     assert_int_equal(d.count, 2);
     uint8_t *content_bytes = image + 64 + sizeof(Elf64_Phdr) + 24 + 4;
