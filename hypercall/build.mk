@@ -5,12 +5,8 @@
 host_c = $(sort $(filter-out %_test.c %_fuzz.c,$(wildcard hypercall/host/$(1)/*.c)))
 # Of the weights' identity and copies: for the tool and the daemon.
 store_c := $(call host_c,store)
-<<<<<<< HEAD
-tessera_c := $(call host_c,tool) $(call host_c,guest) $(call host_c,machine) $(store_c)
-=======
-tessera_c := $(call host_c,tool) $(call host_c,machine) \
+tessera_c := $(call host_c,tool) $(call host_c,guest) $(call host_c,machine) \
 	$(filter-out %_host.c,$(call host_c,hardware)) $(store_c)
->>>>>>> 5fcb1086416293f8a4e529828c8cc6a4ae52a2de
 host_programs += $(BUILD)/bin/tessera
 
 $(BUILD)/bin/tessera: $(patsubst %.c,$(BUILD)/host/%.o,$(tessera_c)) $(TENSOR_HOST_OBJECTS)

@@ -9,7 +9,6 @@
 #include <string.h>
 
 static const struct tool_command *const commands[] = {
-<<<<<<< HEAD
     // guests
     &tool_run_guest,
     &tool_ls,
@@ -17,6 +16,8 @@ static const struct tool_command *const commands[] = {
     &tool_stop_guest,
     &tool_start_guest,
     &tool_rm,
+    // this host
+    &tool_doctor,
     // the engine on this host
     &tool_generate,
     &tool_eval,
@@ -27,11 +28,6 @@ static const struct tool_command *const commands[] = {
     &tool_quantize,
     &tool_pack,
 };
-=======
-    &tool_run_guest, &tool_ls,    &tool_logs,  &tool_stop_guest, &tool_generate,
-    &tool_eval,      &tool_bench, &tool_embed, &tool_tokenize,   &tool_detokenize,
-    &tool_quantize,  &tool_pack,  &tool_doctor};
->>>>>>> 5fcb1086416293f8a4e529828c8cc6a4ae52a2de
 static const char *current = "";
 
 void tool_set_name(const char *command)
