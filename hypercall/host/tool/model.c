@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // A model file made ready: mapped read-only, opened, and an executor over it.
+#include "hypercall/host/packages/packages.h"
 #include "hypercall/host/tool/tool.h"
 
 #include <errno.h>
@@ -10,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 uint64_t tool_now_ns(void)
 {
@@ -29,9 +31,15 @@ uint32_t tool_cpus(void)
 
 int tool_open(const char *path, struct tool_model *m)
 {
-    char error[512] = "";
+    char error[PATH_MAX + 512] = "", installed[PATH_MAX];
     struct gguf *index;
     *m = (struct tool_model){0};
+    if (access(path, F_OK) != 0 && errno == ENOENT && packages_name_is_valid(path)) {
+        if (packages_resolve(path, installed, error, sizeof error) != 0) {
+            return tool_fail("%s", error);
+        }
+        path = installed;
+    }
     if (tn_files_open(path, &m->files, &index, error, sizeof error) != 0) {
         return tool_fail("%s", error);
     }

@@ -20,7 +20,7 @@ struct tool_command {
 };
 extern const struct tool_command tool_generate, tool_eval, tool_tokenize, tool_detokenize,
     tool_bench, tool_embed, tool_quantize, tool_pack, tool_run_guest, tool_ls, tool_stop_guest,
-    tool_logs;
+    tool_logs, tool_pkg;
 
 // Prints "tessera COMMAND: ..." and returns the status.
 int tool_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -56,6 +56,15 @@ int tool_options(int argc, char **argv, struct tool_option *options, size_t opti
 // "1,5,9" to ids; the caller frees. NULL with a message printed.
 int32_t *tool_ids(const char *text, size_t *count);
 
+// ---- making models ------------------------------------------------------------------------------
+
+// As `tessera quantize` and `tessera pack` do, without the line about the result. TOOL_OK, or a
+// message is printed and nothing is left behind.
+int tool_quantize_file(const char *from, const char *to, const char *type, uint32_t threads);
+int tool_pack_file(const char *from, const char *to, uint32_t threads);
+// TOOL_FAILED with a message if the file would not fit beside what is there.
+int tool_check_room(const char *path, uint64_t bytes);
+
 // ---- models ------------------------------------------------------------------------------------
 
 enum { TOOL_STEP_TOKENS = 512 };
@@ -77,7 +86,8 @@ struct tool_model {
     struct tn_model_info info;
     const struct tokenizer *tokenizer;
 };
-// Maps and opens; TOOL_FAILED with a message printed.
+// Maps and opens; TOOL_FAILED with a message printed. `path`: also the name of an installed model
+// (`tessera pkg`) where no such file is.
 int tool_open(const char *path, struct tool_model *m);
 void tool_close(struct tool_model *m);
 
