@@ -24,6 +24,7 @@ struct transfer {
     int fd;
     uint64_t at;   // bytes in the file and in the hash
     uint64_t from; // asked for
+    size_t skip;   // bytes of the answer that are there already
     mbedtls_sha256_context sha;
     // Of the answer that comes; of the last one after redirections.
     char etag[VALIDATOR_BYTES], modified[VALIDATOR_BYTES], range[80];
@@ -80,6 +81,7 @@ static int begin_anew(struct transfer *t)
     curl_easy_getinfo(t->curl, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
     pk_partial_forget(t->part);
     t->at = 0;
+    t->skip = 0;
     t->out->resumed = false;
     if (ftruncate(t->fd, 0) != 0 || lseek(t->fd, 0, SEEK_SET) != 0) {
         return pk_fail(t->p, -errno, "%s: %s", t->part->part, strerror(errno));
@@ -119,6 +121,7 @@ static int go_on(struct transfer *t)
                              t->origin->place);
     }
     t->part->total = total;
+    t->skip = (size_t)(t->at - t->from);
     if (lseek(t->fd, (off_t)t->at, SEEK_SET) < 0) {
         return pk_fail(t->p, -errno, "%s: %s", t->part->part, strerror(errno));
     }
@@ -135,11 +138,9 @@ static int begin_answer(struct transfer *t)
 
 static int keep(struct transfer *t, const char *data, size_t bytes)
 {
-    // The last byte of a part that was whole is asked for once more.
-    size_t again = t->from < t->at && t->status == 206 ? (size_t)(t->at - t->from) : 0;
+    size_t again = t->skip < bytes ? t->skip : bytes;
     uint64_t most = t->part->total ? t->part->total : t->origin->size;
-    again = again < bytes ? again : bytes;
-    t->from += again;
+    t->skip -= again;
     data += again;
     bytes -= again;
     if (most && bytes > most - t->at) {

@@ -330,8 +330,9 @@ static int install_bytes(struct install *in)
     struct obtained got;
     struct packages_entry *e = in->entry;
     bool converts = in->request->type || in->request->pack;
-    // What is there by a known hash need not come again.
-    if (in->origin.has_hash && find_installed(in, in->origin.sha256)) {
+    // What is there by a known hash need not come again; a file that was named is looked at.
+    if (in->origin.has_hash && (in->origin.is_url || in->origin.from_index) &&
+        find_installed(in, in->origin.sha256)) {
         return commit(in, NULL);
     }
     int rc = in->origin.is_url ? 0 : check_known_file(in, &got);
