@@ -254,7 +254,7 @@ empty >/dev/null
 # ---- killed at random moments ------------------------------------------------------------------
 RANDOM=${SEED:-20260131}
 bad=""
-for i in $(seq 24); do
+for i in $(seq 16); do
     case $((i % 4)) in
     0) from=("$web/wide.gguf") ;;
     1) from=("$http/slow/400000/wide.gguf") ;;
@@ -274,7 +274,7 @@ for i in $(seq 24); do
     pkg prune >/dev/null
     [ -z "$(find "$TESSERA_STORE" -type f ! -name .lock)" ] || bad="$bad $i:rest"
 done
-same "killed 24 times at random: each next run mends it, nothing is left" "" "$bad"
+same "killed 16 times at random: each next run mends it, nothing is left" "" "$bad"
 
 # ---- damage, use, removal ----------------------------------------------------------------------
 installed "for what follows" "$web/wide.gguf"

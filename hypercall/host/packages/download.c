@@ -309,16 +309,17 @@ static int run(struct transfer *t)
         pk_say(t->p, "Going on after %llu MB of an earlier run", (unsigned long long)(t->at >> 20));
     }
     unsigned vain = 0;
+    uint64_t most = t->at; // that was ever there: what comes a second time is no progress
     for (unsigned i = 0; !rc && i < ATTEMPTS_MOST; i++) {
         char why[CURL_ERROR_SIZE] = "";
         CURLcode code = CURLE_OK;
-        uint64_t before = t->at;
         rc = ask(t, &code, why);
         rc = rc ? rc : judge(t, code, why);
         if (rc != -EAGAIN) {
             break;
         }
-        vain = t->at > before ? 0 : vain + 1;
+        vain = t->at > most ? 0 : vain + 1;
+        most = t->at > most ? t->at : most;
         if (vain == ATTEMPTS_IN_VAIN || i + 1 == ATTEMPTS_MOST) {
             return -EIO; // with the last attempt's message
         }

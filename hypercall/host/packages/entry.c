@@ -112,12 +112,13 @@ char *pk_entry_text(const struct packages_entry *e)
 
 int pk_entry_write(struct packages *p, const struct packages_entry *e)
 {
-    char path[PATH_MAX], *text = pk_entry_text(e);
+    char path[PATH_MAX], fresh[PATH_MAX], *text = pk_entry_text(e);
     if (!text) {
         return pk_fail(p, -ENOMEM, "no memory, or a text that is no UTF-8: %s", e->source);
     }
     int rc = pk_path(p, path, "names/%s", e->name);
-    rc = rc ? rc : pk_write_atomic(p, path, text, strlen(text));
+    rc = rc ? rc : pk_path(p, fresh, "names/.new"); // no name; the store's lock is held
+    rc = rc ? rc : pk_write_atomic(p, path, fresh, text, strlen(text));
     free(text);
     return rc;
 }

@@ -80,15 +80,12 @@ int pk_sync_folder_of(const char *path)
     return rc;
 }
 
-int pk_write_atomic(struct packages *p, const char *path, const char *text, size_t bytes)
+int pk_write_atomic(struct packages *p, const char *path, const char *temporary, const char *text,
+                    size_t bytes)
 {
-    char temporary[PATH_MAX + 16];
-    // A name that no entry can have, so that what a kill leaves is seen as what it is.
-    const char *slash = strrchr(path, '/');
-    snprintf(temporary, sizeof temporary, "%.*s/.new.XXXXXX", (int)(slash - path), path);
-    int fd = mkostemp(temporary, O_CLOEXEC);
+    int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
     if (fd < 0) {
-        return pk_fail(p, -errno, "%s: cannot be written: %s", path, strerror(errno));
+        return pk_fail(p, -errno, "%s: cannot be written: %s", temporary, strerror(errno));
     }
     int rc = pk_write_all(fd, text, bytes);
     if (!rc && (fchmod(fd, 0644) != 0 || fsync(fd) != 0)) {

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <strings.h>
+#include <unistd.h>
 
 static bool is_gguf(const char *name)
 {
@@ -48,10 +49,13 @@ static int by_name(const void *a, const void *b)
 static int write_index(struct packages *p, const char *folder, const struct packages_model *models,
                        size_t count)
 {
-    char path[PATH_MAX], *text = pk_index_text(models, count);
-    snprintf(path, sizeof path, "%s/index.json", folder);
-    int rc = text ? pk_write_atomic(p, path, text, strlen(text))
-                  : pk_fail(p, -ENOMEM, "no memory, or a file's name is no UTF-8");
+    char path[PATH_MAX], fresh[PATH_MAX], *text = pk_index_text(models, count);
+    int n = snprintf(path, sizeof path, "%s/index.json", folder);
+    int m = snprintf(fresh, sizeof fresh, "%s/.index.json.%d", folder, (int)getpid());
+    int rc = n < 0 || m < 0 || n >= PATH_MAX || m >= PATH_MAX
+                 ? pk_fail(p, -ENAMETOOLONG, "%s: the path is too long", folder)
+             : text ? pk_write_atomic(p, path, fresh, text, strlen(text))
+                    : pk_fail(p, -ENOMEM, "no memory, or a file's name is no UTF-8");
     free(text);
     return rc;
 }

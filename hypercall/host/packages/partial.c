@@ -66,7 +66,7 @@ int pk_partial_note(struct packages *p, const struct partial *part)
         json_pack("{s:s s:s s:I s:I s:s}", "etag", part->etag, "modified", part->modified, "total",
                   (json_int_t)part->total, "synced", (json_int_t)part->synced, "boot", boot);
     char *text = o ? json_dumps(o, 0) : NULL;
-    int rc = text ? pk_write_atomic(p, part->note, text, strlen(text))
+    int rc = text ? pk_write_atomic(p, part->note, part->fresh, text, strlen(text))
                   : pk_fail(p, -ENOMEM, "no memory");
     json_decref(o);
     free(text);
@@ -106,6 +106,7 @@ int pk_partial_open(struct packages *p, const char *place, struct partial *out)
     pk_hex(hash, sizeof hash, out->key);
     int rc = pk_path(p, out->part, "partial/%s.part", out->key);
     rc = rc ? rc : pk_path(p, out->note, "partial/%s.note", out->key);
+    rc = rc ? rc : pk_path(p, out->fresh, "partial/%s.new", out->key);
     rc = rc ? rc : pk_path(p, out->made, "partial/%s.made.gguf", out->key);
     if (rc) {
         return rc;
@@ -130,6 +131,7 @@ void pk_partial_close(struct packages *p, struct partial *part, bool done)
         snprintf(half, sizeof half, "%s%s", part->made, ends[i]);
         unlink(half);
     }
+    unlink(part->fresh);
     if (done) {
         unlink(part->part);
         unlink(part->note);

@@ -9,10 +9,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
-#include <time.h>
 #include <unistd.h>
-
-enum { NEW_FOR_S = 60 };
 
 int pk_mapped_by(const char *path, char comm[32])
 {
@@ -202,6 +199,14 @@ static void prune_blob(struct pruning *g, const char *path, const char *name)
     }
 }
 
+// A half-written one; nobody writes, since the store is locked.
+static void prune_name(struct pruning *g, const char *path, const char *name)
+{
+    if (strcmp(name, ".new") == 0) {
+        take(g, path, &g->out->parts);
+    }
+}
+
 // Files of a source that nobody installs now.
 static void prune_part(struct pruning *g, const char *path, const char *name)
 {
@@ -214,7 +219,7 @@ static void prune_part(struct pruning *g, const char *path, const char *name)
     if (lock >= 0) {
         const char *end = name + 64;
         size_t small = 0;
-        bool is_small = strcmp(end, ".note") == 0 || strcmp(end, ".lock") == 0;
+        bool is_small = strcmp(end, ".note") == 0 || strcmp(end, ".new") == 0;
         if (strcmp(end, ".lock") != 0) { // that one goes as it is let go
             take(g, path, is_small ? &small : &g->out->parts);
         }
@@ -236,15 +241,7 @@ static int prune_folder(struct pruning *g, const char *folder,
         const char *name = names[i]->d_name;
         if (pk_path(g->p, path, "%s/%s", folder, name) == 0 && strcmp(name, ".") != 0 &&
             strcmp(name, "..") != 0) {
-            // Half-written names and notes; they are written within moments.
-            if (strncmp(name, ".new.", 5) == 0) {
-                struct stat s;
-                if (stat(path, &s) == 0 && time(NULL) - s.st_mtime > NEW_FOR_S) {
-                    take(g, path, &g->out->parts);
-                }
-            } else if (prune) {
-                prune(g, path, name);
-            }
+            prune(g, path, name);
         }
         free(names[i]);
     }
@@ -261,7 +258,7 @@ int packages_prune(struct packages *p, bool remove, struct packages_leftovers *o
         return lock;
     }
     int rc = prune_folder(&g, "blobs", prune_blob);
-    rc = rc ? rc : prune_folder(&g, "names", NULL);
+    rc = rc ? rc : prune_folder(&g, "names", prune_name);
     rc = rc ? rc : prune_folder(&g, "partial", prune_part);
     close(lock);
     return rc;
