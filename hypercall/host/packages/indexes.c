@@ -50,6 +50,9 @@ static int place_by_url(struct packages *p, const char *index, struct packages_m
 // A folder's index speaks of the folder's own files: it cannot have others' files installed.
 static bool stays_inside(const char *file)
 {
+    if (file[0] == '/') {
+        return false;
+    }
     for (const char *part = file; part; part = strchr(part, '/')) {
         part += *part == '/';
         size_t n = strcspn(part, "/");
