@@ -186,6 +186,8 @@ static int commit(struct install *in, const char *staged)
     char path[PATH_MAX], why[400];
     uint8_t hash[32];
     int rc = packages_blob_path(p, e->blob, path);
+    // Where it must be read for that, it is read now: under the lock the answer is remembered.
+    bool was_good = !rc && blob_is_good(in, e->blob), was_there = !rc && access(path, F_OK) == 0;
     int lock = rc ? rc : pk_lock_store(p);
     if (lock < 0) {
         return lock;
@@ -198,6 +200,9 @@ static int commit(struct install *in, const char *staged)
                      "place, --name gives another name",
                      old.name, old.source);
         goto out;
+    }
+    if (!was_good && was_there) {
+        pk_say(p, "%s had changed since it was installed: it is made again", path);
     }
     if (!blob_is_good(in, e->blob)) {
         // Over a broken one; who has that mapped keeps it.

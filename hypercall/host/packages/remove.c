@@ -29,7 +29,8 @@ int pk_mapped_by(const char *path, char comm[32])
         snprintf(name, sizeof name, "/proc/%d/maps", pid);
         FILE *f = pid > 0 && pid != getpid() ? fopen(name, "re") : NULL; // others' are not shown
         while (f && !found && fgets(line, sizeof line, f)) {
-            found = strstr(line, key) ? pid : 0;
+            // Stacked file systems show another device there than stat does.
+            found = strstr(line, key) || strstr(line, path) ? pid : 0;
         }
         if (f) {
             fclose(f);
