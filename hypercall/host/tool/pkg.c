@@ -16,7 +16,8 @@ static void say(void *unused, const char *line)
 
 int pkg_open(struct packages *p, bool make)
 {
-    *p = (struct packages){.progress = weights_progress_on_terminal(), .say = say};
+    *p = (struct packages){
+        .progress = weights_progress_on_terminal(), .say = say, .in_use = pkg_in_use};
     return packages_open(p, make) == 0 ? TOOL_OK : tool_fail("%s", p->error);
 }
 

@@ -17,4 +17,7 @@ int pkg_index(int argc, char **argv);
 int pkg_open(struct packages *p, bool make);
 void pkg_print_bytes(uint64_t bytes, char out[16]); // "1.4 MB"
 
+// Of struct packages: the guests of libvirt's that need the file, running or not.
+int pkg_in_use(void *context, const char *blob_path, char *who, size_t who_bytes);
+
 #endif
