@@ -65,6 +65,21 @@ static int start(struct guest_host *h, struct guest *g, char *error, size_t erro
               : 0;
 }
 
+static void tell(struct guest_host *h, const struct machine_plan *p)
+{
+    guest_say(h, "Booting %s on %s: %u CPU%s, %u MB%s, %s%s%s", p->name,
+              p->kind == MACHINE_MICROVM ? "microvm" : "q35", p->vcpus, p->vcpus == 1 ? "" : "s",
+              p->memory_mb,
+              p->page_kb == 2048 ? " in pages of 2 MB"
+              : p->page_kb       ? " in pages of 1 GB"
+                                 : "",
+              p->kvm ? "hardware KVM" : "emulated (TCG: no hardware virtualisation used)",
+              p->secure_boot                 ? ", UEFI with Secure Boot"
+              : p->boot == MACHINE_BOOT_UEFI ? ", UEFI"
+                                             : "",
+              p->offload ? ", tensor calls to the host" : "");
+}
+
 int guest_create(struct guest_host *h, const struct guest_request *q, struct guest *g, char *error,
                  size_t error_bytes)
 {
@@ -80,14 +95,14 @@ int guest_create(struct guest_host *h, const struct guest_request *q, struct gue
     }
     rc = rc ? rc : machine_watch_start(h->libvirt, g->name, &g->watch, error, error_bytes);
     if (!rc) {
-        guest_say(h, "Booting %s on q35: %u CPU%s, %u MB, %s%s", g->name, g->plan.vcpus,
-                  g->plan.vcpus == 1 ? "" : "s", g->plan.memory_mb,
-                  g->plan.kvm ? "hardware KVM" : "emulated (TCG: no hardware virtualisation used)",
-                  g->plan.offload ? ", tensor calls to the host" : "");
+        tell(h, &g->plan);
         rc = start(h, g, error, error_bytes);
     }
     // Port and name are taken now, or will not be.
     close(lock);
+    if (rc) {
+        guest_forget_files(g);
+    }
     if (rc && g->plan.offload && g->plan.offload_folder) {
         guest_leave_tensord(g->tensord_folder, g->name);
     }
@@ -125,6 +140,7 @@ void guest_give_up(struct guest_host *h, struct guest *g)
         }
     }
     undefine(g);
+    guest_forget_files(g);
     if (g->plan.offload || g->tensord_folder[0]) {
         guest_leave_tensord(g->tensord_folder, g->name);
     }

@@ -137,7 +137,7 @@ static int take_port(struct guest_host *h, struct guest *g, struct machine_facts
 
 static int check_files(const struct machine_facts *facts, char *error, size_t error_bytes)
 {
-    if (access(facts->mapped, R_OK) != 0) {
+    if (facts->mapped[0] && access(facts->mapped, R_OK) != 0) {
         return guest_refuse(error, error_bytes, -errno,
                             "the guest's weights %s: %s (of the model %s)", facts->mapped,
                             strerror(errno), facts->model);

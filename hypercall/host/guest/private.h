@@ -23,6 +23,30 @@ int guest_choose_port(const struct guest_request *q, struct guest *g, char *erro
 int guest_choose_name(struct guest_host *h, const struct guest_request *q, struct guest *g,
                       bool make, char *error, size_t error_bytes);
 
+// ---- image.c, firmware.c -----------------------------------------------------------------------
+
+// What boots: the image that q->model is, or a kernel for the model.
+int guest_find_image(const struct guest_host *h, const struct guest_request *q, struct guest *g,
+                     char *error, size_t error_bytes);
+// UEFI's code and variables.
+int guest_choose_firmware(const struct guest_host *h, const struct guest_request *q,
+                          struct guest *g, char *error, size_t error_bytes);
+// The guest's own variables, by its name; with `make` the file is made anew.
+int guest_name_variables(struct guest *g, bool make, char *error, size_t error_bytes);
+
+// ---- variant.c, devices.c ----------------------------------------------------------------------
+// Where h->libvirt is NULL the host is not asked whether it can: the XML is only shown.
+
+// What of the request can never work, whatever the host.
+int guest_check_variant(const struct guest_request *q, char *error, size_t error_bytes);
+// The kind of machine, the CPU, where its memory lies.
+int guest_choose_variant(const struct guest_host *h, const struct guest_request *q, struct guest *g,
+                         char *error, size_t error_bytes);
+// memory_mb in whole pages and cells; are there so many pages?
+int guest_fit_memory(const struct guest_host *h, struct guest *g, char *error, size_t error_bytes);
+int guest_choose_devices(struct guest_host *h, const struct guest_request *q, struct guest *g,
+                         char *error, size_t error_bytes);
+
 // ---- seat.c: the place at tensord --------------------------------------------------------------
 
 // tensord with the model in it; chooses the region's size.

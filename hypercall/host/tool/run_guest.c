@@ -208,6 +208,7 @@ static int stay(struct guest_host *h, struct guest *g)
 int run_stay(struct guest_host *h, struct guest *g)
 {
     int status = stay(h, g);
+    guest_forget_files(g);
     if (g->tensord_folder[0]) {
         guest_leave_tensord(g->tensord_folder, g->name);
     }
