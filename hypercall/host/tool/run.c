@@ -43,15 +43,24 @@ static void tell_detached(const struct run *r, const struct guest *g)
             g->name, to, virsh, g->name);
 }
 
-static int make_guest(struct guest_host *h, struct run *r, struct guest *g)
+// The milliseconds since *since, which is moved to now.
+static double lap(uint64_t *since)
+{
+    uint64_t now = tool_now_ns();
+    double ms = (double)(now - *since) / 1e6;
+    *since = now;
+    return ms;
+}
+
+static int make_guest(struct guest_host *h, struct run *r, struct guest *g, uint64_t *since,
+                      struct run_times *times)
 {
     char error[900];
-    uint64_t begun = tool_now_ns();
     int rc = guest_create(h, &r->q, g, error, sizeof error);
     if (rc) {
         return run_failed(rc, error);
     }
-    uint64_t created = tool_now_ns();
+    times->create = lap(since);
     rc = guest_wait(h, g, r->timeout, &run_interrupts, error, sizeof error);
     if (rc) {
         if (rc != -EINTR) {
@@ -60,9 +69,8 @@ static int make_guest(struct guest_host *h, struct run *r, struct guest *g)
         guest_give_up(h, g);
         return run_failed(rc, error);
     }
-    uint64_t now = tool_now_ns();
-    run_print_ready(g->url, g->plan.key, (double)(created - begun) / 1e6,
-                    (double)(now - created) / 1e6, g->plan.memory_mb);
+    times->guest = lap(since);
+    run_print_ready(g->url, g->plan.key, times, g->plan.memory_mb);
     if (r->detach) {
         tell_detached(r, g);
         return TOOL_OK;
@@ -79,13 +87,16 @@ static int start(struct run *r)
         int rc = guest_host_open(&h, r->uri, true, error, sizeof error);
         return rc ? run_failed(rc, error) : print_xml(&h, r);
     }
+    uint64_t since = tool_now_ns();
     int status = run_connect(&h, r->uri, false);
     if (status) {
         return status;
     }
+    struct run_times times = {.connect = lap(&since)};
     run_catch_interrupts();
     int rc = guest_plan(&h, &r->q, &g, error, sizeof error);
-    status = rc ? run_failed(rc, error) : make_guest(&h, r, &g);
+    times.plan = lap(&since);
+    status = rc ? run_failed(rc, error) : make_guest(&h, r, &g, &since, &times);
     guest_free(&h, &g);
     guest_host_close(&h);
     return status;
