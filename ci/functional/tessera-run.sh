@@ -132,7 +132,7 @@ second=$(t run "$demo" --detach --vcpus 1 2>&1)
 holds "without --name and --port: the next ones" 'Booting demo-2 ' "$second"
 refused "rm: not while it runs" 1 "'demo' runs: .tessera stop demo. first" rm demo
 holds "stop: both" 'demo: powered off.*demo-2: powered off' "$(t stop demo demo-2 | tr '\n' ' ')"
-holds "ls shows that they are off" '^demo .* off .*demo-2 .* off ' "$(t ls | tr '\n' ' ')"
+holds "ls shows that they are off" ' demo .* off .*demo-2 .* off ' "$(t ls | tr '\n' ' ')"
 holds "virsh, too" 'demo +shut off' "$(v list --all)"
 holds "logs of a guest that is off" 'boot: llm' "$(t logs demo)"
 refused "its name stays taken" 1 "named 'demo' exists already" run "$demo" --name demo
@@ -144,7 +144,10 @@ python3 -c 'import socket,time,sys
 s=socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind(("127.0.0.1", int(sys.argv[1]))); s.listen(1); time.sleep(60)' "$port" &
 holder=$!
 vm_pids+=("$holder")
-sleep 0.5
+for _ in $(seq 100); do
+    (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && break
+    sleep 0.1
+done
 refused "start: its port is taken" 1 "port $port is in use on this machine; the next free one is $next: --port" start demo
 holds "start --port moves it" "http://127.0.0.1:$next serves" "$(t start demo --port $next)"
 holds "ls tells the new one" "^demo .*running.*127.0.0.1:$next" "$(t ls)"
