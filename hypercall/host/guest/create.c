@@ -30,39 +30,40 @@ static void undefine(struct guest *g)
     }
 }
 
-static int start_domain(struct guest_host *h, struct guest *g, const char *xml, char *error,
-                        size_t error_bytes)
+// A persistent guest is defined, which takes its name; a transient one is only when it starts.
+static int define(struct guest_host *h, struct guest *g, const char *xml, char *error,
+                  size_t error_bytes)
 {
     if (!g->persistent) {
-        g->domain = virDomainCreateXML(h->libvirt, xml, VIR_DOMAIN_NONE);
-    } else {
-        g->domain = virDomainDefineXML(h->libvirt, xml);
-        if (g->domain && ((g->autostart && virDomainSetAutostart(g->domain, 1) != 0) ||
-                          virDomainCreate(g->domain) != 0)) {
-            machine_say_libvirt("the guest cannot be started", error, error_bytes);
-            undefine(g);
-            return -EIO;
-        }
+        return 0;
     }
-    return g->domain ? 0 : machine_say_libvirt("the guest cannot be started", error, error_bytes);
+    g->domain = virDomainDefineXML(h->libvirt, xml);
+    return g->domain ? 0 : machine_say_libvirt("the guest cannot be defined", error, error_bytes);
 }
 
-static int start(struct guest_host *h, struct guest *g, char *error, size_t error_bytes)
+static int start(struct guest_host *h, struct guest *g, const char *xml, char *error,
+                 size_t error_bytes)
 {
-    char why[700], *xml;
-    int rc = machine_xml(&g->plan, &xml, why, sizeof why);
-    if (rc) {
-        return guest_refuse(error, error_bytes, rc, "%s", why);
+    char why[700];
+    bool started;
+    if (g->persistent) {
+        started = (!g->autostart || virDomainSetAutostart(g->domain, 1) == 0) &&
+                  virDomainCreate(g->domain) == 0;
+    } else {
+        g->domain = virDomainCreateXML(h->libvirt, xml, VIR_DOMAIN_NONE);
+        started = g->domain != NULL;
     }
-    rc = start_domain(h, g, xml, why, sizeof why);
-    free(xml);
+    if (started) {
+        return 0;
+    }
+    machine_say_libvirt("the guest cannot be started", why, sizeof why);
+    undefine(g);
     // QEMU runs as this user, who read the files a moment ago.
-    return rc ? guest_refuse(error, error_bytes, rc, "%s%s", why,
-                             h->is_system && strstr(why, "Permission denied")
-                                 ? " (a system's libvirt may confine QEMU by AppArmor or SELinux; "
-                                   "a user's own, qemu:///session, does not)"
-                                 : "")
-              : 0;
+    return guest_refuse(error, error_bytes, -EIO, "%s%s", why,
+                        h->is_system && strstr(why, "Permission denied")
+                            ? " (a system's libvirt may confine QEMU by AppArmor or SELinux; "
+                              "a user's own, qemu:///session, does not)"
+                            : "");
 }
 
 static void tell(struct guest_host *h, const struct machine_plan *p)
@@ -80,32 +81,50 @@ static void tell(struct guest_host *h, const struct machine_plan *p)
               p->offload ? ", tensor calls to the host" : "");
 }
 
-int guest_create(struct guest_host *h, const struct guest_request *q, struct guest *g, char *error,
-                 size_t error_bytes)
+// Takes port, name and place at tensord while no other run does; what it took is claimed until the
+// guest has it. The definition comes last.
+static int take(struct guest_host *h, const struct guest_request *q, struct guest *g, int claims,
+                char **xml, char *error, size_t error_bytes)
 {
     int lock = guest_lock(error, error_bytes);
     if (lock < 0) {
         return lock;
     }
     // Again: meanwhile another may have taken the port.
-    int rc = guest_choose_port(q, g, error, error_bytes);
-    rc = rc ? rc : guest_choose_name(h, q, g, true, error, error_bytes);
+    int rc = guest_choose_port(q, g, claims, error, error_bytes);
+    rc = rc ? rc : guest_choose_name(h, q, g, claims, error, error_bytes);
     if (!rc && g->plan.offload) {
         rc = guest_seat_take(g, error, error_bytes);
     }
     rc = rc ? rc : machine_watch_start(h->libvirt, g->name, &g->watch, error, error_bytes);
+    rc = rc ? rc : machine_xml(&g->plan, xml, error, error_bytes);
+    rc = rc ? rc : define(h, g, *xml, error, error_bytes);
+    close(lock);
+    return rc;
+}
+
+int guest_create(struct guest_host *h, const struct guest_request *q, struct guest *g, char *error,
+                 size_t error_bytes)
+{
+    char *xml = NULL;
+    int claims = guest_claims_open(error, error_bytes);
+    if (claims < 0) {
+        return claims;
+    }
+    int rc = take(h, q, g, claims, &xml, error, error_bytes);
     if (!rc) {
         tell(h, &g->plan);
-        rc = start(h, g, error, error_bytes);
+        rc = start(h, g, xml, error, error_bytes);
     }
-    // Port and name are taken now, or will not be.
-    close(lock);
+    free(xml);
     if (rc) {
         guest_forget_files(g);
     }
     if (rc && g->plan.offload && g->plan.offload_folder) {
         guest_leave_tensord(g->tensord_folder, g->name);
     }
+    // Port and name are taken now, or will not be.
+    close(claims);
     return rc;
 }
 

@@ -17,11 +17,13 @@ void guest_sleep_ms(long ms);
 
 // ---- request.c ---------------------------------------------------------------------------------
 
-int guest_choose_port(const struct guest_request *q, struct guest *g, char *error,
+// claims: of lock.c, so that no other run takes the same while this one's guest starts; -1: only
+// planned.
+int guest_choose_port(const struct guest_request *q, struct guest *g, int claims, char *error,
                       size_t error_bytes);
-// Where libvirt is known: one that no domain has.
+// Where libvirt is known: one that no domain has. With claims, its files are made, too.
 int guest_choose_name(struct guest_host *h, const struct guest_request *q, struct guest *g,
-                      bool make, char *error, size_t error_bytes);
+                      int claims, char *error, size_t error_bytes);
 
 // ---- image.c, firmware.c -----------------------------------------------------------------------
 
@@ -59,6 +61,13 @@ int guest_seat_imagine(struct guest *g, char *error, size_t error_bytes);
 // ---- lock.c ------------------------------------------------------------------------------------
 
 // Runs at the same time take port and name one after the other. The lock, to close; or an errno.
+// -EBUSY: another one holds it for a minute.
 int guest_lock(char *error, size_t error_bytes);
+// What is claimed stays so until the descriptor is closed: a domain's name is its own once it is
+// defined, a port is once QEMU listens. The claims, none yet; or an errno.
+int guest_claims_open(char *error, size_t error_bytes);
+// False: another run has it.
+bool guest_claim_port(int claims, uint32_t port);
+bool guest_claim_name(int claims, const char *name);
 
 #endif

@@ -162,14 +162,24 @@ static int choose_sizes(struct guest_host *h, const struct guest_request *q, str
     return 0;
 }
 
-int guest_choose_port(const struct guest_request *q, struct guest *g, char *error,
+// A free one that no run at the same time is about to take.
+static uint32_t next_port(const struct guest_request *q, int claims, uint32_t from)
+{
+    uint32_t port = endpoint_next_port(q->listen, from);
+    while (port && claims >= 0 && !guest_claim_port(claims, port)) {
+        port = port < 65535 ? endpoint_next_port(q->listen, port + 1) : 0;
+    }
+    return port;
+}
+
+int guest_choose_port(const struct guest_request *q, struct guest *g, int claims, char *error,
                       size_t error_bytes)
 {
     if (g->plan.network) {
         return 0;
     }
     uint32_t first = q->first_port ? q->first_port : FIRST_PORT, wanted = q->port ? q->port : first;
-    uint32_t next = endpoint_next_port(q->listen, wanted);
+    uint32_t next = next_port(q, claims, wanted);
     if (q->port && next != wanted) {
         return next
                    ? guest_refuse(error, error_bytes, -EADDRINUSE,
@@ -250,13 +260,19 @@ static bool is_taken(struct guest_host *h, const char *name)
     return d != NULL;
 }
 
+static bool can_have_name(struct guest_host *h, const char *name, int claims)
+{
+    return (claims < 0 || guest_claim_name(claims, name)) && !is_taken(h, name);
+}
+
 int guest_choose_name(struct guest_host *h, const struct guest_request *q, struct guest *g,
-                      bool make, char *error, size_t error_bytes)
+                      int claims, char *error, size_t error_bytes)
 {
     char base[49];
+    bool make = claims >= 0;
     if (q->name) {
         snprintf(g->name, sizeof g->name, "%s", q->name);
-        if (is_taken(h, q->name)) {
+        if (!can_have_name(h, q->name, claims)) {
             return guest_refuse(error, error_bytes, -EEXIST,
                                 "a guest named '%s' exists already: `tessera rm %s` removes it, "
                                 "`tessera start %s` starts it if it is off, --name gives another "
@@ -266,7 +282,7 @@ int guest_choose_name(struct guest_host *h, const struct guest_request *q, struc
     } else {
         machine_name_of(q->model, base);
         snprintf(g->name, sizeof g->name, "%s", base);
-        for (unsigned i = 2; is_taken(h, g->name); i++) {
+        for (unsigned i = 2; !can_have_name(h, g->name, claims); i++) {
             snprintf(g->name, sizeof g->name, "%.40s-%u", base, i);
         }
     }
@@ -280,7 +296,7 @@ int guest_choose_name(struct guest_host *h, const struct guest_request *q, struc
 int guest_choose_free_name(struct guest_host *h, const struct guest_request *q, struct guest *g,
                            char *error, size_t error_bytes)
 {
-    return guest_choose_name(h, q, g, false, error, error_bytes);
+    return guest_choose_name(h, q, g, -1, error, error_bytes);
 }
 
 // ---- the plan ----------------------------------------------------------------------------------
@@ -315,7 +331,7 @@ int guest_plan(struct guest_host *h, const struct guest_request *q, struct guest
     }
     copy_texts(h, q, g);
     rc = choose_accel(q, g, error, error_bytes);
-    rc = rc ? rc : guest_choose_port(q, g, error, error_bytes);
+    rc = rc ? rc : guest_choose_port(q, g, -1, error, error_bytes);
     rc = rc ? rc : guest_choose_variant(h, q, g, error, error_bytes);
     rc = rc ? rc : guest_find_image(h, q, g, error, error_bytes);
     rc = rc ? rc : guest_choose_firmware(h, q, g, error, error_bytes);

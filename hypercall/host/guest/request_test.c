@@ -5,8 +5,16 @@
 //
 // Links: hypercall/host/guest/request.c hypercall/host/guest/host.c hypercall/host/guest/seat.c
 // Links: hypercall/host/guest/create.c hypercall/host/guest/existing.c
-// Links: hypercall/host/machine/xml.c hypercall/host/machine/text.c hypercall/host/machine/size.c
-// Links: hypercall/host/machine/facts.c hypercall/host/machine/host.c
+// Links: hypercall/host/guest/variant.c hypercall/host/guest/image.c
+// hypercall/host/guest/firmware.c Links: hypercall/host/guest/devices.c hypercall/host/guest/lock.c
+// hypercall/host/hardware/cpu.c Links: hypercall/host/hardware/devices.c
+// hypercall/host/hardware/files.c Links: hypercall/host/hardware/image.c
+// hypercall/host/hardware/memory.c Links: hypercall/host/hardware/nvml.c
+// hypercall/host/hardware/pci.c Links: hypercall/host/hardware/wishes.c
+// hypercall/host/machine/xml_machine.c Links: hypercall/host/machine/xml_cpu.c
+// hypercall/host/machine/xml_devices.c Links: hypercall/host/machine/xml_qemu.c
+// hypercall/host/machine/values.c Links: hypercall/host/machine/xml.c hypercall/host/machine/text.c
+// hypercall/host/machine/size.c Links: hypercall/host/machine/facts.c hypercall/host/machine/host.c
 // Links: hypercall/host/machine/watch.c hypercall/host/machine/console.c
 // Links: hypercall/host/machine/endpoint.c hypercall/host/machine/tensord.c
 // Links: hypercall/host/machine/tensord_answer.c hypercall/host/store/cache.c
