@@ -5,9 +5,10 @@
 // of itself is read back.
 //
 // Links: hypercall/host/machine/xml.c hypercall/host/machine/xml_machine.c
-// hypercall/host/machine/xml_cpu.c Links: hypercall/host/machine/xml_devices.c
-// hypercall/host/machine/xml_qemu.c hypercall/host/machine/values.c Links:
-// hypercall/host/machine/text.c hypercall/host/machine/size.c Links: hypercall/host/machine/facts.c
+// Links: hypercall/host/machine/xml_cpu.c hypercall/host/machine/xml_devices.c
+// Links: hypercall/host/machine/xml_qemu.c hypercall/host/machine/values.c
+// Links: hypercall/host/machine/text.c hypercall/host/machine/size.c
+// Links: hypercall/host/machine/facts.c
 #include "hypercall/host/machine/machine.h"
 #include "hypercall/host/machine/text.h"
 
