@@ -27,6 +27,7 @@ chmod 711 "$work"
 mkdir -p "$work"/{bin,images,home,run,ms} && chmod 755 "$work"/{bin,images}
 # A user's sockets and states are in memory, as where logind makes the folder.
 mount -t tmpfs tmpfs "$work/run"
+trap 'kill "${vm_pids[@]}" 2>/dev/null; umount -l "$work/run"; cleanup' EXIT
 cp build/bin/tessera "$work/bin/"
 cp build/images/llm.elf "$work/images/"
 cp "${MODEL:-images/default-model/tessera-demo.gguf}" "$work/model.gguf"
@@ -36,9 +37,6 @@ as=(setpriv --reuid 65534 --regid 65534 --clear-groups env -i "PATH=$PATH" "HOME
     "XDG_RUNTIME_DIR=$work/run" LC_ALL=C)
 t() {
     timeout 200 "${as[@]}" "$work/bin/tessera" "$@"
-}
-now() {
-    echo $(($(date +%s%N) / 1000000))
 }
 median() {
     sort -n | awk '{v[NR] = $1} END {if (NR) printf "%.0f", (v[int((NR + 1) / 2)] + v[int(NR / 2) + 1]) / 2; else print "none"}'
@@ -65,7 +63,7 @@ by_hand() {
         -device virtio-net-device,netdev=n0 -device virtio-rng-device) ;;
     esac
     rm -f "$work/ms/$2"
-    build/bin/bootclock -p "$3" -t 120 -o "$work/ms/$2" -- qemu-system-x86_64 "${args[@]}" &
+    build/bin/bootclock -p "$3" -a 2000 -t 120 -o "$work/ms/$2" -- qemu-system-x86_64 "${args[@]}" &
     hands+=($!)
 }
 end_hands() {
@@ -83,13 +81,17 @@ wait_for() { # FILES…: until all are written
 }
 # run_one MACHINE NAME: the wall time, and the tool's own parts, in $work/ms/NAME.run: wall connect plan create guest.
 run_one() {
-    local begun out
-    begun=$(now)
-    out=$(t run "$work/model.gguf" --detach --name "$2" --machine "$1" --vcpus 1 --memory 64M 2>&1) || {
+    local out wall
+    # The clock is the user's shell's own: no other program runs between it and the tool.
+    # shellcheck disable=SC2016
+    out=$(timeout 200 "${as[@]}" bash -c 'begun=${EPOCHREALTIME/./}
+        "$0/bin/tessera" run "$0/model.gguf" --detach --name "$1" --machine "$2" --vcpus 1 --memory 64M || exit
+        echo "wall $(((${EPOCHREALTIME/./} - begun) / 1000))"' "$work" "$2" "$1" 2>&1) || {
         echo "bench-run: $out" >&2
         return 1
     }
-    echo "$(($(now) - begun)) $(sed -nE 's/.*connection ([0-9]+) ms, model and plan ([0-9]+) ms, libvirt and QEMU ([0-9]+) ms, the guest ([0-9]+) ms.*/\1 \2 \3 \4/p' <<<"$out")" >"$work/ms/$2.run"
+    wall=$(sed -n 's/^wall //p' <<<"$out")
+    echo "$wall $(sed -nE 's/.*connection ([0-9]+) ms, model and plan ([0-9]+) ms, libvirt and QEMU ([0-9]+) ms, the guest ([0-9]+) ms.*/\1 \2 \3 \4/p' <<<"$out")" >"$work/ms/$2.run"
 }
 # pss NAME: of every QEMU in this namespace, the mean of: all, weights, translations (MB), into $work/ms/NAME.
 pss() {
@@ -102,7 +104,7 @@ pss() {
 idle_floor() { # MACHINE COUNT: an idle QEMU without a guest, into $work/ms/floor
     local i
     for i in $(seq "$2"); do
-        qemu-system-x86_64 -M "$1" -nodefaults -no-user-config -display none -m 64M "${accel_args[@]}" -S &
+        qemu-system-x86_64 -M "$1" -nodefaults -no-user-config -display none -m 64M "${accel_args[@]}" -S 2>/dev/null &
         hands+=($!)
     done
     sleep $((2 + $2 / 8))
@@ -122,6 +124,8 @@ vm_pids+=($!)
 t rm --force first >/dev/null
 
 memory=()
+echo "Of many at once: until the last one answers; the parts are each one's own, medians."
+echo
 echo "| machine | guests | QEMU by hand | \`tessera run\` | beyond QEMU | connection | plan | libvirt and QEMU | to the first 200 | program |"
 echo "|---|---|---|---|---|---|---|---|---|---|"
 for machine in ${MACHINES:-q35 microvm}; do
@@ -162,7 +166,9 @@ for machine in ${MACHINES:-q35 microvm}; do
         for c in 2 3 4 5; do
             parts+=("$(cut -d' ' -f$c "$work/ms/runs" | median)")
         done
-        echo "| $machine | $count | $alone | $wall | $((wall - alone)) | ${parts[0]} | ${parts[1]} | ${parts[2]} | ${parts[3]} | $((wall - parts[0] - parts[1] - parts[2] - parts[3])) |"
+        program=$((wall - parts[0] - parts[1] - parts[2] - parts[3]))
+        [ "$count" -gt 1 ] && program=-
+        echo "| $machine | $count | $alone | $wall | $((wall - alone)) | ${parts[0]} | ${parts[1]} | ${parts[2]} | ${parts[3]} | $program |"
         idle_floor "$machine" "$count"
         memory+=("$(awk -v m="$machine" -v n="$count" 'NR == FNR {f = $1; ft = $3; next}
             {printf "| %s | %d | %.1f | %.1f | %.1f | %.2f | %.1f |", m, n, $1, f, $3 - ft, $2, $1 - f - ($3 - ft) - $2}' "$work/ms/floor" "$work/ms/guests")")

@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { NOTE_TYPE = 1, ENTRY_BYTES = 32, NAME_AT = 8, NAME_BYTES = 24, EMBEDDED_ALIGN = 16 };
+enum { NOTE_TYPE = 1, ENTRY_BYTES = 32, NAME_AT = 8, NAME_BYTES = 24, EMBEDDED_ALIGN = 4 };
 static const char owner[8] = "Tessera";
 
 static int read_entries(const uint8_t *at, size_t bytes, struct hardware_drivers *out)

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
+#include <unistd.h>
 
 enum { READ = 4, SEARCH = 1 };
 enum {
@@ -113,10 +114,28 @@ static bool allows(const char *path, const struct stat *s, const struct hardware
     return ((s->st_mode >> shift) & wanted) == wanted;
 }
 
+// Symbolic links resolved, since each folder of the real path counts; where this user may not look
+// behind a folder, the path as it is. NULL with errno.
+static char *whole_path(const char *path)
+{
+    char *real = realpath(path, NULL), *here;
+    if (real || errno != EACCES) {
+        return real;
+    }
+    if (path[0] == '/') {
+        return strdup(path);
+    }
+    here = getcwd(NULL, 0);
+    if (here && asprintf(&real, "%s/%s", here, path) < 0) {
+        real = NULL;
+    }
+    free(here);
+    return real;
+}
+
 int hardware_may_read(const struct hardware_user *user, const char *path, char refuses[PATH_MAX])
 {
-    // Symbolic links resolved: each folder of the real path counts.
-    char *real = realpath(path, NULL);
+    char *real = whole_path(path);
     struct stat s;
     refuses[0] = 0;
     if (!real) {

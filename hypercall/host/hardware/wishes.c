@@ -12,40 +12,28 @@
 // DOMAIN:BUS:SLOT.FUNCTION or BUS:SLOT.FUNCTION in hexadecimal, written as the kernel does.
 static bool read_address(const char *text, size_t length, char out[16])
 {
-    unsigned v[4] = {0}, digits = 0, part = 0, colons = 0;
-    if (length == 0 || length > 15) {
+    static const unsigned long most[4] = {0xffff, 0xff, 0x1f, 7};
+    unsigned long v[4] = {0};
+    char copy[16], *at = copy;
+    if (length >= sizeof copy) {
         return false;
     }
-    for (size_t i = 0; i < length; i++) {
-        colons += text[i] == ':';
-    }
-    if (colons != 1 && colons != 2) {
-        return false;
-    }
-    part = 2 - colons;
-    for (size_t i = 0; i <= length; i++) {
-        char c = i < length ? text[i] : 0;
-        char wanted = part < 2 ? ':' : part == 2 ? '.' : 0;
-        if (c == wanted) {
-            if (digits == 0 || part++ == 3) {
-                if (digits == 0) {
-                    return false;
-                }
-            }
-            digits = 0;
-            continue;
-        }
-        static const char hex[] = "0123456789abcdef";
-        const char *at = c ? strchr(hex, c >= 'A' && c <= 'F' ? c + 32 : c) : NULL;
-        if (!at || ++digits > 4) {
+    memcpy(copy, text, length);
+    copy[length] = 0;
+    const char *colon = strchr(copy, ':');
+    for (int i = colon && strchr(colon + 1, ':') ? 0 : 1; i < 4; i++) {
+        char wanted = i < 2 ? ':' : i == 2 ? '.' : 0;
+        size_t digits = strspn(at, "0123456789abcdefABCDEF");
+        if (digits == 0 || digits > 4 || at[digits] != wanted) {
             return false;
         }
-        v[part] = v[part] << 4 | (unsigned)(at - hex);
+        v[i] = strtoul(at, NULL, 16);
+        if (v[i] > most[i]) {
+            return false;
+        }
+        at += digits + 1;
     }
-    if (v[1] > 0xff || v[2] > 0x1f || v[3] > 7) {
-        return false;
-    }
-    snprintf(out, 16, "%04x:%02x:%02x.%x", v[0] & 0xffff, v[1] & 0xff, v[2] & 0x1f, v[3] & 7);
+    snprintf(out, 16, "%04lx:%02lx:%02lx.%lx", v[0] & 0xffff, v[1] & 0xff, v[2] & 0x1f, v[3] & 7);
     return true;
 }
 
