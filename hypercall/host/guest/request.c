@@ -4,6 +4,7 @@
 // What is asked for becomes a plan: what the model and this host leave open is chosen here.
 #include "hypercall/host/guest/private.h"
 #include "hypercall/host/machine/console.h"
+#include "hypercall/host/packages/packages.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -321,11 +322,32 @@ static void copy_texts(const struct guest_host *h, const struct guest_request *q
     g->plan.group_id = getgid();
 }
 
-int guest_plan(struct guest_host *h, const struct guest_request *q, struct guest *g, char *error,
-               size_t error_bytes)
+// Where no file has the model's name, it may be that of an installed one.
+static int find_model(struct guest_request *q, char path[PATH_MAX], char *error, size_t error_bytes)
 {
+    char why[900];
+    if (access(q->model, F_OK) == 0 || strchr(q->model, '/')) {
+        return 0;
+    }
+    int rc = packages_resolve(q->model, path, why, sizeof why);
+    if (rc == -ENOENT) {
+        return guest_refuse(error, error_bytes, -ENOENT,
+                            "%s: No such file, and no model of this name is installed (`tessera "
+                            "pkg list`)",
+                            q->model);
+    }
+    q->model = rc ? q->model : path;
+    return rc ? guest_refuse(error, error_bytes, rc, "%s", why) : 0;
+}
+
+int guest_plan(struct guest_host *h, const struct guest_request *asked, struct guest *g,
+               char *error, size_t error_bytes)
+{
+    struct guest_request copy = *asked, *q = &copy;
+    char path[PATH_MAX];
     *g = (struct guest){.watch.callback = -1};
     int rc = check(q, error, error_bytes);
+    rc = rc ? rc : find_model(q, path, error, error_bytes);
     if (rc) {
         return rc;
     }

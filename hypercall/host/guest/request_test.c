@@ -21,8 +21,16 @@
 // Links: hypercall/host/machine/tensord.c hypercall/host/machine/tensord_answer.c
 // Links: hypercall/host/store/cache.c hypercall/host/store/content.c
 // Links: hypercall/host/store/identity.c hypercall/host/store/mappable.c
-// Links: hypercall/host/store/progress.c hypercall/host/store/text.c tensor/format/files_host.c
-// Links: @tensor
+// Links: hypercall/host/store/progress.c hypercall/host/store/text.c
+// Links: hypercall/host/packages/copy.c hypercall/host/packages/download.c
+// Links: hypercall/host/packages/entry.c hypercall/host/packages/fetch.c
+// Links: hypercall/host/packages/files.c hypercall/host/packages/index.c
+// Links: hypercall/host/packages/indexes.c hypercall/host/packages/install.c
+// Links: hypercall/host/packages/lock.c hypercall/host/packages/make_index.c
+// Links: hypercall/host/packages/model.c hypercall/host/packages/partial.c
+// Links: hypercall/host/packages/remove.c hypercall/host/packages/source.c
+// Links: hypercall/host/packages/store.c hypercall/host/packages/text.c
+// Links: tensor/format/files_host.c @tensor
 // Libs: -lvirt -lcurl -lmbedcrypto
 #include "hypercall/host/guest/guest.h"
 
