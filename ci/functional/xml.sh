@@ -210,6 +210,37 @@ else
     echo "ok skipped: no huge pages to be had here"
 fi
 sysctl -qw vm.nr_hugepages="$before" 2>/dev/null
+# Between the choice of a port and QEMU's start another program takes it: here QEMU's own wrapper does.
+mkdir -p "$work/over" && mount -t tmpfs -o mode=755 tmpfs "$work/over" && mkdir "$work"/over/{up,work}
+if mount -t overlay overlay -o "lowerdir=/usr/bin,upperdir=$work/over/up,workdir=$work/over/work" /usr/bin 2>/dev/null; then
+    mv /usr/bin/qemu-system-x86_64 /usr/bin/qemu-itself
+    cat >/usr/bin/qemu-system-x86_64 <<W
+#!/usr/bin/env bash
+case "\$*" in
+*hostfwd=tcp:127.0.0.1:$port-*) exec python3 -c 'import os, socket, sys
+s = socket.socket()
+s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+s.bind(("127.0.0.1", $port))
+s.listen(1)
+s.set_inheritable(True)
+os.execv("/usr/bin/qemu-itself", ["qemu-system-x86_64"] + sys.argv[1:])' "\$@" ;;
+esac
+exec /usr/bin/qemu-itself "\$@"
+W
+    chmod 755 /usr/bin/qemu-system-x86_64
+    refused "a port that is taken as QEMU starts" 1 "port $port was taken on this machine in this moment" "$demo" --detach --port "$port"
+    # Without --port the next one is taken: the wrapper now spoils the first free one from 8080 on.
+    first=$(t run "$demo" --dry-run | grep -oE 'hostfwd=tcp:127.0.0.1:[0-9]+' | grep -oE '[0-9]+$')
+    sed -i "s/127.0.0.1:$port-/127.0.0.1:$first-/; s/, $port))/, $first))/" /usr/bin/qemu-system-x86_64
+    out=$(t run "$demo" --detach --name v 2>&1)
+    same "another port is tried" 0 $?
+    holds "and it says so" "Port $first was taken in this moment" "$out"
+    gone
+    umount -l /usr/bin
+else
+    echo "ok skipped: no overlay file system here"
+fi
+umount -l "$work/over"
 same "nothing is left" "" "$(v list --all --name)"
 echo "ok $variants variants"
 finish_checks

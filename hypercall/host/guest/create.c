@@ -103,14 +103,10 @@ static int take(struct guest_host *h, const struct guest_request *q, struct gues
     return rc;
 }
 
-int guest_create(struct guest_host *h, const struct guest_request *q, struct guest *g, char *error,
-                 size_t error_bytes)
+static int try_once(struct guest_host *h, const struct guest_request *q, struct guest *g,
+                    int claims, char *error, size_t error_bytes)
 {
     char *xml = NULL;
-    int claims = guest_claims_open(error, error_bytes);
-    if (claims < 0) {
-        return claims;
-    }
     int rc = take(h, q, g, claims, &xml, error, error_bytes);
     if (!rc) {
         tell(h, &g->plan);
@@ -119,9 +115,47 @@ int guest_create(struct guest_host *h, const struct guest_request *q, struct gue
     free(xml);
     if (rc) {
         guest_forget_files(g);
+        if (g->watch.callback >= 0) {
+            machine_watch_stop(h->libvirt, &g->watch);
+        }
     }
     if (rc && g->plan.offload && g->plan.offload_folder) {
         guest_leave_tensord(g->tensord_folder, g->name);
+    }
+    return rc;
+}
+
+// Who does not ask here, another user or another program, may take a port after it was found free.
+static bool lost_its_port(const struct guest *g, const char *error)
+{
+    return !g->plan.network && strstr(error, "host forwarding rule") != NULL;
+}
+
+int guest_create(struct guest_host *h, const struct guest_request *q, struct guest *g, char *error,
+                 size_t error_bytes)
+{
+    enum { TRIES = 5 };
+    int claims = guest_claims_open(error, error_bytes);
+    if (claims < 0) {
+        return claims;
+    }
+    struct guest_request again = *q;
+    int rc = 0;
+    for (int i = 0; i < TRIES; i++) {
+        rc = try_once(h, &again, g, claims, error, error_bytes);
+        if (!rc || !lost_its_port(g, error)) {
+            break;
+        }
+        if (q->port) {
+            rc = guest_refuse(error, error_bytes, -EADDRINUSE,
+                              "port %u was taken on this machine in this moment; the next free "
+                              "one is %u: --port %u",
+                              q->port, endpoint_next_port(q->listen, q->port + 1),
+                              endpoint_next_port(q->listen, q->port + 1));
+            break;
+        }
+        guest_say(h, "Port %u was taken in this moment", g->plan.port);
+        again.first_port = g->plan.port + 1;
     }
     // Port and name are taken now, or will not be.
     close(claims);
