@@ -115,7 +115,7 @@ static int move_port(struct guest_host *h, struct guest *g, struct machine_facts
 }
 
 static int take_port(struct guest_host *h, struct guest *g, struct machine_facts *facts,
-                     uint32_t port, char *error, size_t error_bytes)
+                     uint32_t port, int claims, char *error, size_t error_bytes)
 {
     if (facts->network[0]) {
         return port ? guest_refuse(error, error_bytes, -EINVAL,
@@ -125,7 +125,7 @@ static int take_port(struct guest_host *h, struct guest *g, struct machine_facts
     }
     const char *listen = facts->listen[0] ? facts->listen : NULL;
     uint32_t wanted = port ? port : facts->port;
-    if (!endpoint_port_is_free(listen, wanted)) {
+    if (!endpoint_port_is_free(listen, wanted) || !guest_claim_port(claims, wanted)) {
         return guest_refuse(error, error_bytes, -EADDRINUSE,
                             "port %u is in use on this machine; the next free one is %u: "
                             "--port %u moves the guest there",
@@ -137,7 +137,7 @@ static int take_port(struct guest_host *h, struct guest *g, struct machine_facts
 
 static int check_files(const struct machine_facts *facts, char *error, size_t error_bytes)
 {
-    if (access(facts->mapped, R_OK) != 0) {
+    if (facts->mapped[0] && access(facts->mapped, R_OK) != 0) {
         return guest_refuse(error, error_bytes, -errno,
                             "the guest's weights %s: %s (of the model %s)", facts->mapped,
                             strerror(errno), facts->model);
@@ -156,15 +156,20 @@ static int take_seat(struct guest_host *h, struct guest *g, const struct machine
     return rc ? rc : guest_seat_take(g, error, error_bytes);
 }
 
-static int start_found(struct guest_host *h, struct guest *g, struct machine_facts *facts,
-                       uint32_t port, char *error, size_t error_bytes)
+// What a start takes, under the lock. Port and name stay claimed by this run until it runs.
+static int prepare(struct guest_host *h, struct guest *g, struct machine_facts *facts,
+                   uint32_t port, int claims, char *error, size_t error_bytes)
 {
     char unused[400], path[PATH_MAX];
     if (virDomainIsActive(g->domain) == 1) {
         return guest_refuse(error, error_bytes, -EALREADY, "'%s' runs already", g->name);
     }
+    if (!guest_claim_name(claims, g->name)) {
+        return guest_refuse(error, error_bytes, -EALREADY, "'%s' is being started by another run",
+                            g->name);
+    }
     int rc = check_files(facts, error, error_bytes);
-    rc = rc ? rc : take_port(h, g, facts, port, error, error_bytes);
+    rc = rc ? rc : take_port(h, g, facts, port, claims, error, error_bytes);
     if (!rc && facts->offload[0]) {
         rc = take_seat(h, g, facts, error, error_bytes);
     }
@@ -175,12 +180,17 @@ static int start_found(struct guest_host *h, struct guest *g, struct machine_fac
     if (virDomainHasManagedSaveImage(g->domain, 0) != 1) {
         console_log_path(g->name, 1, path, sizeof path, unused, sizeof unused);
     }
-    rc = machine_watch_start(h->libvirt, g->name, &g->watch, error, error_bytes);
+    return 0;
+}
+
+static int start_found(struct guest_host *h, struct guest *g, char *error, size_t error_bytes)
+{
+    int rc = machine_watch_start(h->libvirt, g->name, &g->watch, error, error_bytes);
     guest_say(h, "Starting %s", g->name);
     if (!rc && virDomainCreate(g->domain) != 0) {
         rc = machine_say_libvirt("the guest cannot be started", error, error_bytes);
     }
-    if (rc && facts->offload[0]) {
+    if (rc && g->plan.offload && g->plan.offload[0]) {
         guest_leave_tensord(g->tensord_folder, g->name);
     }
     return rc;
@@ -190,14 +200,20 @@ int guest_start(struct guest_host *h, const char *name, uint32_t port, struct gu
                 size_t error_bytes)
 {
     struct machine_facts facts;
-    int lock = guest_lock(error, error_bytes);
+    *g = (struct guest){.watch.callback = -1};
+    int claims = guest_claims_open(error, error_bytes);
+    int lock = claims < 0 ? claims : guest_lock(error, error_bytes);
     if (lock < 0) {
-        *g = (struct guest){.watch.callback = -1};
+        if (claims >= 0) {
+            close(claims);
+        }
         return lock;
     }
     int rc = guest_find(h, name, g, &facts, error, error_bytes);
-    rc = rc ? rc : start_found(h, g, &facts, port, error, error_bytes);
+    rc = rc ? rc : prepare(h, g, &facts, port, claims, error, error_bytes);
     close(lock);
+    rc = rc ? rc : start_found(h, g, error, error_bytes);
+    close(claims);
     // The texts end with this function.
     g->plan.mapped = g->plan.identity = g->plan.offload = NULL;
     return rc;

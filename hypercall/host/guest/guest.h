@@ -41,8 +41,9 @@ void guest_host_close(struct guest_host *h);
 
 // Texts are borrowed; NULL, 0 and false: chosen by the model and the host.
 struct guest_request {
-    const char *name; // NULL: the model's, with a number where it is taken
-    const char *model, *image;
+    const char *name;    // NULL: the model's, with a number where it is taken
+    const char *model;   // a GGUF file; or an image that boots by itself, with its model in it
+    const char *image;   // the kernel
     const char *accel;   // "auto", "kvm", "tcg"
     const char *offload; // "auto", "host"; NULL or "off": none
     const char *key;
@@ -55,6 +56,18 @@ struct guest_request {
     bool insecure;       // an endpoint that others reach without a key is wanted
     bool persistent;     // defined: stays when it is off. Otherwise it is gone then.
     bool autostart;      // with the host (persistent ones)
+    // the machine
+    const char *machine;     // "q35", "microvm"
+    const char *cpu;         // "host", "max" or a model, then ",+FEATURE,-FEATURE"
+    const char *hugepages;   // "2M", "1G"
+    const char *pin;         // CPUs of the host, "0-3,8"
+    const char *numa;        // its nodes, "0,1": a cell of the guest each
+    const char *boot;        // "pvh", "uefi"
+    const char *secure_boot; // whose keys: "ms", "snakeoil"
+    const char *weights;     // "mapped", "disk"
+    const char *devices[16]; // "gpu:auto", "pci:0000:65:00.0,nic:…": devices.h of hardware
+    uint32_t device_count;
+    bool nested, shared_memory, iommu;
     // of a fleet
     const char *fleet, *service, *version;
 };
@@ -62,7 +75,8 @@ struct guest_request {
 struct guest {
     struct machine_plan plan;
     char name[64], identity[WEIGHTS_TEXT], console_log[PATH_MAX], tensord_folder[256];
-    char url[128]; // "http://127.0.0.1:8080"; "": not known yet (by a lease, later)
+    char url[128];            // "http://127.0.0.1:8080"; "": not known yet (by a lease, later)
+    char variables[PATH_MAX]; // of UEFI, "": none
     char *model_path, *mapped, *image_path;
     struct tensord_guest calls;
     bool persistent, autostart;
@@ -112,6 +126,8 @@ int guest_stop(struct guest_host *h, const char *name, unsigned seconds, const v
 int guest_remove(struct guest_host *h, const char *name, char *error, size_t error_bytes);
 // Gives its place at tensord up; where tensord does not run, there is none.
 void guest_leave_tensord(const char *folder, const char *name);
+// The files of a guest that is gone and was never defined.
+void guest_forget_files(struct guest *g);
 // Ends a guest at once and forgets it: after a failure.
 void guest_give_up(struct guest_host *h, struct guest *g);
 

@@ -17,11 +17,37 @@ void guest_sleep_ms(long ms);
 
 // ---- request.c ---------------------------------------------------------------------------------
 
-int guest_choose_port(const struct guest_request *q, struct guest *g, char *error,
+// claims: of lock.c, so that no other run takes the same while this one's guest starts; -1: only
+// planned.
+int guest_choose_port(const struct guest_request *q, struct guest *g, int claims, char *error,
                       size_t error_bytes);
-// Where libvirt is known: one that no domain has.
+// Where libvirt is known: one that no domain has. With claims, its files are made, too.
 int guest_choose_name(struct guest_host *h, const struct guest_request *q, struct guest *g,
-                      bool make, char *error, size_t error_bytes);
+                      int claims, char *error, size_t error_bytes);
+
+// ---- image.c, firmware.c -----------------------------------------------------------------------
+
+// What boots: the image that q->model is, or a kernel for the model.
+int guest_find_image(const struct guest_host *h, const struct guest_request *q, struct guest *g,
+                     char *error, size_t error_bytes);
+// UEFI's code and variables.
+int guest_choose_firmware(const struct guest_host *h, const struct guest_request *q,
+                          struct guest *g, char *error, size_t error_bytes);
+// The guest's own variables, by its name; with `make` the file is made anew.
+int guest_name_variables(struct guest *g, bool make, char *error, size_t error_bytes);
+
+// ---- variant.c, devices.c ----------------------------------------------------------------------
+// Where h->libvirt is NULL the host is not asked whether it can: the XML is only shown.
+
+// What of the request can never work, whatever the host.
+int guest_check_variant(const struct guest_request *q, char *error, size_t error_bytes);
+// The kind of machine, the CPU, where its memory lies.
+int guest_choose_variant(const struct guest_host *h, const struct guest_request *q, struct guest *g,
+                         char *error, size_t error_bytes);
+// memory_mb in whole pages and cells; are there so many pages?
+int guest_fit_memory(const struct guest_host *h, struct guest *g, char *error, size_t error_bytes);
+int guest_choose_devices(struct guest_host *h, const struct guest_request *q, struct guest *g,
+                         char *error, size_t error_bytes);
 
 // ---- seat.c: the place at tensord --------------------------------------------------------------
 
@@ -35,6 +61,13 @@ int guest_seat_imagine(struct guest *g, char *error, size_t error_bytes);
 // ---- lock.c ------------------------------------------------------------------------------------
 
 // Runs at the same time take port and name one after the other. The lock, to close; or an errno.
+// -EBUSY: another one holds it for a minute.
 int guest_lock(char *error, size_t error_bytes);
+// What is claimed stays so until the descriptor is closed: a domain's name is its own once it is
+// defined, a port is once QEMU listens. The claims, none yet; or an errno.
+int guest_claims_open(char *error, size_t error_bytes);
+// False: another run has it.
+bool guest_claim_port(int claims, uint32_t port);
+bool guest_claim_name(int claims, const char *name);
 
 #endif

@@ -64,6 +64,8 @@ int guest_wait(struct guest_host *h, struct guest *g, uint32_t seconds, const vo
     uint64_t until = guest_now_ms() + seconds * 1000ull;
     int http = 0, rc = 0;
     bool told = false;
+    long pause_ms =
+        1; // most guests serve within a tenth of a second; who waits long is not in a hurry
     while (!hurry || !*hurry) {
         if (!g->url[0] && g->domain) { // an address by a lease comes when the guest asks for it
             char *xml =
@@ -106,7 +108,8 @@ int guest_wait(struct guest_host *h, struct guest *g, uint32_t seconds, const vo
                                     seconds);
             goto out;
         }
-        guest_sleep_ms(http > 0 ? 20 : 10);
+        guest_sleep_ms(pause_ms);
+        pause_ms = pause_ms < 32 ? 2 * pause_ms : pause_ms;
     }
     rc = guest_refuse(error, error_bytes, -EINTR, "interrupted; the guest is ended");
 out:

@@ -99,6 +99,7 @@ int machine_facts_parse(const char *xml, struct machine_facts *out)
     } texts[] = {{"model", out->model, sizeof out->model},
                  {"mapped", out->mapped, sizeof out->mapped},
                  {"identity", out->identity, sizeof out->identity},
+                 {"machine", out->machine, sizeof out->machine},
                  {"console", out->console_log, sizeof out->console_log},
                  {"key", out->key, sizeof out->key},
                  {"network", out->network, sizeof out->network},

@@ -123,6 +123,11 @@ int machine_connect(const char *uri, void (*say)(const char *line), virConnectPt
                             : ". --connect or LIBVIRT_DEFAULT_URI name another connection "
                               "(qemu:///session is a user's own and needs no rights)");
     }
+    int rc = machine_events_start();
+    if (rc) {
+        virConnectClose(c);
+        return fail(error, error_bytes, rc, "no thread for libvirt's events: %s", strerror(-rc));
+    }
     *out = c;
     return 0;
 }

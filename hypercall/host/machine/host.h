@@ -31,6 +31,10 @@ int machine_find(virConnectPtr c, const char *name, virDomainPtr *out, struct ma
 
 // ---- lifecycle ---------------------------------------------------------------------------------
 
+// The thread of libvirt's events: it also answers the daemon, which gives clients up that are
+// silent for half a minute. machine_connect starts it. 0 or a negative errno.
+int machine_events_start(void);
+
 enum machine_end { MACHINE_RUNS, MACHINE_POWERED_OFF, MACHINE_DESTROYED, MACHINE_CRASHED };
 struct machine_watch {
     char name[64];

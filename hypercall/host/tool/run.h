@@ -22,8 +22,12 @@ extern volatile int run_interrupts;
 
 // The last lines of a guest's console on standard error.
 void run_show_console(const char *path);
-// After a guest serves: URL, times in ms, memory, how to talk to it.
-void run_print_ready(const char *url, const char *key, double daemon_ms, double guest_ms,
+// What a run took, in ms.
+struct run_times {
+    double connect, plan, create, guest;
+};
+// After a guest serves: URL, times, memory, how to talk to it.
+void run_print_ready(const char *url, const char *key, const struct run_times *times,
                      uint32_t memory_mb);
 // Stays with a guest until it ends or Ctrl-C, which shuts it down. An exit status.
 int run_stay(struct guest_host *h, struct guest *g);

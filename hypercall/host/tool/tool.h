@@ -49,7 +49,8 @@ enum option_kind {
     OPTION_COUNT,
     OPTION_NUMBER,
     OPTION_COUNTS,
-    OPTION_OPTIONAL // a text only as "--name=value"; "--name" alone gives ""
+    OPTION_OPTIONAL, // a text only as "--name=value"; "--name" alone gives ""
+    OPTION_TEXTS     // as often as there is room
 };
 
 struct tool_counts {
@@ -57,10 +58,15 @@ struct tool_counts {
     size_t count;
 };
 
+struct tool_texts {
+    const char *values[16];
+    uint32_t count;
+};
+
 struct tool_option {
     const char *name; // "--prompt" or "-n"
     enum option_kind kind;
-    void *value; // bool, const char *, uint32_t, double, struct tool_counts
+    void *value; // bool, const char *, uint32_t, double, struct tool_counts, struct tool_texts
     bool given;
 };
 
