@@ -31,6 +31,10 @@ int machine_find(virConnectPtr c, const char *name, virDomainPtr *out, struct ma
 
 // ---- lifecycle ---------------------------------------------------------------------------------
 
+// Runs libvirt's events on a thread of their own, from now on: what streams and keep-alives need.
+// 0 or a negative errno.
+int machine_run_events(void);
+
 enum machine_end { MACHINE_RUNS, MACHINE_POWERED_OFF, MACHINE_DESTROYED, MACHINE_CRASHED };
 struct machine_watch {
     char name[64];

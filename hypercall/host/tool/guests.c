@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Tessera authors
 //
-// `tessera ls`, `stop` and `logs`: guests that `tessera run` made, found by what their domains say.
+// `tessera stop`, `start`, `rm` and `logs`: guests that `tessera run` made, found by what their
+// domains say.
 #include "hypercall/host/tool/run.h"
 
 #include "hypercall/host/machine/console.h"
@@ -12,112 +13,6 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
-
-// ---- ls ----------------------------------------------------------------------------------------
-
-static const char *state_of(virDomainPtr d)
-{
-    int state, reason;
-    if (virDomainGetState(d, &state, &reason, 0) != 0) {
-        return "gone";
-    }
-    return state == VIR_DOMAIN_RUNNING    ? "running"
-           : state == VIR_DOMAIN_PAUSED   ? "paused"
-           : state == VIR_DOMAIN_SHUTDOWN ? "stopping"
-           : state == VIR_DOMAIN_SHUTOFF  ? "off"
-           : state == VIR_DOMAIN_CRASHED  ? "crashed"
-                                          : "other";
-}
-
-static void print_guest(virDomainPtr d, const struct machine_facts *f, bool json, bool first)
-{
-    virDomainInfo info = {0};
-    const char *name = virDomainGetName(d), *slash = strrchr(f->model, '/');
-    char url[128] = "";
-    virDomainGetInfo(d, &info);
-    guest_url(d, f, url, sizeof url);
-    if (!json) {
-        printf("%-24s %-28s %-9s %5u %7lu  %-8s %s\n", name, slash ? slash + 1 : f->model,
-               state_of(d), info.nrVirtCpu, info.memory / 1024, f->offload[0] ? f->offload : "-",
-               url);
-        return;
-    }
-    fputs(first ? "{\"name\":" : ",{\"name\":", stdout);
-    tool_print_json_text(name, strlen(name));
-    printf(",\"state\":\"%s\",\"model\":", state_of(d));
-    tool_print_json_text(f->model, strlen(f->model));
-    fputs(",\"identity\":", stdout);
-    tool_print_json_text(f->identity, strlen(f->identity));
-    printf(",\"vcpus\":%u,\"memory_mb\":%lu,\"url\":\"%s\",\"offload\":", info.nrVirtCpu,
-           info.memory / 1024, url);
-    tool_print_json_text(f->offload, strlen(f->offload));
-    fputs(",\"console\":", stdout);
-    tool_print_json_text(f->console_log, strlen(f->console_log));
-    putchar('}');
-}
-
-static int by_name(const void *a, const void *b)
-{
-    return strcmp(virDomainGetName(*(const virDomainPtr *)a),
-                  virDomainGetName(*(const virDomainPtr *)b));
-}
-
-static int list(int argc, char **argv)
-{
-    const char *uri = NULL, *words[1];
-    size_t word_count;
-    bool json = false;
-    struct tool_option options[] = {{"--connect", OPTION_TEXT, &uri, false},
-                                    {"--json", OPTION_FLAG, &json, false}};
-    int status = tool_options(argc, argv, options, 2, words, 0, &word_count);
-    struct guest_host h = {0};
-    if (status || (status = run_connect(&h, uri, true))) {
-        return status;
-    }
-    virDomainPtr *domains = NULL;
-    int count = virConnectListAllDomains(h.libvirt, &domains, 0);
-    if (count < 0) {
-        char error[400];
-        machine_say_libvirt("listing guests", error, sizeof error);
-        guest_host_close(&h);
-        return tool_fail("%s", error);
-    }
-    qsort(domains, (size_t)count, sizeof *domains, by_name);
-    if (json) {
-        putchar('[');
-    } else {
-        printf("%-24s %-28s %-9s %5s %7s  %-8s %s\n", "NAME", "MODEL", "STATE", "CPUS", "MB",
-               "OFFLOAD", "URL");
-    }
-    bool first = true;
-    for (int i = 0; i < count; i++) {
-        struct machine_facts facts;
-        char *xml =
-            virDomainGetMetadata(domains[i], VIR_DOMAIN_METADATA_ELEMENT, MACHINE_NAMESPACE, 0);
-        if (xml && machine_facts_parse(xml, &facts) == 0) {
-            print_guest(domains[i], &facts, json, first);
-            first = false;
-        }
-        free(xml);
-        virDomainFree(domains[i]);
-    }
-    if (json) {
-        puts("]");
-    }
-    free(domains);
-    guest_host_close(&h);
-    return TOOL_OK;
-}
-
-const struct tool_command tool_ls = {
-    .name = "ls",
-    .summary = "the guests that run here",
-    .help = "Usage: tessera ls [OPTIONS]\n\n"
-            "Lists the guests of `tessera run`, with their models and URLs.\n\n"
-            "  --json           as a JSON array\n"
-            "  --connect URI    libvirt's connection\n",
-    .run = list,
-};
 
 // ---- stop --------------------------------------------------------------------------------------
 
