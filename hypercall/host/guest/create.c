@@ -12,7 +12,10 @@
 
 int guest_xml(struct guest_host *h, struct guest *g, char **xml, char *error, size_t error_bytes)
 {
-    (void)h;
+    if (h->is_remote) {
+        int rc = guest_imagine_remote(g, error, error_bytes);
+        return rc ? rc : machine_xml(&g->plan, xml, error, error_bytes);
+    }
     int rc = g->plan.offload ? guest_seat_imagine(g, error, error_bytes) : 0;
     return rc ? rc : machine_xml(&g->plan, xml, error, error_bytes);
 }
@@ -47,7 +50,7 @@ static int start_domain(struct guest_host *h, struct guest *g, const char *xml, 
     return g->domain ? 0 : machine_say_libvirt("the guest cannot be started", error, error_bytes);
 }
 
-static int start(struct guest_host *h, struct guest *g, char *error, size_t error_bytes)
+int guest_start_plan(struct guest_host *h, struct guest *g, char *error, size_t error_bytes)
 {
     char why[700], *xml;
     int rc = machine_xml(&g->plan, &xml, why, sizeof why);
@@ -65,9 +68,20 @@ static int start(struct guest_host *h, struct guest *g, char *error, size_t erro
               : 0;
 }
 
+void guest_tell_boot(struct guest_host *h, const struct machine_plan *p)
+{
+    guest_say(h, "Booting %s on q35: %u CPU%s, %u MB, %s%s", p->name, p->vcpus,
+              p->vcpus == 1 ? "" : "s", p->memory_mb,
+              p->kvm ? "hardware KVM" : "emulated (TCG: no hardware virtualisation used)",
+              p->offload ? ", tensor calls to the host" : "");
+}
+
 int guest_create(struct guest_host *h, const struct guest_request *q, struct guest *g, char *error,
                  size_t error_bytes)
 {
+    if (h->is_remote) {
+        return guest_create_remote(h, q, g, error, error_bytes);
+    }
     int lock = guest_lock(error, error_bytes);
     if (lock < 0) {
         return lock;
@@ -80,11 +94,8 @@ int guest_create(struct guest_host *h, const struct guest_request *q, struct gue
     }
     rc = rc ? rc : machine_watch_start(h->libvirt, g->name, &g->watch, error, error_bytes);
     if (!rc) {
-        guest_say(h, "Booting %s on q35: %u CPU%s, %u MB, %s%s", g->name, g->plan.vcpus,
-                  g->plan.vcpus == 1 ? "" : "s", g->plan.memory_mb,
-                  g->plan.kvm ? "hardware KVM" : "emulated (TCG: no hardware virtualisation used)",
-                  g->plan.offload ? ", tensor calls to the host" : "");
-        rc = start(h, g, error, error_bytes);
+        guest_tell_boot(h, &g->plan);
+        rc = guest_start_plan(h, g, error, error_bytes);
     }
     // Port and name are taken now, or will not be.
     close(lock);

@@ -91,6 +91,12 @@ int guest_wait(struct guest_host *h, struct guest *g, uint32_t seconds, const vo
         if (rc) {
             goto out;
         }
+        // Where it is not reached from here, its console tells.
+        if (h->is_remote && http <= 0 && (rc = guest_is_ready_remote(h, g->name))) {
+            rc = rc > 0 ? 0
+                        : guest_refuse(error, error_bytes, rc, "the guest cannot serve this model");
+            goto out;
+        }
         if (guest_now_ms() > until) {
             rc = http > 0 ? guest_refuse(error, error_bytes, -ETIMEDOUT,
                                          "the guest is not ready after %u seconds: /health says %d "
@@ -106,7 +112,7 @@ int guest_wait(struct guest_host *h, struct guest *g, uint32_t seconds, const vo
                                     seconds);
             goto out;
         }
-        guest_sleep_ms(http > 0 ? 20 : 10);
+        guest_sleep_ms(h->is_remote ? 200 : http > 0 ? 20 : 10);
     }
     rc = guest_refuse(error, error_bytes, -EINTR, "interrupted; the guest is ended");
 out:

@@ -50,7 +50,11 @@ static int find_guest(struct talk *t, const char *name)
     if (rc == 0 && virDomainIsActive(g.domain) != 1) {
         status = tool_fail("'%s' is off: `tessera start %s` starts it", name, name);
     } else if (rc == 0 && !g.url[0]) {
-        status = tool_fail("'%s' has no address yet", name);
+        char why[900];
+        g.plan.network = facts.network[0] ? facts.network : NULL;
+        guest_explain_reach(&h, &g, why, sizeof why);
+        status = why[0] ? tool_fail("'%s' is not reachable from here: %s", name, why)
+                        : tool_fail("'%s' has no address yet", name);
     } else if (rc == 0) {
         snprintf(t->url, sizeof t->url, "%s", g.url);
         snprintf(t->key, sizeof t->key, "%s", facts.key);

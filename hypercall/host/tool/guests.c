@@ -129,20 +129,18 @@ static int start_one(struct guest_host *h, const char *name, void *context)
     struct guest g;
     uint64_t begun = tool_now_ns();
     int rc = guest_start(h, name, s->port, &g, error, sizeof error);
-    uint64_t created = tool_now_ns();
     if (!rc) {
         rc = guest_wait(h, &g, s->timeout, &run_interrupts, error, sizeof error);
         if (rc && rc != -EINTR) {
-            run_show_console(g.console_log);
+            run_show_guest_console(h, &g);
         }
         if (rc == -EINTR) {
             snprintf(error, sizeof error, "interrupted; the guest goes on");
         }
     }
     if (!rc) {
-        printf("%s: %s serves after %.0f ms\n", name, g.url, (double)(tool_now_ns() - begun) / 1e6);
+        run_print_started(h, &g, (double)(tool_now_ns() - begun) / 1e6);
     }
-    (void)created;
     guest_free(h, &g);
     return rc ? run_failed(rc, error) : TOOL_OK;
 }

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 // One look at the log each, and one at libvirt now and then.
-enum { LOOK_MS = 200, TURNS_A_DOMAIN = 5 };
+enum { LOOK_MS = 200, TURNS_A_DOMAIN = 5, REMOTE_LOOK_MS = 1000 };
 
 // A guest that is gone has no domain, but its log is still in its place.
 static int find_log(struct guest_host *h, const char *name, char *path, size_t path_bytes,
@@ -51,6 +51,28 @@ static bool is_there(struct guest_host *h, const char *name)
     return !gone;
 }
 
+// What came since *at. A negative errno, with a message printed but for -ENOENT where quiet.
+static int show_more(struct guest_host *h, const char *name, const char *path, unsigned lines,
+                     uint64_t *at, bool quiet)
+{
+    char error[900];
+    int rc = h->is_remote ? guest_print_remote_log(h, stdout, name, lines, at, error, sizeof error)
+                          : console_print_file(stdout, path, lines, at);
+    if (rc && !h->is_remote) {
+        snprintf(error, sizeof error, "%.600s: %s", path, strerror(-rc));
+    }
+    if (rc && !(quiet && rc == -ENOENT)) {
+        tool_fail("%s", error);
+    }
+    return rc;
+}
+
+static int show(struct guest_host *h, const char *name, const char *path, unsigned lines,
+                uint64_t *at)
+{
+    return show_more(h, name, path, lines, at, false);
+}
+
 static int follow(struct guest_host *h, const char *name, const char *path, uint64_t at)
 {
     int rc = 0;
@@ -59,21 +81,21 @@ static int follow(struct guest_host *h, const char *name, const char *path, uint
         if (!there || run_interrupts) {
             break;
         }
-        usleep(LOOK_MS * 1000);
-        if (turn % TURNS_A_DOMAIN == 0) {
+        usleep(h->is_remote ? REMOTE_LOOK_MS * 1000 : LOOK_MS * 1000);
+        if (h->is_remote || turn % TURNS_A_DOMAIN == 0) {
             there = is_there(h, name);
         }
-        rc = console_print_file(stdout, path, 0, &at);
+        rc = show_more(h, name, path, 0, &at, true);
         if (rc == -ENOENT) { // `rm` takes the log with it
             there = is_there(h, name);
-            rc = there ? rc : 0;
+            rc = 0;
         }
     }
     if (!there) {
         fflush(stdout);
         fprintf(stderr, "(%s was removed)\n", name);
     }
-    return rc ? tool_fail("%s: %s", path, strerror(-rc)) : TOOL_OK;
+    return rc ? TOOL_FAILED : TOOL_OK;
 }
 
 static int logs(int argc, char **argv)
@@ -96,14 +118,8 @@ static int logs(int argc, char **argv)
     }
     uint64_t at = 0;
     status = find_log(&h, words[0], path, sizeof path, &exists);
-    if (!status && !look_is_local(&h)) {
-        status = tool_fail("the log %s is on the guest's machine: `tessera console %s --connect "
-                           "'%s'` shows what the guest writes from now on",
-                           path, words[0], h.uri);
-    }
     if (!status) {
-        int rc = console_print_file(stdout, path, lines, &at);
-        status = rc ? tool_fail("%s: %s", path, strerror(-rc)) : TOOL_OK;
+        status = show(&h, words[0], path, lines, &at) ? TOOL_FAILED : TOOL_OK;
     }
     if (!status && follows && exists) {
         run_catch_interrupts();

@@ -10,8 +10,7 @@
 
 bool look_is_local(const struct guest_host *h)
 {
-    const char *host = strstr(h->uri, "://");
-    return host && host[3] == '/';
+    return !h->is_remote;
 }
 
 static json_t *text(const char *s)

@@ -27,7 +27,7 @@ static bool any_runs(const struct view *v)
 
 static void print_line(const struct view_guest *g, const struct view_rates *r)
 {
-    char cpu[16] = "-", memory[32], tokens[16] = "-";
+    char cpu[16] = "-", memory[32], tokens[16] = "-", place[64] = "-";
     snprintf(memory, sizeof memory, "%llu", (unsigned long long)g->memory_mb);
     if (g->active) {
         snprintf(cpu, sizeof cpu, "%.0f%%", r->cpu_percent);
@@ -37,15 +37,21 @@ static void print_line(const struct view_guest *g, const struct view_rates *r)
                  (unsigned long long)g->memory_mb);
         snprintf(tokens, sizeof tokens, "%.1f", r->tokens);
     }
+    if (!g->url[0] && !g->facts.network[0] && g->facts.port) {
+        snprintf(place, sizeof place, "its machine's 127.0.0.1:%u", g->facts.port);
+    }
     printf("%-20s %-24s %-9s %4u %5s %9s %7s  %-10s %-7s %s\n", g->name, base_name(g->facts.model),
            g->state, g->vcpus, cpu, memory, tokens, g->facts.fleet[0] ? g->facts.fleet : "-",
-           g->facts.offload[0] ? g->facts.offload : "-", g->url[0] ? g->url : "-");
+           g->facts.offload[0] ? g->facts.offload : "-", g->url[0] ? g->url : place);
 }
 
 static int print(const struct view *before, const struct view *now, bool json)
 {
     json_t *all = json ? json_array() : NULL;
     if (!json) {
+        if (!g->url[0] && !g->facts.network[0] && g->facts.port) {
+            snprintf(place, sizeof place, "its machine's 127.0.0.1:%u", g->facts.port);
+        }
         printf("%-20s %-24s %-9s %4s %5s %9s %7s  %-10s %-7s %s\n", "NAME", "MODEL", "STATE",
                "CPUS", "CPU", "MEMORY MB", "TOK/S", "FLEET", "OFFLOAD", "URL");
     }

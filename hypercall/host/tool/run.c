@@ -54,14 +54,13 @@ static int make_guest(struct guest_host *h, struct run *r, struct guest *g)
     rc = guest_wait(h, g, r->timeout, &run_interrupts, error, sizeof error);
     if (rc) {
         if (rc != -EINTR) {
-            run_show_console(g->console_log);
+            run_show_guest_console(h, g);
         }
         guest_give_up(h, g);
         return run_failed(rc, error);
     }
     uint64_t now = tool_now_ns();
-    run_print_ready(g->url, g->plan.key, (double)(created - begun) / 1e6,
-                    (double)(now - created) / 1e6, g->plan.memory_mb);
+    run_print_guest_ready(h, g, (double)(created - begun) / 1e6, (double)(now - created) / 1e6);
     if (r->detach) {
         tell_detached(r, g);
         return TOOL_OK;
@@ -169,6 +168,7 @@ const struct tool_command tool_run_guest = {
         "  --image FILE         the guest's image (../images/llm.elf beside this program)\n"
         "  --timeout SECONDS    for the guest to serve (120)\n"
         "  --connect URI        libvirt's connection (LIBVIRT_DEFAULT_URI, else qemu:///session;\n"
-        "                       for root qemu:///system)\n",
+        "                       for root qemu:///system). On another machine, like\n"
+        "                       qemu+ssh://HOST/system, model and image are sent there, once\n",
     .run = run,
 };

@@ -25,6 +25,12 @@ void run_show_console(const char *path);
 // After a guest serves: URL, times in ms, memory, how to talk to it.
 void run_print_ready(const char *url, const char *key, double daemon_ms, double guest_ms,
                      uint32_t memory_mb);
+// The same of any guest: another machine's may be out of reach, and then it is said why.
+void run_show_guest_console(struct guest_host *h, const struct guest *g);
+void run_print_guest_ready(struct guest_host *h, const struct guest *g, double daemon_ms,
+                           double guest_ms);
+// A line on standard output.
+void run_print_started(struct guest_host *h, const struct guest *g, double ms);
 // Stays with a guest until it ends or Ctrl-C, which shuts it down. An exit status.
 int run_stay(struct guest_host *h, struct guest *g);
 
