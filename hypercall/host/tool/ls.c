@@ -49,9 +49,6 @@ static int print(const struct view *before, const struct view *now, bool json)
 {
     json_t *all = json ? json_array() : NULL;
     if (!json) {
-        if (!g->url[0] && !g->facts.network[0] && g->facts.port) {
-            snprintf(place, sizeof place, "its machine's 127.0.0.1:%u", g->facts.port);
-        }
         printf("%-20s %-24s %-9s %4s %5s %9s %7s  %-10s %-7s %s\n", "NAME", "MODEL", "STATE",
                "CPUS", "CPU", "MEMORY MB", "TOK/S", "FLEET", "OFFLOAD", "URL");
     }
