@@ -136,6 +136,9 @@ void guest_give_up(struct guest_host *h, struct guest *g)
         }
     }
     undefine(g);
+    if (h->is_remote && h->libvirt) {
+        guest_forget_remote(h, g->name);
+    }
     if (g->plan.offload || g->tensord_folder[0]) {
         guest_leave_tensord(g->tensord_folder, g->name);
     }

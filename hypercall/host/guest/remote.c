@@ -239,6 +239,9 @@ int guest_create_remote(struct guest_host *h, const struct guest_request *q, str
     if (!rc) {
         guest_tell_boot(h, &g->plan);
         rc = start(h, q, g, error, error_bytes);
+        if (rc) {
+            remote_log_remove(&r, g->name, why, sizeof why);
+        }
     }
     if (lock >= 0) {
         close(lock);

@@ -27,9 +27,10 @@ static int find_log(struct guest_host *h, const char *name, char *path, size_t p
         snprintf(path, path_bytes, "%s", facts.console_log);
         virDomainFree(d);
     }
-    if (rc == -ENOENT && look_is_local(h) && machine_name_is_valid(name) &&
-        console_log_path(name, 0, path, path_bytes, unused, sizeof unused) == 0 &&
-        access(path, F_OK) == 0) {
+    if (rc == -ENOENT && machine_name_is_valid(name) &&
+        (h->is_remote ||
+         (console_log_path(name, 0, path, path_bytes, unused, sizeof unused) == 0 &&
+          access(path, F_OK) == 0))) {
         rc = 0;
     }
     return rc ? tool_fail("%s", error) : TOOL_OK;
