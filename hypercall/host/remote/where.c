@@ -70,7 +70,8 @@ void remote_machine_of(const char *uri, struct remote_machine *out)
     const char *plus = strchr(uri, '+');
     bool ssh =
         plus && plus < at && (strncmp(plus, "+ssh", 4) == 0 || strncmp(plus, "+libssh", 7) == 0);
-    if (!ssh || !is_plain(host) || (user[0] && !is_plain(user))) {
+    bool number = strspn(port, "0123456789") == strlen(port);
+    if (!ssh || !number || !is_plain(host) || (user[0] && !is_plain(user))) {
         return;
     }
     parameter(uri, "keyfile", key, sizeof key);

@@ -131,7 +131,7 @@ double view_quantile(const struct view_histogram *before, const struct view_hist
         double n = own(before, now, i), low = i ? now->bound[i - 1] : 0;
         if (n > 0 && seen + n >= q * total) {
             return isinf(now->bound[i]) ? low
-                                        : low + (now->bound[i] - low) * (q * total - seen) / n;
+                                        : low + (now->bound[i] - low) * ((q * total - seen) / n);
         }
         seen += n;
     }
