@@ -20,6 +20,8 @@ static const struct tool_command *const commands[] = {
     &tool_stop_guest,
     &tool_start_guest,
     &tool_rm,
+    // this host
+    &tool_doctor,
     // the engine on this host
     &tool_generate,
     &tool_eval,
