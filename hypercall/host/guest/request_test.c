@@ -13,6 +13,9 @@
 // Links: hypercall/host/store/content.c hypercall/host/store/identity.c
 // Links: hypercall/host/store/mappable.c hypercall/host/store/progress.c
 // Links: hypercall/host/store/text.c tensor/format/files_host.c @tensor
+// Links: hypercall/host/guest/remote.c hypercall/host/remote/pool.c hypercall/host/remote/send.c
+// Links: hypercall/host/remote/state.c hypercall/host/remote/volume.c hypercall/host/remote/where.c
+// Links: hypercall/host/remote/sizes.c hypercall/host/remote/file.c
 // Libs: -lvirt -lcurl -lmbedcrypto
 #include "hypercall/host/guest/guest.h"
 

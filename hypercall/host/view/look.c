@@ -45,22 +45,6 @@ static void take_state(virDomainPtr d, struct view_guest *g)
     snprintf(g->state, sizeof g->state, "%s", text);
 }
 
-// What the agent of fleets thinks of a guest, in an element of a namespace of its own.
-static void take_trouble(virDomainPtr d, struct view_guest *g)
-{
-    char *xml = virDomainGetMetadata(d, VIR_DOMAIN_METADATA_ELEMENT, VIEW_TROUBLE_NAMESPACE, 0);
-    if (xml) {
-        const char *text = strchr(xml, '>');
-        int n = text ? (int)strcspn(text + 1, "<") : 0;
-        snprintf(g->why, sizeof g->why, "%.*s", n, text ? text + 1 : "");
-        for (char *c = g->why; *c; c++) {
-            *c = *c < 0x20 || *c >= 0x7f ? '?' : *c;
-        }
-        snprintf(g->state, sizeof g->state, "flapping");
-        free(xml);
-    }
-}
-
 // Is it one of ours? Fills in all but what the guest says itself.
 static bool take_domain(virDomainPtr d, struct view_guest *g)
 {
@@ -83,9 +67,6 @@ static bool take_domain(virDomainPtr d, struct view_guest *g)
     g->persistent = virDomainIsPersistent(d) == 1;
     if (g->persistent && virDomainGetAutostart(d, &autostart) == 0) {
         g->autostart = autostart != 0;
-    }
-    if (g->facts.fleet[0]) {
-        take_trouble(d, g);
     }
     if (g->active || !g->facts.network[0]) {
         guest_url(d, &g->facts, g->url, sizeof g->url);
@@ -242,38 +223,4 @@ void view_free(struct view *v)
     free(v->guests);
     v->guests = NULL;
     v->count = 0;
-}
-
-const struct view_guest *view_earlier(const struct view *before, const struct view_guest *g)
-{
-    for (size_t i = 0; before && i < before->count; i++) {
-        if (strcmp(before->guests[i].uuid, g->uuid) == 0) {
-            return &before->guests[i];
-        }
-    }
-    return NULL;
-}
-
-void view_rate(const struct view *before, const struct view *now, const struct view_guest *g,
-               struct view_rates *out)
-{
-    const struct view_guest *b = view_earlier(before, g);
-    *out = (struct view_rates){.p50_ms = -1, .p95_ms = -1, .first_token_ms = -1};
-    double seconds = b ? (double)(now->at_ns - before->at_ns) / 1e9 : 0;
-    // Counters that went back: it began anew.
-    if (seconds <= 0 || g->cpu_ns < b->cpu_ns) {
-        return;
-    }
-    out->cpu_percent = (double)(g->cpu_ns - b->cpu_ns) / 1e7 / seconds;
-    const struct view_metrics *m = &g->metrics, *o = &b->metrics;
-    if (!m->known || !o->known || m->made_tokens < o->made_tokens || m->ended < o->ended) {
-        return;
-    }
-    out->tokens = (m->made_tokens - o->made_tokens) / seconds;
-    out->prompt_tokens =
-        m->prompt_tokens > o->prompt_tokens ? (m->prompt_tokens - o->prompt_tokens) / seconds : 0;
-    out->requests = (m->ended - o->ended) / seconds;
-    out->p50_ms = 1e3 * view_quantile(&o->whole, &m->whole, 0.5);
-    out->p95_ms = 1e3 * view_quantile(&o->whole, &m->whole, 0.95);
-    out->first_token_ms = 1e3 * view_quantile(&o->first_token, &m->first_token, 0.5);
 }

@@ -12,6 +12,7 @@
 #include "hypercall/host/machine/machine.h"
 #include "hypercall/host/view/metrics.h"
 
+#include <jansson.h>
 #include <libvirt/libvirt.h>
 
 struct view_guest {
@@ -19,7 +20,7 @@ struct view_guest {
     // "running", "loading", "unhealthy", "paused", "stopping", "off", "suspended", "crashed",
     // "flapping", "gone"
     char state[16];
-    char why[200]; // of "unhealthy" and "flapping"; "" otherwise
+    char why[200]; // of "unhealthy", and what the agent of fleets notes; "" otherwise
     char url[128]; // "" while it has no address
     struct machine_facts facts;
     bool active, persistent, autostart;
@@ -42,6 +43,8 @@ struct view {
 int view_look(virConnectPtr c, const char *only, bool local, struct view *out, char *error,
               size_t error_bytes);
 void view_free(struct view *v);
+// What the agent of fleets notes of its members ({"NAME": "flapping: ended 6 times; ..."}).
+void view_take_notes(struct view *v, const json_t *notes);
 // The same guest in an earlier view, NULL: it was not there, or is another one by that name.
 const struct view_guest *view_earlier(const struct view *before, const struct view_guest *g);
 

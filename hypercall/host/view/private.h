@@ -7,9 +7,6 @@
 
 #include "hypercall/host/view/look.h"
 
-// <trouble xmlns='…'>why</trouble> in a domain's metadata: the agent gave up on it for now.
-#define VIEW_TROUBLE_NAMESPACE "urn:tessera:trouble:1"
-
 // Fills in what /proc says of each guest's QEMU: since when it runs, and its share of memory.
 void view_processes(struct view *v);
 
