@@ -20,6 +20,8 @@ static const struct tool_command *const commands[] = {
     &tool_stop_guest,
     &tool_start_guest,
     &tool_rm,
+    // images and models
+    &tool_pkg,
     // this host
     &tool_doctor,
     // the engine on this host
