@@ -28,9 +28,8 @@ static int find_log(struct guest_host *h, const char *name, char *path, size_t p
         virDomainFree(d);
     }
     if (rc == -ENOENT && machine_name_is_valid(name) &&
-        (h->is_remote ||
-         (console_log_path(name, 0, path, path_bytes, unused, sizeof unused) == 0 &&
-          access(path, F_OK) == 0))) {
+        (h->is_remote || (console_log_path(name, 0, path, path_bytes, unused, sizeof unused) == 0 &&
+                          access(path, F_OK) == 0))) {
         rc = 0;
     }
     return rc ? tool_fail("%s", error) : TOOL_OK;
