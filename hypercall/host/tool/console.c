@@ -164,8 +164,9 @@ static int session(struct guest_host *h, virDomainPtr d, struct console *c, bool
     bool opened = !status;
     c->typed = isatty(STDIN_FILENO);
     if (opened && c->typed) {
-        fprintf(stderr, "The console of %s; Ctrl-] leaves it.\n", name);
         status = terminal_raw();
+        // Once keys go to the guest, not before.
+        fprintf(stderr, "The console of %s; Ctrl-] leaves it.\r\n", name);
     }
     if (!status) {
         status = talk(c);

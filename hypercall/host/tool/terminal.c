@@ -68,7 +68,7 @@ static int change_input(bool raw)
     t.c_cc[VMIN] = 1;
     t.c_cc[VTIME] = 0;
     input_changed = 1;
-    if (tcsetattr(STDIN_FILENO, TCSAFLUSH, &t) != 0) {
+    if (tcsetattr(STDIN_FILENO, TCSADRAIN, &t) != 0) {
         input_changed = 0;
         return tool_fail("the terminal's mode cannot be set: %s", strerror(errno));
     }
