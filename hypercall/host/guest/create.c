@@ -12,7 +12,10 @@
 
 int guest_xml(struct guest_host *h, struct guest *g, char **xml, char *error, size_t error_bytes)
 {
-    (void)h;
+    if (h->is_remote) {
+        int rc = guest_imagine_remote(g, error, error_bytes);
+        return rc ? rc : machine_xml(&g->plan, xml, error, error_bytes);
+    }
     int rc = g->plan.offload ? guest_seat_imagine(g, error, error_bytes) : 0;
     return rc ? rc : machine_xml(&g->plan, xml, error, error_bytes);
 }
@@ -66,7 +69,20 @@ static int start(struct guest_host *h, struct guest *g, const char *xml, char *e
                             : "");
 }
 
-static void tell(struct guest_host *h, const struct machine_plan *p)
+int guest_start_plan(struct guest_host *h, struct guest *g, char *error, size_t error_bytes)
+{
+    char *xml;
+    int rc = machine_xml(&g->plan, &xml, error, error_bytes);
+    if (rc) {
+        return rc;
+    }
+    rc = define(h, g, xml, error, error_bytes);
+    rc = rc ? rc : start(h, g, xml, error, error_bytes);
+    free(xml);
+    return rc;
+}
+
+void guest_tell_boot(struct guest_host *h, const struct machine_plan *p)
 {
     guest_say(h, "Booting %s on %s: %u CPU%s, %u MB%s, %s%s%s", p->name,
               p->kind == MACHINE_MICROVM ? "microvm" : "q35", p->vcpus, p->vcpus == 1 ? "" : "s",
@@ -109,7 +125,7 @@ static int try_once(struct guest_host *h, const struct guest_request *q, struct 
     char *xml = NULL;
     int rc = take(h, q, g, claims, &xml, error, error_bytes);
     if (!rc) {
-        tell(h, &g->plan);
+        guest_tell_boot(h, &g->plan);
         rc = start(h, g, xml, error, error_bytes);
     }
     free(xml);
@@ -128,13 +144,16 @@ static int try_once(struct guest_host *h, const struct guest_request *q, struct 
 // Who does not ask here, another user or another program, may take a port after it was found free.
 static bool lost_its_port(const struct guest *g, const char *error)
 {
-    return !g->plan.network && strstr(error, "host forwarding rule") != NULL;
+    return !g->plan.network && guest_port_was_taken(error);
 }
 
 int guest_create(struct guest_host *h, const struct guest_request *q, struct guest *g, char *error,
                  size_t error_bytes)
 {
     enum { TRIES = 5 };
+    if (h->is_remote) {
+        return guest_create_remote(h, q, g, error, error_bytes);
+    }
     int claims = guest_claims_open(error, error_bytes);
     if (claims < 0) {
         return claims;
@@ -194,6 +213,9 @@ void guest_give_up(struct guest_host *h, struct guest *g)
     }
     undefine(g);
     guest_forget_files(g);
+    if (h->is_remote && h->libvirt) {
+        guest_forget_remote(h, g->name);
+    }
     if (g->plan.offload || g->tensord_folder[0]) {
         guest_leave_tensord(g->tensord_folder, g->name);
     }

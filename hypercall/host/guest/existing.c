@@ -5,6 +5,7 @@
 #include "hypercall/host/guest/private.h"
 #include "hypercall/host/machine/console.h"
 #include "hypercall/host/machine/text.h"
+#include "hypercall/host/remote/remote.h"
 
 #include <errno.h>
 #include <libvirt/virterror.h>
@@ -32,17 +33,35 @@ static bool find_address(virDomainPtr domain, unsigned source, char *out, size_t
     return found;
 }
 
+// A port of the machine that the guest runs on.
+static int user_url(virDomainPtr domain, const struct machine_facts *facts, char *url,
+                    size_t url_bytes)
+{
+    struct remote_machine there = {0};
+    char *uri = virConnectGetURI(virDomainGetConnect(domain));
+    if (uri) {
+        remote_machine_of(uri, &there);
+    }
+    free(uri);
+    const char *listen = facts->listen[0] ? facts->listen : "127.0.0.1";
+    if (there.host[0] && endpoint_is_loopback(listen)) {
+        return -EHOSTUNREACH;
+    }
+    bool any = strcmp(listen, "0.0.0.0") == 0, six = strchr(there.host, ':') != NULL;
+    snprintf(url, url_bytes, "http://%s%s%s:%u", any && six ? "[" : "",
+             !any            ? listen
+             : there.host[0] ? there.host
+                             : "127.0.0.1",
+             any && six ? "]" : "", facts->port);
+    return 0;
+}
+
 int guest_url(virDomainPtr domain, const struct machine_facts *facts, char *url, size_t url_bytes)
 {
     char address[64];
     url[0] = 0;
     if (!facts->network[0]) {
-        if (facts->port) {
-            bool any = !facts->listen[0] || strcmp(facts->listen, "0.0.0.0") == 0;
-            snprintf(url, url_bytes, "http://%s:%u", any ? "127.0.0.1" : facts->listen,
-                     facts->port);
-        }
-        return facts->port ? 0 : -EAGAIN;
+        return facts->port ? user_url(domain, facts, url, url_bytes) : -EAGAIN;
     }
     if (find_address(domain, VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_LEASE, address, sizeof address) ||
         find_address(domain, VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_ARP, address, sizeof address)) {
@@ -65,6 +84,7 @@ int guest_find(struct guest_host *h, const char *name, struct guest *g, struct m
     snprintf(g->tensord_folder, sizeof g->tensord_folder, "%s", facts->offload_folder);
     snprintf(g->identity, sizeof g->identity, "%.*s", WEIGHTS_TEXT - 1, facts->identity);
     g->plan.name = g->name;
+    g->plan.port = facts->port;
     g->persistent = virDomainIsPersistent(g->domain) == 1;
     guest_url(g->domain, facts, g->url, sizeof g->url);
     return 0;
@@ -125,7 +145,9 @@ static int take_port(struct guest_host *h, struct guest *g, struct machine_facts
     }
     const char *listen = facts->listen[0] ? facts->listen : NULL;
     uint32_t wanted = port ? port : facts->port;
-    if (!endpoint_port_is_free(listen, wanted) || !guest_claim_port(claims, wanted)) {
+    // Another machine's ports cannot be tried from here: libvirt will say.
+    if (!h->is_remote &&
+        (!endpoint_port_is_free(listen, wanted) || !guest_claim_port(claims, wanted))) {
         return guest_refuse(error, error_bytes, -EADDRINUSE,
                             "port %u is in use on this machine; the next free one is %u: "
                             "--port %u moves the guest there",
@@ -168,7 +190,8 @@ static int prepare(struct guest_host *h, struct guest *g, struct machine_facts *
         return guest_refuse(error, error_bytes, -EALREADY, "'%s' is being started by another run",
                             g->name);
     }
-    int rc = check_files(facts, error, error_bytes);
+    int rc = h->is_remote ? guest_prepare_remote(h, facts, g->name, error, error_bytes)
+                          : check_files(facts, error, error_bytes);
     rc = rc ? rc : take_port(h, g, facts, port, claims, error, error_bytes);
     if (!rc && facts->offload[0]) {
         rc = take_seat(h, g, facts, error, error_bytes);
@@ -177,18 +200,24 @@ static int prepare(struct guest_host *h, struct guest *g, struct machine_facts *
         return rc;
     }
     // A new life has a new log; a saved state goes on with its own.
-    if (virDomainHasManagedSaveImage(g->domain, 0) != 1) {
+    if (!h->is_remote && virDomainHasManagedSaveImage(g->domain, 0) != 1) {
         console_log_path(g->name, 1, path, sizeof path, unused, sizeof unused);
     }
     return 0;
 }
 
-static int start_found(struct guest_host *h, struct guest *g, char *error, size_t error_bytes)
+static int start_found(struct guest_host *h, struct guest *g, const struct machine_facts *facts,
+                       char *error, size_t error_bytes)
 {
     int rc = machine_watch_start(h->libvirt, g->name, &g->watch, error, error_bytes);
     guest_say(h, "Starting %s", g->name);
     if (!rc && virDomainCreate(g->domain) != 0) {
         rc = machine_say_libvirt("the guest cannot be started", error, error_bytes);
+        if (guest_port_was_taken(error)) {
+            rc = guest_refuse(error, error_bytes, -EADDRINUSE,
+                              "port %u is in use on the guest's machine: --port N moves the guest",
+                              facts->port);
+        }
     }
     if (rc && g->plan.offload && g->plan.offload[0]) {
         guest_leave_tensord(g->tensord_folder, g->name);
@@ -212,7 +241,7 @@ int guest_start(struct guest_host *h, const char *name, uint32_t port, struct gu
     int rc = guest_find(h, name, g, &facts, error, error_bytes);
     rc = rc ? rc : prepare(h, g, &facts, port, claims, error, error_bytes);
     close(lock);
-    rc = rc ? rc : start_found(h, g, error, error_bytes);
+    rc = rc ? rc : start_found(h, g, &facts, error, error_bytes);
     close(claims);
     // The texts end with this function.
     g->plan.mapped = g->plan.identity = g->plan.offload = NULL;
@@ -267,6 +296,10 @@ int guest_remove(struct guest_host *h, const char *name, char *error, size_t err
     }
     if (facts.offload[0]) {
         guest_leave_tensord(facts.offload_folder, name);
+    }
+    if (h->is_remote) {
+        guest_forget_remote(h, name);
+        return 0;
     }
     // Only where we put it: whoever may define domains may have written another path.
     char log[PATH_MAX], unused[200];

@@ -24,11 +24,13 @@ struct guest_host {
     virConnectPtr libvirt; // NULL: nothing is made, only planned
     const char *uri;
     bool is_system;
+    bool is_remote; // another machine's: files go there by ../remote, ports are its own
     // What happens, a line each; NULL: nobody wants to know.
     void (*say)(void *context, const char *line);
     void *context;
     struct weights_progress progress;
-    char programs[PATH_MAX]; // the folder of `tessera` and `tensord`
+    const volatile int *stop; // not 0: what takes long ends with -EINTR; NULL: nothing does
+    char programs[PATH_MAX];  // the folder of `tessera` and `tensord`
 };
 // Fills in `programs`, uri and is_system (machine_uri); connects unless plan_only.
 int guest_host_open(struct guest_host *h, const char *uri, bool plan_only, char *error,
@@ -113,7 +115,8 @@ int guest_wait(struct guest_host *h, struct guest *g, uint32_t seconds, const vo
 // of itself is in *facts.
 int guest_find(struct guest_host *h, const char *name, struct guest *g, struct machine_facts *facts,
                char *error, size_t error_bytes);
-// "http://ADDRESS:PORT" of a domain; "" while it has no address. 0 or -EAGAIN.
+// "http://ADDRESS:PORT" of a domain; "" while it has no address: 0 or -EAGAIN; -EHOSTUNREACH: it
+// serves on another machine's loopback address.
 int guest_url(virDomainPtr domain, const struct machine_facts *facts, char *url, size_t url_bytes);
 // Starts a defined guest that is off: its seat at tensord, its port, the domain. -EALREADY: it
 // runs. port: not 0: moves it there (a user network's).
@@ -130,5 +133,14 @@ void guest_leave_tensord(const char *folder, const char *name);
 void guest_forget_files(struct guest *g);
 // Ends a guest at once and forgets it: after a failure.
 void guest_give_up(struct guest_host *h, struct guest *g);
+
+// ---- on another machine ------------------------------------------------------------------------
+
+// Why the endpoint of a guest is not reached from here, and what makes it so; "" where it is
+// reached. Asks it, for at most two seconds.
+void guest_explain_reach(struct guest_host *h, const struct guest *g, char *out, size_t out_bytes);
+// As console_print_file, of a guest of another machine.
+int guest_print_remote_log(struct guest_host *h, FILE *out, const char *name, unsigned lines,
+                           uint64_t *at, char *error, size_t error_bytes);
 
 #endif

@@ -3,6 +3,7 @@
 //
 // Where guests are made: the connection, the programs beside this one, messages.
 #include "hypercall/host/guest/private.h"
+#include "hypercall/host/remote/remote.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -76,6 +77,11 @@ int guest_host_open(struct guest_host *h, const char *uri, bool plan_only, char 
 {
     int rc = find_programs(h, error, error_bytes);
     rc = rc ? rc : machine_uri(uri, &h->uri, &h->is_system, error, error_bytes);
+    if (!rc) {
+        struct remote_machine m;
+        remote_machine_of(h->uri, &m);
+        h->is_remote = m.host[0] != 0;
+    }
     if (rc || plan_only) {
         return rc;
     }

@@ -49,6 +49,13 @@ int guest_fit_memory(const struct guest_host *h, struct guest *g, char *error, s
 int guest_choose_devices(struct guest_host *h, const struct guest_request *q, struct guest *g,
                          char *error, size_t error_bytes);
 
+// ---- create.c ----------------------------------------------------------------------------------
+
+// Defines or creates the domain of the plan and starts it. A definition that does not start is
+// gone.
+int guest_start_plan(struct guest_host *h, struct guest *g, char *error, size_t error_bytes);
+void guest_tell_boot(struct guest_host *h, const struct machine_plan *p);
+
 // ---- seat.c: the place at tensord --------------------------------------------------------------
 
 // tensord with the model in it; chooses the region's size.
@@ -57,6 +64,24 @@ int guest_seat_model(struct guest_host *h, struct guest *g, char *error, size_t 
 int guest_seat_take(struct guest *g, char *error, size_t error_bytes);
 // What tensord would say, for XML that is only shown.
 int guest_seat_imagine(struct guest *g, char *error, size_t error_bytes);
+
+// ---- remote.c: where h->is_remote --------------------------------------------------------------
+
+// As guest_plan and guest_create, by what the other machine has. The request was checked.
+int guest_plan_remote(struct guest_host *h, const struct guest_request *q, struct guest *g,
+                      char *error, size_t error_bytes);
+int guest_create_remote(struct guest_host *h, const struct guest_request *q, struct guest *g,
+                        char *error, size_t error_bytes);
+// As of guest_xml, without sending anything.
+int guest_imagine_remote(struct guest *g, char *error, size_t error_bytes);
+// Before a defined guest is started: its files are still there, its log begins anew.
+int guest_prepare_remote(struct guest_host *h, const struct machine_facts *facts, const char *name,
+                         char *error, size_t error_bytes);
+// Is this guest ready, as its console says? 1, 0, or a negative errno.
+int guest_is_ready_remote(struct guest_host *h, const char *name);
+void guest_forget_remote(struct guest_host *h, const char *name);
+// libvirt's message tells of a port that is in use there.
+bool guest_port_was_taken(const char *message);
 
 // ---- lock.c ------------------------------------------------------------------------------------
 

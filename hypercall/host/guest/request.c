@@ -317,7 +317,7 @@ static void copy_texts(const struct guest_host *h, const struct guest_request *q
     g->plan.service = q->service;
     g->plan.version = q->version;
     // A system's libvirt would run QEMU as a user of its own, who may not read this user's files.
-    g->plan.runs_as_user = h->is_system;
+    g->plan.runs_as_user = h->is_system && !h->is_remote;
     g->plan.user_id = getuid();
     g->plan.group_id = getgid();
 }
@@ -352,6 +352,9 @@ int guest_plan(struct guest_host *h, const struct guest_request *asked, struct g
         return rc;
     }
     copy_texts(h, q, g);
+    if (h->is_remote) {
+        return guest_plan_remote(h, q, g, error, error_bytes);
+    }
     rc = choose_accel(q, g, error, error_bytes);
     rc = rc ? rc : guest_choose_port(q, g, -1, error, error_bytes);
     rc = rc ? rc : guest_choose_variant(h, q, g, error, error_bytes);

@@ -31,6 +31,9 @@
 // Links: hypercall/host/packages/remove.c hypercall/host/packages/source.c
 // Links: hypercall/host/packages/store.c hypercall/host/packages/text.c
 // Links: tensor/format/files_host.c @tensor
+// Links: hypercall/host/guest/remote.c hypercall/host/remote/pool.c hypercall/host/remote/send.c
+// Links: hypercall/host/remote/state.c hypercall/host/remote/volume.c hypercall/host/remote/where.c
+// Links: hypercall/host/remote/sizes.c hypercall/host/remote/file.c
 // Libs: -lvirt -lcurl -lmbedcrypto
 #include "hypercall/host/guest/guest.h"
 

@@ -93,6 +93,12 @@ int guest_wait(struct guest_host *h, struct guest *g, uint32_t seconds, const vo
         if (rc) {
             goto out;
         }
+        // Where it is not reached from here, its console tells.
+        if (h->is_remote && http <= 0 && (rc = guest_is_ready_remote(h, g->name))) {
+            rc = rc > 0 ? 0
+                        : guest_refuse(error, error_bytes, rc, "the guest cannot serve this model");
+            goto out;
+        }
         if (guest_now_ms() > until) {
             rc = http > 0 ? guest_refuse(error, error_bytes, -ETIMEDOUT,
                                          "the guest is not ready after %u seconds: /health says %d "
@@ -108,7 +114,7 @@ int guest_wait(struct guest_host *h, struct guest *g, uint32_t seconds, const vo
                                     seconds);
             goto out;
         }
-        guest_sleep_ms(pause_ms);
+        guest_sleep_ms(h->is_remote ? 200 : pause_ms);
         pause_ms = pause_ms < 32 ? 2 * pause_ms : pause_ms;
     }
     rc = guest_refuse(error, error_bytes, -EINTR, "interrupted; the guest is ended");

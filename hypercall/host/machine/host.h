@@ -14,7 +14,7 @@
 #include <stdatomic.h>
 
 // The connection's URI: `wanted` if not NULL, else LIBVIRT_DEFAULT_URI, else the user's own session
-// (root has none: the system's). -ENOTSUP: another machine's.
+// (root has none: the system's). -EINVAL: of another driver.
 int machine_uri(const char *wanted, const char **out, bool *is_system, char *error,
                 size_t error_bytes);
 // Connects; `say` (may be NULL) hears of what takes long. libvirt starts a user's daemon itself;

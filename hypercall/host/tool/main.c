@@ -12,6 +12,10 @@ static const struct tool_command *const commands[] = {
     // guests
     &tool_run_guest,
     &tool_ls,
+    &tool_top,
+    &tool_inspect,
+    &tool_chat,
+    &tool_console,
     &tool_logs,
     &tool_stop_guest,
     &tool_start_guest,

@@ -64,13 +64,13 @@ static int make_guest(struct guest_host *h, struct run *r, struct guest *g, uint
     rc = guest_wait(h, g, r->timeout, &run_interrupts, error, sizeof error);
     if (rc) {
         if (rc != -EINTR) {
-            run_show_console(g->console_log);
+            run_show_guest_console(h, g);
         }
         guest_give_up(h, g);
         return run_failed(rc, error);
     }
     times->guest = lap(since);
-    run_print_ready(g->url, g->plan.key, times, g->plan.memory_mb);
+    run_print_guest_ready(h, g, times);
     if (r->detach) {
         tell_detached(r, g);
         return TOOL_OK;
@@ -217,6 +217,7 @@ const struct tool_command tool_run_guest = {
         "  --weights WAY        mapped (shared by all guests) or disk: read into its memory\n"
         "  --timeout SECONDS    for the guest to serve (120)\n"
         "  --connect URI        libvirt's connection (LIBVIRT_DEFAULT_URI, else qemu:///session;\n"
-        "                       for root qemu:///system)\n",
+        "                       for root qemu:///system). On another machine, like\n"
+        "                       qemu+ssh://HOST/system, model and image are sent there, once\n",
     .run = run,
 };

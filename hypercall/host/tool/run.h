@@ -29,6 +29,12 @@ struct run_times {
 // After a guest serves: URL, times, memory, how to talk to it.
 void run_print_ready(const char *url, const char *key, const struct run_times *times,
                      uint32_t memory_mb);
+// The same of any guest: another machine's may be out of reach, and then it is said why.
+void run_show_guest_console(struct guest_host *h, const struct guest *g);
+void run_print_guest_ready(struct guest_host *h, const struct guest *g,
+                           const struct run_times *times);
+// A line on standard output.
+void run_print_started(struct guest_host *h, const struct guest *g, double ms);
 // Stays with a guest until it ends or Ctrl-C, which shuts it down. An exit status.
 int run_stay(struct guest_host *h, struct guest *g);
 

@@ -50,6 +50,7 @@ int run_failed(int rc, const char *error)
 int run_connect(struct guest_host *h, const char *uri, bool aside)
 {
     char error[900];
+    h->stop = &run_interrupts;
     h->say = aside ? say_aside : say_line;
     int rc = guest_host_open(h, uri, true, error, sizeof error);
     if (!rc) {

@@ -21,6 +21,10 @@ struct tool_command {
 };
 extern const struct tool_command tool_run_guest;
 extern const struct tool_command tool_ls;
+extern const struct tool_command tool_top;
+extern const struct tool_command tool_inspect;
+extern const struct tool_command tool_chat;
+extern const struct tool_command tool_console;
 extern const struct tool_command tool_logs;
 extern const struct tool_command tool_stop_guest;
 extern const struct tool_command tool_start_guest;
