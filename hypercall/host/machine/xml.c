@@ -135,6 +135,15 @@ static void add_command_line(struct text *t, const struct machine_plan *p)
     text_add(&value, "virtio-pmem-pci,id=pmem0,memdev=weights,bus=pcie.0,addr=" SLOT_WEIGHTS);
     argument(t, "-device", &value);
     value.bytes = 0;
+    // Another text in each process of QEMU, by which a restored guest knows that it is one.
+    text_add(&value, "name=opt/org.tessera/generation,file=/proc/sys/kernel/random/uuid");
+    argument(t, "-fw_cfg", &value);
+    value.bytes = 0;
+    if (p->offload) { // saved with its region, which libvirt's role='master' does not reach
+        text_add(&value, "ivshmem-doorbell.master=on");
+        argument(t, "-global", &value);
+        value.bytes = 0;
+    }
     text_add(&value, "user,id=net0,hostfwd=tcp:127.0.0.1:%u-:80", p->port);
     argument(t, "-netdev", &value);
     value.bytes = 0;
