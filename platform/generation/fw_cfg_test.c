@@ -22,7 +22,8 @@ static void put(unsigned i, const char *name, uint16_t selector, uint32_t bytes)
     e[3] = (uint8_t)bytes;
     e[4] = (uint8_t)(selector >> 8);
     e[5] = (uint8_t)selector;
-    memcpy(e + 8, name, strnlen(name, FW_CFG_NAME_BYTES));
+    size_t length = strlen(name);
+    memcpy(e + 8, name, length < FW_CFG_NAME_BYTES ? length : FW_CFG_NAME_BYTES);
 }
 
 static int fill(void **state)

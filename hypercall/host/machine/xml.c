@@ -89,7 +89,7 @@ static void add_devices(struct text *t, const struct machine_plan *p)
     if (p->offload) {
         text_add(t, "    <shmem name='tessera-");
         text_add_escaped(t, p->name);
-        text_add(t, "'>\n      <model type='ivshmem-doorbell'/>\n      <server path='");
+        text_add(t, "' role='master'>\n      <model type='ivshmem-doorbell'/>\n      <server path='");
         text_add_escaped(t, p->offload_socket);
         text_add(t,
                  "'/>\n      <msi vectors='%u' ioeventfd='on'/>\n      " ADDRESS(
@@ -139,7 +139,7 @@ static void add_command_line(struct text *t, const struct machine_plan *p)
     text_add(&value, "name=opt/org.tessera/generation,file=/proc/sys/kernel/random/uuid");
     argument(t, "-fw_cfg", &value);
     value.bytes = 0;
-    if (p->offload) { // saved with its region, which libvirt's role='master' does not reach
+    if (p->offload) { // as role='master', which libvirt 9.0 does not tell QEMU
         text_add(&value, "ivshmem-doorbell.master=on");
         argument(t, "-global", &value);
         value.bytes = 0;
