@@ -4,6 +4,7 @@
 // Guests that exist: found, started again, stopped, removed.
 #include "hypercall/host/guest/private.h"
 #include "hypercall/host/machine/console.h"
+#include "hypercall/host/machine/record.h"
 #include "hypercall/host/machine/text.h"
 
 #include <errno.h>
@@ -157,29 +158,36 @@ static int take_seat(struct guest_host *h, struct guest *g, const struct machine
 }
 
 static int start_found(struct guest_host *h, struct guest *g, struct machine_facts *facts,
-                       uint32_t port, char *error, size_t error_bytes)
+                       uint32_t port, enum guest_from from, char *error, size_t error_bytes)
 {
     char unused[400], path[PATH_MAX];
     if (virDomainIsActive(g->domain) == 1) {
         return guest_refuse(error, error_bytes, -EALREADY, "'%s' runs already", g->name);
     }
     int rc = check_files(facts, error, error_bytes);
+    if (!rc && port && port != facts->port && from != GUEST_FROM_BOOT &&
+        virDomainHasManagedSaveImage(g->domain, 0) == 1) {
+        rc = guest_refuse(error, error_bytes, -EINVAL,
+                          "--port: '%s' is suspended with port %u (`tessera start --cold` drops "
+                          "that state)",
+                          g->name, facts->port);
+    }
     rc = rc ? rc : take_port(h, g, facts, port, error, error_bytes);
+    rc = rc ? rc : guest_choose_origin(h, g, facts, from, error, error_bytes);
     if (!rc && facts->offload[0]) {
         rc = take_seat(h, g, facts, error, error_bytes);
     }
     if (rc) {
         return rc;
     }
-    // A new life has a new log; a saved state goes on with its own.
-    if (virDomainHasManagedSaveImage(g->domain, 0) != 1) {
+    // A new life has a new log; one that was suspended goes on with its own.
+    if (g->from != GUEST_FROM_SUSPENDED) {
         console_log_path(g->name, 1, path, sizeof path, unused, sizeof unused);
     }
     rc = machine_watch_start(h->libvirt, g->name, &g->watch, error, error_bytes);
-    guest_say(h, "Starting %s", g->name);
-    if (!rc && virDomainCreate(g->domain) != 0) {
-        rc = machine_say_libvirt("the guest cannot be started", error, error_bytes);
-    }
+    guest_say(h, g->from == GUEST_FROM_BOOT ? "Starting %s" : "Starting %s %s", g->name,
+              guest_from_name(g->from));
+    rc = rc ? rc : guest_launch(h, g, from, error, error_bytes);
     if (rc && facts->offload[0]) {
         guest_leave_tensord(g->tensord_folder, g->name);
     }
@@ -189,6 +197,12 @@ static int start_found(struct guest_host *h, struct guest *g, struct machine_fac
 int guest_start(struct guest_host *h, const char *name, uint32_t port, struct guest *g, char *error,
                 size_t error_bytes)
 {
+    return guest_start_from(h, name, port, GUEST_FROM_ANY, g, error, error_bytes);
+}
+
+int guest_start_from(struct guest_host *h, const char *name, uint32_t port, enum guest_from from,
+                     struct guest *g, char *error, size_t error_bytes)
+{
     struct machine_facts facts;
     int lock = guest_lock(error, error_bytes);
     if (lock < 0) {
@@ -196,7 +210,7 @@ int guest_start(struct guest_host *h, const char *name, uint32_t port, struct gu
         return lock;
     }
     int rc = guest_find(h, name, g, &facts, error, error_bytes);
-    rc = rc ? rc : start_found(h, g, &facts, port, error, error_bytes);
+    rc = rc ? rc : start_found(h, g, &facts, port, from, error, error_bytes);
     close(lock);
     // The texts end with this function.
     g->plan.mapped = g->plan.identity = g->plan.offload = NULL;
@@ -252,6 +266,7 @@ int guest_remove(struct guest_host *h, const char *name, char *error, size_t err
     if (facts.offload[0]) {
         guest_leave_tensord(facts.offload_folder, name);
     }
+    record_forget(name);
     // Only where we put it: whoever may define domains may have written another path.
     char log[PATH_MAX], unused[200];
     if (console_log_path(name, 0, log, sizeof log, unused, sizeof unused) == 0) {

@@ -32,6 +32,15 @@ int guest_seat_take(struct guest *g, char *error, size_t error_bytes);
 // What tensord would say, for XML that is only shown.
 int guest_seat_imagine(struct guest *g, char *error, size_t error_bytes);
 
+// ---- snapshot.c: saved states ------------------------------------------------------------------
+
+// Sets g->from by what there is and what is wanted.
+int guest_choose_origin(struct guest_host *h, struct guest *g, const struct machine_facts *facts,
+                        enum guest_from from, char *error, size_t error_bytes);
+// Starts the domain from there; where `from` leaves it open, a boot takes a failed restore's place.
+int guest_launch(struct guest_host *h, struct guest *g, enum guest_from from, char *error,
+                 size_t error_bytes);
+
 // ---- lock.c ------------------------------------------------------------------------------------
 
 // Runs at the same time take port and name one after the other. The lock, to close; or an errno.

@@ -132,7 +132,8 @@ static void add_devices(struct text *t, const struct machine_plan *p)
     if (p->offload) {
         text_add(t, "    <shmem name='tessera-");
         text_add_escaped(t, p->name);
-        text_add(t, "' role='master'>\n      <model type='ivshmem-doorbell'/>\n      <server path='");
+        text_add(t,
+                 "' role='master'>\n      <model type='ivshmem-doorbell'/>\n      <server path='");
         text_add_escaped(t, p->offload_socket);
         text_add(t,
                  "'/>\n      <msi vectors='%u' ioeventfd='on'/>\n      " ADDRESS(

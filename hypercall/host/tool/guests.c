@@ -24,9 +24,10 @@ static const char *state_of(virDomainPtr d)
     return state == VIR_DOMAIN_RUNNING    ? "running"
            : state == VIR_DOMAIN_PAUSED   ? "paused"
            : state == VIR_DOMAIN_SHUTDOWN ? "stopping"
-           : state == VIR_DOMAIN_SHUTOFF  ? "off"
-           : state == VIR_DOMAIN_CRASHED  ? "crashed"
-                                          : "other";
+           : state == VIR_DOMAIN_SHUTOFF
+               ? (virDomainHasManagedSaveImage(d, 0) == 1 ? "suspended" : "off")
+           : state == VIR_DOMAIN_CRASHED ? "crashed"
+                                         : "other";
 }
 
 static void print_guest(virDomainPtr d, const struct machine_facts *f, bool json, bool first)
@@ -121,9 +122,8 @@ const struct tool_command tool_ls = {
 
 // ---- stop --------------------------------------------------------------------------------------
 
-// Those after one that is missing are handled all the same.
-static int each(int argc, char **argv, struct tool_option *options, size_t count, const char **uri,
-                int (*one)(struct guest_host *h, const char *name, void *context), void *context)
+int run_each(int argc, char **argv, struct tool_option *options, size_t count, const char **uri,
+             int (*one)(struct guest_host *h, const char *name, void *context), void *context)
 {
     const char *words[64];
     size_t word_count;
@@ -167,7 +167,7 @@ static int stop(int argc, char **argv)
     uint32_t seconds = 10;
     struct tool_option options[] = {{"--connect", OPTION_TEXT, &uri, false},
                                     {"--timeout", OPTION_COUNT, &seconds, false}};
-    return each(argc, argv, options, 2, &uri, stop_one, &seconds);
+    return run_each(argc, argv, options, 2, &uri, stop_one, &seconds);
 }
 
 const struct tool_command tool_stop_guest = {
@@ -181,59 +181,6 @@ const struct tool_command tool_stop_guest = {
         "  --timeout SECONDS    before it is destroyed (10)\n"
         "  --connect URI        libvirt's connection\n",
     .run = stop,
-};
-
-// ---- start -------------------------------------------------------------------------------------
-
-struct start {
-    uint32_t port, timeout;
-};
-
-static int start_one(struct guest_host *h, const char *name, void *context)
-{
-    const struct start *s = context;
-    char error[900];
-    struct guest g;
-    uint64_t begun = tool_now_ns();
-    int rc = guest_start(h, name, s->port, &g, error, sizeof error);
-    uint64_t created = tool_now_ns();
-    if (!rc) {
-        rc = guest_wait(h, &g, s->timeout, &run_interrupts, error, sizeof error);
-        if (rc && rc != -EINTR) {
-            run_show_console(g.console_log);
-        }
-        if (rc == -EINTR) {
-            snprintf(error, sizeof error, "interrupted; the guest goes on");
-        }
-    }
-    if (!rc) {
-        printf("%s: %s serves after %.0f ms\n", name, g.url, (double)(tool_now_ns() - begun) / 1e6);
-    }
-    (void)created;
-    guest_free(h, &g);
-    return rc ? run_failed(rc, error) : TOOL_OK;
-}
-
-static int start(int argc, char **argv)
-{
-    const char *uri = NULL;
-    struct start s = {.timeout = 120};
-    struct tool_option options[] = {{"--connect", OPTION_TEXT, &uri, false},
-                                    {"--port", OPTION_COUNT, &s.port, false},
-                                    {"--timeout", OPTION_COUNT, &s.timeout, false}};
-    return each(argc, argv, options, 3, &uri, start_one, &s);
-}
-
-const struct tool_command tool_start_guest = {
-    .name = "start",
-    .summary = "starts guests that are off",
-    .help = "Usage: tessera start NAME... [OPTIONS]\n\n"
-            "Starts guests of `tessera run --detach` that were stopped, and waits until they\n"
-            "serve.\n\n"
-            "  --port N             moves it to this port\n"
-            "  --timeout SECONDS    for the guest to serve (120)\n"
-            "  --connect URI        libvirt's connection\n",
-    .run = start,
 };
 
 // ---- rm ----------------------------------------------------------------------------------------
@@ -259,7 +206,7 @@ static int remove_guests(int argc, char **argv)
     bool force = false;
     struct tool_option options[] = {{"--connect", OPTION_TEXT, &uri, false},
                                     {"--force", OPTION_FLAG, &force, false}};
-    return each(argc, argv, options, 2, &uri, remove_one, &force);
+    return run_each(argc, argv, options, 2, &uri, remove_one, &force);
 }
 
 const struct tool_command tool_rm = {

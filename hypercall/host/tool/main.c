@@ -15,6 +15,8 @@ static const struct tool_command *const commands[] = {
     &tool_logs,
     &tool_stop_guest,
     &tool_start_guest,
+    &tool_suspend,
+    &tool_resume,
     &tool_rm,
     // the engine on this host
     &tool_generate,
