@@ -224,8 +224,12 @@ static int check_record(struct guest_host *h, const struct guest *g,
     struct record saved, now;
     int rc = record_path(g->name, kind, false, path, sizeof path, error, error_bytes);
     rc = rc ? rc : record_read(path, &saved, error, error_bytes);
-    rc = rc ? rc : record_take(h->libvirt, g->domain, facts, &saved, &now, error, error_bytes);
-    return rc ? rc : record_compare(&saved, &now, error, error_bytes);
+    if (rc) {
+        return rc;
+    }
+    rc = record_take(h->libvirt, g->domain, facts, &saved, &now, error, error_bytes);
+    // -ENOENT is for a record that is not there: a file that is missing has changed.
+    return rc == -ENOENT ? -ESTALE : rc ? rc : record_compare(&saved, &now, error, error_bytes);
 }
 
 static int choose_suspended(struct guest_host *h, struct guest *g,
@@ -241,8 +245,9 @@ static int choose_suspended(struct guest_host *h, struct guest *g,
     return rc == 0 ? 0
                    : guest_refuse(error, error_bytes, rc,
                                   rc == -ESTALE
-                                      ? "'%s' was suspended with another state of: %s. `tessera "
-                                        "start --cold %s` drops the saved state and boots"
+                                      ? "'%s' cannot go on, for since it was suspended this has "
+                                        "changed: %s. `tessera start --cold %s` drops the saved "
+                                        "state and boots"
                                       : "'%s': the saved state cannot be checked: %s. `tessera "
                                         "start --cold %s` drops it and boots",
                                   g->name, why, g->name);
