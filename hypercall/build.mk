@@ -5,7 +5,8 @@
 host_c = $(sort $(filter-out %_test.c %_fuzz.c,$(wildcard hypercall/host/$(1)/*.c)))
 # Of the weights' identity and copies: for the tool and the daemon.
 store_c := $(call host_c,store)
-tessera_c := $(call host_c,tool) $(call host_c,guest) $(call host_c,machine) $(store_c)
+tessera_c := $(call host_c,tool) $(call host_c,guest) $(call host_c,machine) \
+	$(filter-out %_host.c,$(call host_c,hardware)) $(store_c)
 host_programs += $(BUILD)/bin/tessera
 
 $(BUILD)/bin/tessera: $(patsubst %.c,$(BUILD)/host/%.o,$(tessera_c)) $(TENSOR_HOST_OBJECTS)
@@ -14,7 +15,7 @@ $(BUILD)/bin/tessera: $(patsubst %.c,$(BUILD)/host/%.o,$(tessera_c)) $(TENSOR_HO
 	$(Q)$(CC) $^ -o $@ $(HOST_LIBS) -lmbedcrypto -lvirt -lcurl
 
 # The daemon: its main file apart, so that tests link the rest.
-tensord_c := $(filter-out %_host.c,$(call host_c,tensord)) $(store_c)
+tensord_c := $(filter-out %_host.c,$(call host_c,tensord)) $(store_c) hypercall/host/hardware/nvml.c
 train_session_c := $(patsubst %,tensor/train/%.c,session trainer net ops gemm data vocab vocab_learn string_map)
 tensord_tested_c := $(filter-out %/main.c,$(tensord_c)) tensor/format/files_host.c $(train_session_c) $(cuda_c)
 TENSORD_LIBS := $(HOST_LIBS) -lmbedcrypto -lseccomp -lmicrohttpd

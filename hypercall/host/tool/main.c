@@ -18,6 +18,8 @@ static const struct tool_command *const commands[] = {
     &tool_suspend,
     &tool_resume,
     &tool_rm,
+    // this host
+    &tool_doctor,
     // the engine on this host
     &tool_generate,
     &tool_eval,
