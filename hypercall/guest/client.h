@@ -23,7 +23,7 @@ struct hc_port {
     uint64_t (*now_ns)(void *ctx); // monotonic
     // Changes when this side goes on from a saved state, and with it the region; NULL: never.
     uint32_t (*generation)(void *ctx);
-    void (*relax)(void *ctx);      // between looks while spinning; may be NULL
+    void (*relax)(void *ctx); // between looks while spinning; may be NULL
 };
 
 enum hc_link {

@@ -2,8 +2,8 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // Random bytes: a generator (drbg.h) fed by virtio-rng, RDSEED/RDRAND and timing. The device is
-// asked at start and answers while the machine boots; the first caller waits for it, briefly. Each draw
-// asks whether this machine is a saved state that runs again, and then all is seeded anew.
+// asked at start and answers while the machine boots; the first caller waits for it, briefly. Each
+// draw asks whether this machine is a saved state that runs again, and then all is seeded anew.
 // Source: virtio 1.2, 5.4.
 #include "libos/virtio/device.h"
 #include "libos/virtio/drbg.h"

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Tessera authors
 //
-// Which run of this machine's state this is. A saved state may be run again, and more than once: what
-// must not repeat (random numbers, names) or is out of date then (the wall clock, the host's side of
-// tensor calls) goes by a change of the generation. The host gives each QEMU process another one
-// (README.md beside generation.c); without it every look says 0.
+// Which run of this machine's state this is. A saved state may be run again, and more than once:
+// what must not repeat (random numbers, names) or is out of date then (the wall clock, the host's
+// side of tensor calls) goes by a change of the generation. The host gives each QEMU process
+// another one (README.md beside generation.c); without it every look says 0.
 #ifndef PLATFORM_GENERATION_H
 #define PLATFORM_GENERATION_H
 
