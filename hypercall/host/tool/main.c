@@ -18,6 +18,8 @@ static const struct tool_command *const commands[] = {
     &tool_suspend,
     &tool_resume,
     &tool_rm,
+    // images and models
+    &tool_pkg,
     // this host
     &tool_doctor,
     // the engine on this host
