@@ -172,6 +172,9 @@ compare-llama:
 bench-offload:
 	@ci/setup test
 	@ci/bench-offload.sh
+bench-snapshot:
+	@ci/setup test
+	@ci/bench-snapshot.sh
 bench-call:
 	@ci/setup test
 	@ci/bench-call.sh
@@ -210,6 +213,8 @@ help:
 #:   ROUNDS=10 CALLS=2000     rounds, calls a round
 #: make bench-offload       guests whose tokens the host computes: speed, a fleet of 8, memory of 32
 #:   PARTS=speed,fleet,memory  SPEED=110m-q4_0,1b-q8_0 THREADS=1,2 FLEET=1b-q8_0   (~20 minutes)
+#: make bench-snapshot      starts from a boot and from a saved ready state, to the first answer
+#:   RUNS=9 MODELS=110m-q4_0  of each, besides the demonstration model (~10 minutes)
 #: make bench-gemm          matrix products beside oneDNN and OpenBLAS
 #: make bench-cuda          the CUDA executor beside the CPU executor; needs a GPU (MODEL=, ARGS=)
 #: make fuzz                runs every fuzzer for a short time (FUZZ_SECONDS=60 each)
@@ -217,4 +222,4 @@ help:
 #: make clean               removes build/
 
 
-.PHONY: compare-llama all images programs test-images run test lint fuzz bench bench-boot bench-call bench-channel bench-cuda bench-offload bench-run bench-engine bench-gemm clean help
+.PHONY: compare-llama all images programs test-images run test lint fuzz bench bench-boot bench-call bench-channel bench-cuda bench-offload bench-run bench-engine bench-gemm bench-snapshot clean help

@@ -4,6 +4,7 @@
 // Guests that exist: found, started again, stopped, removed.
 #include "hypercall/host/guest/private.h"
 #include "hypercall/host/machine/console.h"
+#include "hypercall/host/machine/record.h"
 #include "hypercall/host/machine/text.h"
 #include "hypercall/host/remote/remote.h"
 
@@ -180,7 +181,7 @@ static int take_seat(struct guest_host *h, struct guest *g, const struct machine
 
 // What a start takes, under the lock. Port and name stay claimed by this run until it runs.
 static int prepare(struct guest_host *h, struct guest *g, struct machine_facts *facts,
-                   uint32_t port, int claims, char *error, size_t error_bytes)
+                   uint32_t port, enum guest_from from, int claims, char *error, size_t error_bytes)
 {
     char unused[400], path[PATH_MAX];
     if (virDomainIsActive(g->domain) == 1) {
@@ -192,34 +193,41 @@ static int prepare(struct guest_host *h, struct guest *g, struct machine_facts *
     }
     int rc = h->is_remote ? guest_prepare_remote(h, facts, g->name, error, error_bytes)
                           : check_files(facts, error, error_bytes);
+    if (!rc && port && port != facts->port && from != GUEST_FROM_BOOT &&
+        virDomainHasManagedSaveImage(g->domain, 0) == 1) {
+        rc = guest_refuse(error, error_bytes, -EINVAL,
+                          "--port: '%s' is suspended with port %u (`tessera start --cold` drops "
+                          "that state)",
+                          g->name, facts->port);
+    }
     rc = rc ? rc : take_port(h, g, facts, port, claims, error, error_bytes);
+    rc = rc ? rc : guest_choose_origin(h, g, facts, from, error, error_bytes);
     if (!rc && facts->offload[0]) {
         rc = take_seat(h, g, facts, error, error_bytes);
     }
     if (rc) {
         return rc;
     }
-    // A new life has a new log; a saved state goes on with its own.
-    if (!h->is_remote && virDomainHasManagedSaveImage(g->domain, 0) != 1) {
+    // A new life has a new log; one that was suspended goes on with its own.
+    if (!h->is_remote && g->from != GUEST_FROM_SUSPENDED) {
         console_log_path(g->name, 1, path, sizeof path, unused, sizeof unused);
     }
     return 0;
 }
 
 static int start_found(struct guest_host *h, struct guest *g, const struct machine_facts *facts,
-                       char *error, size_t error_bytes)
+                       enum guest_from from, char *error, size_t error_bytes)
 {
     int rc = machine_watch_start(h->libvirt, g->name, &g->watch, error, error_bytes);
-    guest_say(h, "Starting %s", g->name);
-    if (!rc && virDomainCreate(g->domain) != 0) {
-        rc = machine_say_libvirt("the guest cannot be started", error, error_bytes);
-        if (guest_port_was_taken(error)) {
-            rc = guest_refuse(error, error_bytes, -EADDRINUSE,
-                              "port %u is in use on the guest's machine: --port N moves the guest",
-                              facts->port);
-        }
+    guest_say(h, g->from == GUEST_FROM_BOOT ? "Starting %s" : "Starting %s %s", g->name,
+              guest_from_name(g->from));
+    rc = rc ? rc : guest_launch(h, g, from, error, error_bytes);
+    if (rc && guest_port_was_taken(error)) {
+        rc = guest_refuse(error, error_bytes, -EADDRINUSE,
+                          "port %u is in use on the guest's machine: --port N moves the guest",
+                          facts->port);
     }
-    if (rc && g->plan.offload && g->plan.offload[0]) {
+    if (rc && facts->offload[0]) {
         guest_leave_tensord(g->tensord_folder, g->name);
     }
     return rc;
@@ -227,6 +235,12 @@ static int start_found(struct guest_host *h, struct guest *g, const struct machi
 
 int guest_start(struct guest_host *h, const char *name, uint32_t port, struct guest *g, char *error,
                 size_t error_bytes)
+{
+    return guest_start_from(h, name, port, GUEST_FROM_ANY, g, error, error_bytes);
+}
+
+int guest_start_from(struct guest_host *h, const char *name, uint32_t port, enum guest_from from,
+                     struct guest *g, char *error, size_t error_bytes)
 {
     struct machine_facts facts;
     *g = (struct guest){.watch.callback = -1};
@@ -239,9 +253,9 @@ int guest_start(struct guest_host *h, const char *name, uint32_t port, struct gu
         return lock;
     }
     int rc = guest_find(h, name, g, &facts, error, error_bytes);
-    rc = rc ? rc : prepare(h, g, &facts, port, claims, error, error_bytes);
+    rc = rc ? rc : prepare(h, g, &facts, port, from, claims, error, error_bytes);
     close(lock);
-    rc = rc ? rc : start_found(h, g, &facts, error, error_bytes);
+    rc = rc ? rc : start_found(h, g, &facts, from, error, error_bytes);
     close(claims);
     // The texts end with this function.
     g->plan.mapped = g->plan.identity = g->plan.offload = NULL;
@@ -301,6 +315,7 @@ int guest_remove(struct guest_host *h, const char *name, char *error, size_t err
         guest_forget_remote(h, name);
         return 0;
     }
+    record_forget(name);
     // Only where we put it: whoever may define domains may have written another path.
     char log[PATH_MAX], unused[200];
     if (console_log_path(name, 0, log, sizeof log, unused, sizeof unused) == 0) {

@@ -74,6 +74,14 @@ struct guest_request {
     const char *fleet, *service, *version;
 };
 
+// Where a start begins.
+enum guest_from {
+    GUEST_FROM_ANY, // where it was suspended; else its ready state or a boot, as measured faster
+    GUEST_FROM_BOOT,
+    GUEST_FROM_READY,
+    GUEST_FROM_SUSPENDED,
+};
+
 struct guest {
     struct machine_plan plan;
     char name[64], identity[WEIGHTS_TEXT], console_log[PATH_MAX], tensord_folder[256];
@@ -82,7 +90,8 @@ struct guest {
     char *model_path, *mapped, *image_path;
     struct tensord_guest calls;
     bool persistent, autostart;
-    virDomainPtr domain; // NULL: not made
+    enum guest_from from; // what guest_start did: never GUEST_FROM_ANY
+    virDomainPtr domain;  // NULL: not made
     struct machine_watch watch;
 };
 
@@ -122,6 +131,24 @@ int guest_url(virDomainPtr domain, const struct machine_facts *facts, char *url,
 // runs. port: not 0: moves it there (a user network's).
 int guest_start(struct guest_host *h, const char *name, uint32_t port, struct guest *g, char *error,
                 size_t error_bytes);
+// The same from one place only. -ENOENT: there is no such state; -ESTALE: it is of another image,
+// model, host CPU, QEMU or definition. GUEST_FROM_BOOT drops a suspended state. guest_start, which
+// is from any, refuses a suspended state that is stale, and boots anew (and says so) where a ready
+// state is.
+int guest_start_from(struct guest_host *h, const char *name, uint32_t port, enum guest_from from,
+                     struct guest *g, char *error, size_t error_bytes);
+// After guest_wait: how long it took until it served, by which guest_start chooses next time.
+void guest_note_start(const struct guest *g, double ms);
+const char *guest_from_name(enum guest_from from);
+
+// Saves a defined guest in place and switches it off (libvirt's managed save); its next start goes
+// on there. Waits up to `seconds` until no request is under way, unless forced. -EBUSY, -EINTR.
+int guest_suspend(struct guest_host *h, const char *name, unsigned seconds, bool force,
+                  const volatile int *hurry, char *error, size_t error_bytes);
+// Saves a guest that serves and has had no request yet, and switches it off: from now on its starts
+// may begin there, any number of times. *bytes of the state. -EBUSY: it has had requests.
+int guest_save_ready(struct guest_host *h, const char *name, uint64_t *bytes, char *error,
+                     size_t error_bytes);
 // In order, within `seconds`; a persistent one stays defined. As of machine_stop.
 int guest_stop(struct guest_host *h, const char *name, unsigned seconds, const volatile int *hurry,
                bool *in_order, char *error, size_t error_bytes);

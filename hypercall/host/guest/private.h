@@ -82,6 +82,14 @@ int guest_is_ready_remote(struct guest_host *h, const char *name);
 void guest_forget_remote(struct guest_host *h, const char *name);
 // libvirt's message tells of a port that is in use there.
 bool guest_port_was_taken(const char *message);
+// ---- snapshot.c: saved states ------------------------------------------------------------------
+
+// Sets g->from by what there is and what is wanted.
+int guest_choose_origin(struct guest_host *h, struct guest *g, const struct machine_facts *facts,
+                        enum guest_from from, char *error, size_t error_bytes);
+// Starts the domain from there; where `from` leaves it open, a boot takes a failed restore's place.
+int guest_launch(struct guest_host *h, struct guest *g, enum guest_from from, char *error,
+                 size_t error_bytes);
 
 // ---- lock.c ------------------------------------------------------------------------------------
 

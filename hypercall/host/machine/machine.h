@@ -125,5 +125,8 @@ struct machine_facts {
 // From our metadata element as libvirt gives it. Elements that are missing are empty; -EINVAL: not
 // readable.
 int machine_facts_parse(const char *xml, struct machine_facts *out);
+// The text of the first element of this name, whatever its prefix; "" if there is none. -EINVAL:
+// not readable, or longer than room.
+int machine_element(const char *xml, const char *name, char *out, size_t room);
 
 #endif

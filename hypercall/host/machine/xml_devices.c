@@ -83,7 +83,7 @@ static void add_tensor_calls(struct text *t, const struct machine_plan *p)
 {
     text_add(t, "    <shmem name='tessera-");
     text_add_escaped(t, p->name);
-    text_add(t, "'>\n      <model type='ivshmem-doorbell'/>\n      <server path='");
+    text_add(t, "' role='master'>\n      <model type='ivshmem-doorbell'/>\n      <server path='");
     text_add_escaped(t, p->offload_socket);
     text_add(t, "'/>\n      <msi vectors='%u' ioeventfd='on'/>\n", p->offload_vectors);
     add_address(t, p, SLOT_CALLS);

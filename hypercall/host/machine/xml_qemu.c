@@ -89,6 +89,13 @@ void xml_add_command_line(struct text *t, const struct machine_plan *p)
     if (!p->network) {
         add_network(t, p, &value);
     }
+    // Another text in each process of QEMU, by which a restored guest knows that it is one.
+    text_add(&value, "name=opt/org.tessera/generation,file=/proc/sys/kernel/random/uuid");
+    argument(t, "-fw_cfg", &value);
+    if (p->offload) { // as role='master', which libvirt 9.0 does not tell QEMU
+        text_add(&value, "ivshmem-doorbell.master=on");
+        argument(t, "-global", &value);
+    }
     if (microvm && p->offload) {
         add_tensor_calls(t, p, &value);
     }

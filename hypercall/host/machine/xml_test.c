@@ -110,7 +110,8 @@ static void offload_adds_the_device_and_its_settings(void **unused)
     p.offload_folder = "/run/user/1/tessera";
     p.offload_vectors = 2;
     char *xml = xml_of(&p);
-    has(xml, "<shmem name='tessera-phi-3'>");
+    has(xml, "<shmem name='tessera-phi-3' role='master'>"); // it can be saved
+    has(xml, "<qemu:arg value='ivshmem-doorbell.master=on'/>");
     has(xml, "<model type='ivshmem-doorbell'/>");
     has(xml, "<server path='/run/user/1/tessera/phi-3.ivshmem'/>");
     has(xml, "<msi vectors='2' ioeventfd='on'/>");

@@ -10,8 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-// ---- stop --------------------------------------------------------------------------------------
-
 static int by_name(const void *a, const void *b)
 {
     return strcmp(virDomainGetName(*(const virDomainPtr *)a),
@@ -47,9 +45,8 @@ static int each_of_all(struct guest_host *h,
     return count < 0 ? tool_fail("libvirt says: %s", virGetLastErrorMessage()) : status;
 }
 
-// Those after one that is missing are handled all the same. options[0] is --connect, [1] --all.
-static int each(int argc, char **argv, struct tool_option *options, size_t count,
-                int (*one)(struct guest_host *h, const char *name, void *context), void *context)
+int run_each(int argc, char **argv, struct tool_option *options, size_t count,
+             int (*one)(struct guest_host *h, const char *name, void *context), void *context)
 {
     const char *words[512];
     size_t word_count;
@@ -99,7 +96,7 @@ static int stop(int argc, char **argv)
     struct tool_option options[] = {{"--connect", OPTION_TEXT, &uri, false},
                                     {"--all", OPTION_FLAG, &all, false},
                                     {"--timeout", OPTION_COUNT, &seconds, false}};
-    return each(argc, argv, options, 3, stop_one, &seconds);
+    return run_each(argc, argv, options, 3, stop_one, &seconds);
 }
 
 const struct tool_command tool_stop_guest = {
@@ -114,60 +111,6 @@ const struct tool_command tool_stop_guest = {
         "  --timeout SECONDS    before it is destroyed (10)\n"
         "  --connect URI        libvirt's connection\n",
     .run = stop,
-};
-
-// ---- start -------------------------------------------------------------------------------------
-
-struct start {
-    uint32_t port, timeout;
-};
-
-static int start_one(struct guest_host *h, const char *name, void *context)
-{
-    const struct start *s = context;
-    char error[900];
-    struct guest g;
-    uint64_t begun = tool_now_ns();
-    int rc = guest_start(h, name, s->port, &g, error, sizeof error);
-    if (!rc) {
-        rc = guest_wait(h, &g, s->timeout, &run_interrupts, error, sizeof error);
-        if (rc && rc != -EINTR) {
-            run_show_guest_console(h, &g);
-        }
-        if (rc == -EINTR) {
-            snprintf(error, sizeof error, "interrupted; the guest goes on");
-        }
-    }
-    if (!rc) {
-        run_print_started(h, &g, (double)(tool_now_ns() - begun) / 1e6);
-    }
-    guest_free(h, &g);
-    return rc ? run_failed(rc, error) : TOOL_OK;
-}
-
-static int start(int argc, char **argv)
-{
-    const char *uri = NULL;
-    struct start s = {.timeout = 120};
-    bool all = false;
-    struct tool_option options[] = {{"--connect", OPTION_TEXT, &uri, false},
-                                    {"--all", OPTION_FLAG, &all, false},
-                                    {"--port", OPTION_COUNT, &s.port, false},
-                                    {"--timeout", OPTION_COUNT, &s.timeout, false}};
-    return each(argc, argv, options, 4, start_one, &s);
-}
-
-const struct tool_command tool_start_guest = {
-    .name = "start",
-    .summary = "starts guests that are off",
-    .help = "Usage: tessera start NAME...|--all [OPTIONS]\n\n"
-            "Starts guests of `tessera run --detach` that were stopped, and waits until they\n"
-            "serve.\n\n"
-            "  --all                all guests but those of fleets\n"
-            "  --port N             moves it to this port\n"
-            "  --timeout SECONDS    for the guest to serve (120)\n"
-            "  --connect URI        libvirt's connection\n",
-    .run = start,
 };
 
 // ---- rm ----------------------------------------------------------------------------------------
@@ -194,7 +137,7 @@ static int remove_guests(int argc, char **argv)
     struct tool_option options[] = {{"--connect", OPTION_TEXT, &uri, false},
                                     {"--all", OPTION_FLAG, &all, false},
                                     {"--force", OPTION_FLAG, &force, false}};
-    return each(argc, argv, options, 3, remove_one, &force);
+    return run_each(argc, argv, options, 3, remove_one, &force);
 }
 
 const struct tool_command tool_rm = {

@@ -19,6 +19,8 @@ static const struct tool_command *const commands[] = {
     &tool_logs,
     &tool_stop_guest,
     &tool_start_guest,
+    &tool_suspend,
+    &tool_resume,
     &tool_rm,
     // images and models
     &tool_pkg,

@@ -48,6 +48,6 @@ void run_print_started(struct guest_host *h, const struct guest *g, double ms)
     if (why[0]) {
         printf("%s: ready after %.0f ms; not reachable from here: %s\n", g->name, ms, why);
     } else {
-        printf("%s: %s serves after %.0f ms\n", g->name, g->url, ms);
+        printf("%s: %s serves after %.0f ms, %s\n", g->name, g->url, ms, guest_from_name(g->from));
     }
 }

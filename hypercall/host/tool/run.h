@@ -16,6 +16,11 @@ int run_connect(struct guest_host *h, const char *uri, bool aside);
 // An error of the guest library as an exit status, its message printed.
 int run_failed(int rc, const char *error);
 
+// A command on guests by name: reads its options, of which [0] is --connect and [1] --all, connects
+// and handles each; those after one that is missing all the same. An exit status.
+int run_each(int argc, char **argv, struct tool_option *options, size_t count,
+             int (*one)(struct guest_host *h, const char *name, void *context), void *context);
+
 // Ctrl-C, SIGTERM and SIGHUP counted here from now on; SIGPIPE ignored.
 void run_catch_interrupts(void);
 extern volatile int run_interrupts;

@@ -28,6 +28,8 @@ extern const struct tool_command tool_console;
 extern const struct tool_command tool_logs;
 extern const struct tool_command tool_stop_guest;
 extern const struct tool_command tool_start_guest;
+extern const struct tool_command tool_suspend;
+extern const struct tool_command tool_resume;
 extern const struct tool_command tool_rm;
 extern const struct tool_command tool_pkg;
 extern const struct tool_command tool_doctor;
