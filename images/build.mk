@@ -16,7 +16,7 @@ LIBGCC := $(shell $(CC) -print-libgcc-file-name 2>/dev/null)
 HOST_LIBDIR := /usr/lib
 
 IMAGE_LD := ld -pie --no-dynamic-linker -static -z text -z norelro -z max-page-size=4096 \
-	-z noexecstack --no-warn-rwx-segments --gc-sections --hash-style=gnu -Bsymbolic --build-id=none \
+	-z noexecstack --no-warn-rwx-segments --gc-sections --hash-style=gnu -Bsymbolic --build-id=sha1 \
 	-T images/kernel.ld
 
 guest_objs = $(patsubst %,$(BUILD)/guest/%.o,$(basename $(1)))
