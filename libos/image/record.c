@@ -35,7 +35,7 @@ int image_record_parse(const void *dtb, size_t bytes, struct image_record *out, 
                        size_t error_bytes)
 {
     uint64_t model_bytes;
-    if (bytes < FDT_V1_SIZE || bytes > MOST_RECORD) {
+    if (bytes < sizeof(struct fdt_header) || bytes > MOST_RECORD) {
         return fail(error, error_bytes, "its size cannot be a device tree's");
     }
     void *copy = malloc(bytes); // libfdt wants eight-byte alignment
@@ -44,8 +44,9 @@ int image_record_parse(const void *dtb, size_t bytes, struct image_record *out, 
     }
     memcpy(copy, dtb, bytes);
     int rc = 0;
-    // The version first: libfdt's full check falls over trees of old versions.
-    if (fdt_check_header(copy) != 0 || fdt_version(copy) < 17 || fdt_check_full(copy, bytes) != 0) {
+    // Version and size first: libfdt 1.6's check falls over others.
+    if (fdt_magic(copy) != FDT_MAGIC || fdt_version(copy) != 17 || fdt_totalsize(copy) > bytes ||
+        fdt_check_full(copy, bytes) != 0) {
         rc = fail(error, error_bytes, "not a sound device tree");
     } else if (fdt_node_check_compatible(copy, 0, COMPATIBLE) != 0) {
         rc = fail(error, error_bytes, "not of the kind " COMPATIBLE);

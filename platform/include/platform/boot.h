@@ -48,15 +48,15 @@ struct pf_boot_info {
     uint64_t image_virt;  // random base it runs at
     uint32_t range_count;
     uint32_t module_count;
-    // 1 + index of the module that the image itself brought (a sealed image: its settings are fixed,
-    // what else the loader gives is checked against it), 0: none.
+    // 1 + index of the module that the image itself brought (a sealed image: its settings are
+    // fixed, what else the loader gives is checked against it), 0: none.
     uint32_t image_module;
     uint32_t reserved;
     struct pf_range ranges[PF_MAX_RANGES]; // sorted, not overlapping
     struct pf_module modules[PF_MAX_MODULES];
     char cmdline[PF_MAX_CMDLINE]; // NUL-terminated copy; of a sealed image what cmdline.h lets pass
-    // Of a sealed image: the first word of its command line with a `=` that was not let pass, and the
-    // first without; "" none.
+    // Of a sealed image: the first word of its command line with a `=` that was not let pass, and
+    // the first without; "" none.
     char refused[PF_MAX_REFUSED], dropped[PF_MAX_REFUSED];
 };
 #define PF_BOOT_MAGIC 0x54455353u
