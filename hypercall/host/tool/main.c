@@ -9,8 +9,9 @@
 #include <string.h>
 
 static const struct tool_command *const commands[] = {
-    &tool_run_guest, &tool_ls,    &tool_logs,     &tool_stop_guest, &tool_generate, &tool_eval,
-    &tool_bench,     &tool_embed, &tool_tokenize, &tool_detokenize, &tool_quantize, &tool_pack};
+    &tool_run_guest, &tool_ls,    &tool_logs,  &tool_stop_guest, &tool_generate,
+    &tool_eval,      &tool_bench, &tool_embed, &tool_tokenize,   &tool_detokenize,
+    &tool_quantize,  &tool_pack,  &tool_image};
 static const char *current = "";
 
 void tool_set_name(const char *command)
