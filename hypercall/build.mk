@@ -5,14 +5,14 @@
 host_c = $(sort $(filter-out %_test.c %_fuzz.c,$(wildcard hypercall/host/$(1)/*.c)))
 # Of the weights' identity and copies: for the tool and the daemon.
 store_c := $(call host_c,store)
-tessera_c := $(foreach folder,tool guest machine view talk remote packages,$(call host_c,$(folder))) \
+tessera_c := $(foreach folder,tool guest machine view talk remote packages image,$(call host_c,$(folder))) \
 	$(filter-out %_host.c,$(call host_c,hardware)) $(store_c)
 host_programs += $(BUILD)/bin/tessera
 
 $(BUILD)/bin/tessera: $(patsubst %.c,$(BUILD)/host/%.o,$(tessera_c)) $(TENSOR_HOST_OBJECTS)
 	@mkdir -p $(@D)
 	$(call say,link $@)
-	$(Q)$(CC) $^ -o $@ $(HOST_LIBS) -lmbedcrypto -lvirt -lcurl
+	$(Q)$(CC) $^ -o $@ $(HOST_LIBS) -lmbedcrypto -lvirt -lcurl -lfdt
 
 # The daemon: its main file apart, so that tests link the rest.
 tensord_c := $(filter-out %_host.c,$(call host_c,tensord)) $(store_c) hypercall/host/hardware/nvml.c
