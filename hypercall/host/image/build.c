@@ -150,7 +150,7 @@ static int make_record(struct job *j)
     v.bytes = memory.bytes;
     struct image_part all = {&v, 0, v.bytes};
     rc = part_sha256(&all, all.bytes, j->record.manifest_sha256);
-    rc = rc ? rc : record_make(&j->record, &j->record_dtb, &j->record_bytes);
+    rc = rc ? rc : image_record_make(&j->record, &j->record_dtb, &j->record_bytes);
     return rc ? FAIL(j, rc, "the image's record cannot be made: %s", strerror(-rc)) : 0;
 }
 

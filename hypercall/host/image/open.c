@@ -97,7 +97,7 @@ static int open_payload(struct image_opened *o, const char **why)
     if (part_load(&o->payload.record, MOST_RECORD, &record) != 0) {
         return -EINVAL;
     }
-    rc = record_read(record, (size_t)o->payload.record.bytes, &o->record);
+    rc = image_record_read(record, (size_t)o->payload.record.bytes, &o->record);
     free(record);
     if (rc) {
         return rc;

@@ -135,9 +135,9 @@ struct image_record_facts {
     uint64_t model_bytes;
     char model_name[96], model_identity[96];
 };
-int record_read(const void *dtb, size_t bytes, struct image_record_facts *out);
+int image_record_read(const void *dtb, size_t bytes, struct image_record_facts *out);
 // The caller frees *out.
-int record_make(const struct image_record_facts *r, void **out, size_t *bytes);
+int image_record_make(const struct image_record_facts *r, void **out, size_t *bytes);
 
 // An opened image: where everything is.
 struct image_opened {

@@ -13,7 +13,7 @@
 enum { ROOM = 2048 };
 #define COMPATIBLE "tessera,image-1"
 
-int record_make(const struct image_record_facts *r, void **out, size_t *bytes)
+int image_record_make(const struct image_record_facts *r, void **out, size_t *bytes)
 {
     void *tree = calloc(1, ROOM);
     if (tree == NULL) {
@@ -70,7 +70,7 @@ static void get_text(const void *tree, const char *name, char *out, size_t room)
     memcpy(out, value, (size_t)length);
 }
 
-int record_read(const void *dtb, size_t bytes, struct image_record_facts *out)
+int image_record_read(const void *dtb, size_t bytes, struct image_record_facts *out)
 {
     uint8_t size[8];
     memset(out, 0, sizeof *out);
