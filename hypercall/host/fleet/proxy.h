@@ -30,8 +30,9 @@ enum { PROXY_REQUEST_BYTES = 256 << 10, PROXY_BACKEND = FLEET_SERVICE + 2, PROXY
 // $XDG_RUNTIME_DIR/tessera/fleet/NAME, made if it is missing (0700). -ENAMETOOLONG: sockets in it
 // would have paths longer than the system allows.
 int proxy_folder(const char *fleet, char *out, size_t out_bytes, char *error, size_t error_bytes);
-// folder/wake-HEX of a service: where the agent must listen.
-void proxy_wake_path(const char *folder, const char *service, char *out, size_t out_bytes);
+// folder/wake-HEX of a service's slot: where the agent must listen (0600).
+void proxy_wake_path(const char *folder, const char *service, unsigned slot, char *out,
+                     size_t out_bytes);
 
 // ---- what is wanted ----------------------------------------------------------------------------
 
@@ -69,6 +70,7 @@ enum proxy_file_name {
     PROXY_SHARES,   // shares.map: SERVICE -> share of the other slot
     PROXY_STABLE,   // stable.map: SERVICE -> back end of the stable slot
     PROXY_OTHER,    // other.map: SERVICE -> the other one
+    PROXY_HEALTH,   // health.map: fleet and each SERVICE -> ok, or starting
     PROXY_KEYS,     // keys.acl: SHA-256 of each client's key
     PROXY_LIST,     // models.http: the answer to GET /v1/models
     PROXY_PEM,      // endpoint.pem: certificate and key, "" no TLS
@@ -96,7 +98,7 @@ const char *proxy_file_basename(enum proxy_file_name name);
 
 struct proxy_row; // proxy_runtime.h
 // The commands that take a running HAProxy from `rows` (its statistics) to what is wanted: servers
-// added, made ready, drained, deleted; map entries changed. In order; each succeeds or fails by
+// added, made ready, drained, deleted; map entries set. In order; each succeeds or fails by
 // itself, and what failed is found again at the next look. At most 512 a call. Servers that are
 // neither wanted nor idle are first put into maintenance: they finish what they do, and are deleted
 // at a later look. out: one command a line.

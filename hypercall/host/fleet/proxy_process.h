@@ -20,6 +20,11 @@ int proxy_program(char *out, size_t out_bytes, char *error, size_t error_bytes);
 // The master of this folder's HAProxy; 0: none runs.
 pid_t proxy_master(const char *folder);
 
+// Its workers. More than one: an earlier configuration's requests still run, of which the
+// statistics of the new one do not tell (so that "no session" does not yet mean that a guest is
+// idle).
+unsigned proxy_workers(const char *folder);
+
 // Makes HAProxy run with these files: starts it when none runs (what a dead master left is ended
 // first); reloads it without refusing a connection when `structure` changed; writes the files in
 // any case. *done says which. A configuration that HAProxy refuses (-EINVAL, with its words), or an

@@ -39,7 +39,7 @@ struct proxy_row {
     char backend[64], server[64]; // pxname, svname
     enum proxy_row_type type;
     enum proxy_health health;
-    bool backup;
+    bool backup;                                 // only the wake listener is one
     uint32_t port;                               // of a server, 0: no such address
     uint64_t queued;                             // qcur
     uint64_t sessions;                           // scur: requests that run now
@@ -59,8 +59,8 @@ int proxy_stats_parse(const char *csv, size_t bytes, struct proxy_row **rows, si
                       char *error, size_t error_bytes);
 int proxy_stats(const char *folder, struct proxy_row **rows, size_t *count, char *error,
                 size_t error_bytes);
-// Both rows of a member (active in its slot, backup in the other) added up; false: none there.
-// health and backup are those of the active one.
+// A member's rows added up: that of its slot's back end, and that of the other's where it stands
+// in. false: none there. health: the better of the two.
 bool proxy_member_row(const struct proxy_row *rows, size_t count, const char *member,
                       struct proxy_row *sum);
 
