@@ -7,11 +7,10 @@
 // Links: hypercall/host/fleet/record.c hypercall/host/fleet/record_json.c
 // Links: hypercall/host/fleet/spec.c hypercall/host/fleet/fields.c hypercall/host/fleet/tables.c
 // Links: hypercall/host/fleet/parts.c hypercall/host/fleet/endpoint_parts.c
-// Links: hypercall/host/fleet/yaml.c hypercall/host/fleet/version.c hypercall/host/store/identity.c
+// Links: hypercall/host/fleet/yaml.c hypercall/host/fleet/version.c
 // Links: hypercall/host/machine/size.c hypercall/host/machine/text.c
 // Libs: -lyaml -ljansson -lmbedcrypto
 #include "hypercall/host/fleet/record.h"
-#include "hypercall/host/store/weights.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -22,17 +21,6 @@
 #include <cmocka.h>
 
 static char error[600];
-
-int weights_identity(const char *path, const struct weights_progress *progress,
-                     struct weights_identity *out, char *message, size_t bytes)
-{
-    (void)path;
-    (void)progress;
-    (void)out;
-    (void)message;
-    (void)bytes;
-    return -ENOENT;
-}
 
 static struct fleet_spec spec_of(const char *yaml)
 {

@@ -10,30 +10,11 @@
 // Links: hypercall/host/machine/size.c hypercall/host/machine/text.c
 // Libs: -lyaml -ljansson -lmbedcrypto
 #include "hypercall/host/fleet/plan.h"
-#include "hypercall/host/store/weights.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
-
-int weights_identity(const char *path, const struct weights_progress *progress,
-                     struct weights_identity *out, char *message, size_t message_bytes)
-{
-    (void)path;
-    (void)progress;
-    (void)out;
-    (void)message;
-    (void)message_bytes;
-    return -ENOENT;
-}
-
-void weights_identity_text(const struct weights_identity *identity, char text[WEIGHTS_TEXT])
-{
-    (void)identity;
-    text[0] = 0;
-}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
