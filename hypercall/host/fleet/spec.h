@@ -37,6 +37,7 @@ enum {
 enum fleet_accel { FLEET_ACCEL_AUTO, FLEET_ACCEL_KVM, FLEET_ACCEL_TCG };
 enum fleet_offload { FLEET_OFFLOAD_OFF, FLEET_OFFLOAD_AUTO, FLEET_OFFLOAD_HOST };
 enum fleet_policy { FLEET_POLICY_NORMAL, FLEET_POLICY_REALTIME, FLEET_POLICY_BATCH };
+enum fleet_sticky { FLEET_STICKY_NONE, FLEET_STICKY_KEY };
 enum fleet_hugepages { FLEET_HUGEPAGES_OFF, FLEET_HUGEPAGES_2M, FLEET_HUGEPAGES_1G };
 
 struct fleet_setting {
@@ -100,7 +101,8 @@ struct fleet_endpoint {
     char keys_file[FLEET_PATH];                    // absolute, one key a line; "" none
     size_t key_count;
     char (*keys)[FLEET_WORD]; // listed in fleet.yaml itself; owned
-    bool sticky_by_key, insecure;
+    enum fleet_sticky sticky; // by key: one client's requests go to one guest while it is up
+    bool insecure;
 };
 
 struct fleet_spec {
