@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -111,7 +112,7 @@ static int exchange(int fd, json_t *request, json_t **answer, char *error, size_
 
 int agent_ask(const char *uri, json_t *request, json_t **answer, char *error, size_t error_bytes)
 {
-    int fd, rc = connect_to(uri, &fd, error, error_bytes);
+    int fd = -1, rc = connect_to(uri, &fd, error, error_bytes);
     if (rc) {
         return rc;
     }

@@ -68,9 +68,8 @@ static void become(int lock, int link, char *const *arguments)
 int agent_spawn(const char *uri, bool worker, bool idle_exit, int lock, int *link, pid_t *pid)
 {
     int pair[2];
-    const char *arguments[] = {
-        "tessera", "agent", worker ? "--worker" : "--supervisor", "3,4", "--connect", uri,
-        idle_exit ? "--idle-exit" : NULL, NULL};
+    const char *arguments[] = {"tessera",   "agent", worker ? "--worker" : "--supervisor", "3,4",
+                               "--connect", uri,     idle_exit ? "--idle-exit" : NULL,     NULL};
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
         return -errno;
     }

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <libvirt/virterror.h>
 #include <stdarg.h>
 #include <stdlib.h>
