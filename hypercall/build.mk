@@ -5,7 +5,7 @@
 host_c = $(sort $(filter-out %_test.c %_fuzz.c,$(wildcard hypercall/host/$(1)/*.c)))
 # Of the weights' identity and copies: for the tool and the daemon.
 store_c := $(call host_c,store)
-tessera_c := $(call host_c,tool) $(call host_c,guest) $(call host_c,machine) $(store_c)
+tessera_c := $(call host_c,tool) $(call host_c,fleet) $(call host_c,guest) $(call host_c,machine) $(store_c)
 host_programs += $(BUILD)/bin/tessera
 
 $(BUILD)/bin/tessera: $(patsubst %.c,$(BUILD)/host/%.o,$(tessera_c)) $(TENSOR_HOST_OBJECTS)

@@ -16,6 +16,14 @@ static const struct tool_command *const commands[] = {
     &tool_stop_guest,
     &tool_start_guest,
     &tool_rm,
+    // fleets
+    &tool_up,
+    &tool_status,
+    &tool_fleets,
+    &tool_scale,
+    &tool_deploy,
+    &tool_down,
+    &tool_agent,
     // the engine on this host
     &tool_generate,
     &tool_eval,
