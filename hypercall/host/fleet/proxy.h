@@ -64,16 +64,18 @@ struct proxy_input {
 // ---- files -------------------------------------------------------------------------------------
 
 enum proxy_file_name {
-    PROXY_CFG,      // haproxy.cfg
-    PROXY_MODELS,   // models.map: a model's name -> service
-    PROXY_VERSIONS, // versions.map: SERVICE/stable, SERVICE/canary, SERVICE/VERSION -> back end
-    PROXY_SHARES,   // shares.map: SERVICE -> share of the other slot
-    PROXY_STABLE,   // stable.map: SERVICE -> back end of the stable slot
-    PROXY_OTHER,    // other.map: SERVICE -> the other one
-    PROXY_HEALTH,   // health.map: fleet and each SERVICE -> ok, or starting
-    PROXY_KEYS,     // keys.acl: SHA-256 of each client's key
-    PROXY_LIST,     // models.http: the answer to GET /v1/models
-    PROXY_PEM,      // endpoint.pem: certificate and key, "" no TLS
+    PROXY_CFG,       // haproxy.cfg
+    PROXY_MODELS,    // models.map: a model's name -> service
+    PROXY_SHARES,    // shares.map: service -> share of the other slot
+    PROXY_STABLE,    // stable.map: service -> back end of the stable slot
+    PROXY_OTHER,     // other.map: service -> the other one
+    PROXY_CANARY,    // canary.map: service -> the other one if it has members, else none
+    PROXY_VERSION_A, // version-a.map: service -> the version in slot a, none: several or no member
+    PROXY_VERSION_B, // version-b.map
+    PROXY_HEALTH,    // health.map: * (all) and each service -> ok, or starting
+    PROXY_KEYS,      // keys.acl: SHA-256 of each client's key
+    PROXY_LIST,      // models.json: the answer to GET /v1/models
+    PROXY_PEM,       // endpoint.pem: certificate and key, empty: no TLS
     PROXY_FILES
 };
 struct proxy_files {
@@ -87,6 +89,7 @@ struct proxy_files {
 };
 void proxy_files_free(struct proxy_files *f);
 // Also reads the files of keys and TLS. Servers are those of proxy_servers that are known to be up.
+// -EINVAL: no key or no PEM in them; -errno of opening them.
 int proxy_files(const struct proxy_input *in, struct proxy_files *out, char *error,
                 size_t error_bytes);
 // Writes them, each atomically, 0600; files that are the same stay untouched.
