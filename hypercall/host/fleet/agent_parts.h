@@ -99,7 +99,6 @@ struct agent {
     bool idle_exit;
     int lock, link, control, events;
     struct guest_host host;
-    struct machine_watch watch; // only for its thread of events
     bool connected;
     uint64_t retry_ms; // for libvirt to answer again
     struct agent_fleet *fleets;

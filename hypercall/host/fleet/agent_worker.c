@@ -48,8 +48,8 @@ static bool connect_again(struct agent *a)
         a->connected = false;
         return false;
     }
-    // It also begins libvirt's events; no guest has this name.
-    machine_watch_start(a->host.libvirt, ".agent", &a->watch, error, sizeof error);
+    machine_events_start();
+    virConnectSetKeepAlive(a->host.libvirt, 5, 3);
     virConnectDomainEventRegisterAny(a->host.libvirt, NULL, VIR_DOMAIN_EVENT_ID_LIFECYCLE,
                                      VIR_DOMAIN_EVENT_CALLBACK(on_event), &a->events, NULL);
     if (!a->connected) {
@@ -218,7 +218,7 @@ static void run(struct agent *a, struct agent_clients *clients)
 int agent_work(const char *uri, const char *descriptors, bool idle_exit)
 {
     char error[600];
-    struct agent a = {.uri = uri, .idle_exit = idle_exit, .control = -1, .watch.callback = -1};
+    struct agent a = {.uri = uri, .idle_exit = idle_exit, .control = -1};
     agent_catch_signals();
     if (!agent_read_descriptors(descriptors, &a.lock, &a.link)) {
         return -EINVAL;
