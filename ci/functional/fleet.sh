@@ -23,7 +23,7 @@ fleet_begin
 # ---- up ----------------------------------------------------------------------------------------
 fleet_yaml 4 2 >"$work/fleet.yaml"
 out=$(t up "$work/fleet.yaml" --dry-run 2>&1)
-holds "up --dry-run tells the plan" '^\+ .*chat' "$out"
+holds "up --dry-run tells the plan" '^ *\+ .*chat' "$out"
 same "and makes nothing" "" "$(v list --all --name)"
 out=$(t up "$work/fleet.yaml" 2>&1)
 same "up of 6 guests of two models succeeds" 0 $?
