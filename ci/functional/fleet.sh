@@ -38,4 +38,52 @@ before=$(v list --name | sort)
 out=$(t up "$work/fleet.yaml" 2>&1)
 holds "a second up says that nothing is to do" 'Nothing to do' "$out"
 same "and changes nothing" "$before" "$(v list --name | sort)"
+
+# ---- a guest is killed under load --------------------------------------------------------------
+load_begin killed 150 4
+streams_begin killed 3
+sleep 2
+victim=$(guests chat | head -n 1)
+kill -KILL "$(qemu_of "$victim")"
+same "virsh destroy takes another" 0 "$(v destroy "$(guests chat | tail -n 1)" >/dev/null && echo 0)"
+sleep 3
+streams_end killed
+load_end killed
+check "both come back by themselves" until_true 40 settled
+holds "the same guest is started again" "$victim" "$(guests chat | tr '\n' ' ')"
+
+# ---- scale, deploy -----------------------------------------------------------------------------
+load_begin scale 120 4
+out=$(t scale shop chat=2 code=1 2>&1)
+same "scale down succeeds" 0 $?
+same "it is so" "2 1" "$(guests chat | wc -l) $(guests code | wc -l)"
+out=$(t scale shop/chat 3 2>&1)
+same "scale up succeeds" 0 $?
+load_end scale
+old=$(t status shop --json | jq -r '.services[0].guests[0].version')
+load_begin rolling 200 4
+streams_begin rolling 2
+out=$(t deploy shop/chat --memory 72M 2>&1)
+same "a rolling deployment succeeds" 0 $?
+streams_end rolling
+load_end rolling
+same "no stream broke off" 0 "$broken"
+same "all guests are of the new version" "3 0" \
+    "$(t status shop --json | jq -r ".services[0].guests | \"\(length) \(map(select(.version == \"$old\")) | length)\"")"
+holds "libvirt shows it" 'KiB|73728' "$(v dominfo "$(guests chat | head -n 1)" | grep 'Max memory')"
+before=$(guests chat)
+load_begin canary 150 4
+out=$(t deploy shop/chat --model "$work/models/unknown.gguf" --strategy canary --ready-seconds 6 2>&1)
+same "a canary that cannot serve: exit status 1" 1 $?
+holds "it was rolled back, and why" 'rolled back: .*0 of 1 guests were ready within 6 seconds' "$out"
+load_end canary
+same "the guests are the same" "$before" "$(guests chat)"
+holds "status tells of it" 'rolled-back.*0 of 1' "$(t deploy shop/chat --status)"
+
+# ---- down --------------------------------------------------------------------------------------
+out=$(t down shop 2>&1)
+same "down succeeds" 0 $?
+same "nothing is left in libvirt" "" "$(v list --all --name)"
+same "no HAProxy" "" "$(pgrep -x haproxy)"
+same "nothing of it in the folder" "" "$(ls "$work/run/tessera/fleet" 2>/dev/null)"
 finish_checks
