@@ -81,15 +81,25 @@ ended() { # NAME STATUS PATTERN: of the foreground's
     same "$1: exit status" "$2" $?
     holds "$1: it says so" "$3" "$(cat "$work"/"$4".out)"
 }
+vm_ready_at() { # SECONDS
+    local until=$((SECONDS + $1))
+    while [ $SECONDS -lt $until ]; do
+        [ "$(curl -s -o /dev/null -w '%{http_code}' --max-time 2 "http://127.0.0.1:$vm_port/health")" = 200 ] && return 0
+        sleep 0.1
+    done
+    return 1
+}
 question='{"messages":[{"role":"user","content":"What is 3 plus 4?"}],"temperature":0,"max_tokens":40}'
 vm_host=127.0.0.1
 
 # ---- XML ---------------------------------------------------------------------------------------
 port=$(free_port)
 for more in "" "--offload" "--offload=host --region 128 --vcpus 3" "--key a&b<c --memory 1G" "--accel kvm" \
-    "--connect qemu:///system"; do
+    "--connect qemu:///system" "--network default --key k" "--network bridge=br0 --insecure --vcpus 4" \
+    "--listen 0.0.0.0 --insecure"; do
+    case $more in *--network*) ;; *) more="$more --port $port" ;; esac
     # shellcheck disable=SC2086
-    t run "$hostile" --dry-run --port "$port" $more >"$work/dry.xml" 2>"$work/err"
+    t run "$hostile" --dry-run $more >"$work/dry.xml" 2>"$work/err"
     check "--dry-run $more: valid XML" virt-xml-validate "$work/dry.xml" domain
 done
 same "--dry-run starts nothing" "" "$(v list --all)"
@@ -120,10 +130,38 @@ refused "a taken port: the next free one is told" 1 "port $port is in use on thi
 refused "a taken name" 1 "a guest named 'demo' exists already" run "$demo" --name demo --port $next
 second=$(t run "$demo" --detach --vcpus 1 2>&1)
 holds "without --name and --port: the next ones" 'Booting demo-2 ' "$second"
+refused "rm: not while it runs" 1 "'demo' runs: .tessera stop demo. first" rm demo
 holds "stop: both" 'demo: powered off.*demo-2: powered off' "$(t stop demo demo-2 | tr '\n' ' ')"
+holds "ls shows that they are off" ' demo .* off .*demo-2 .* off ' "$(t ls | tr '\n' ' ')"
+holds "virsh, too" 'demo +shut off' "$(v list --all)"
+holds "logs of a guest that is off" 'boot: llm' "$(t logs demo)"
+refused "its name stays taken" 1 "named 'demo' exists already" run "$demo" --name demo
+holds "start: it serves again" "^demo: http://127.0.0.1:$port serves after" "$(t start demo)"
+refused "start: it runs" 1 "'demo' runs already" start demo
+holds "and answers" '"content":"[^"]*7' "$(ask /v1/chat/completions "$question")"
+holds "stop again" 'demo: powered off' "$(t stop demo)"
+python3 -c 'import socket,time,sys
+s=socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind(("127.0.0.1", int(sys.argv[1]))); s.listen(1); time.sleep(60)' "$port" &
+holder=$!
+vm_pids+=("$holder")
+for _ in $(seq 100); do
+    (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && break
+    sleep 0.1
+done
+refused "start: its port is taken" 1 "port $port is in use on this machine; the next free one is $next: --port" start demo
+holds "start --port moves it" "http://127.0.0.1:$next serves" "$(t start demo --port $next)"
+holds "ls tells the new one" "^demo .*running.*127.0.0.1:$next" "$(t ls)"
+kill "$holder"
+wait "$holder" 2>/dev/null
+v destroy demo >/dev/null
+v start demo >/dev/null
+vm_port=$next
+check "virsh start: it serves" vm_ready_at 20
+holds "rm --force: both" 'demo: removed.*demo-2: removed' "$(t rm --force demo demo-2 | tr '\n' ' ')"
 same "ls shows none" 1 "$(t ls | wc -l)"
-holds "logs of a guest that has ended" 'boot: llm' "$(t logs demo)"
+same "virsh neither" "" "$(v list --all --name)"
 refused "stop: no such guest" 1 "no guest is named 'demo'" stop demo
+refused "start: no such guest" 1 "no guest is named 'demo'" start demo
 
 # ---- a guest in the foreground -----------------------------------------------------------------
 check "a run in the foreground serves" foreground fore --port "$port"
@@ -163,7 +201,7 @@ for i in 1 2 3; do
 done
 wait "${together[@]}"
 same "three at once: three names, three ports" "demo demo-2 demo-3 3" "$(t ls --json | jq -r '([.[].name] | sort | join(" ")) + " " + ([.[].url] | unique | length | tostring)')"
-t stop demo demo-2 demo-3 >"$work/out" 2>&1
+t rm --force demo demo-2 demo-3 >"$work/out" 2>&1
 same "nothing is left" "" "$(v list --all --name)"
 
 # ---- packed files ------------------------------------------------------------------------------
@@ -174,7 +212,7 @@ same "it has its source's identity" "$(jq -r '.[0].identity' "$work/ls.json")+pa
 holds "and is mapped itself" "mem-path=$work/models/packed.gguf,size" "$(v dumpxml packed)"
 vm_port=$port
 holds "it answers" '"content":"[^"]*7' "$(ask /v1/chat/completions "$question")"
-t stop packed >"$work/out"
+t rm --force packed >"$work/out"
 same "only one copy was ever made" 1 "$(find "$work/home/.cache/tessera/models" -name '*.gguf' | wc -l)"
 
 # ---- names, keys -------------------------------------------------------------------------------
@@ -184,7 +222,7 @@ holds "it gets a harmless name" 'Booting a-b-c-d-e ' "$out"
 same "without the key: 401" 401 "$(status_of "http://127.0.0.1:$port/v1/completions" -d '{"prompt":"a"}')"
 same "with the key: 200" 200 "$(status_of "http://127.0.0.1:$port/v1/completions" -H 'Authorization: Bearer s<e&c' -d '{"prompt":"a","max_tokens":1}')"
 same "its model is told as it is" "$hostile" "$(t ls --json | jq -r '.[0].model')"
-t stop a-b-c-d-e >"$work/out" 2>&1
+t rm --force a-b-c-d-e >"$work/out" 2>&1
 same "it is stopped" "[]" "$(t ls --json)"
 refused "a name that is none" 2 "--name: letters" run "$demo" --name 'a b'
 refused "a key that is none" 2 "--key: printable" run "$demo" --key 'a b'
@@ -194,6 +232,11 @@ printf 'no model\n' >"$work/models/text.gguf"
 chmod 644 "$work/models/text.gguf"
 refused "a file that is no model" 1 'text.gguf' run "$work/models/text.gguf"
 refused "a truncated model" 1 'cut.gguf.*truncated' run "$work/models/cut.gguf"
+refused "an endpoint for everybody without a key" 2 'without a key: --key KEY sets one, --insecure' run "$demo" --listen 0.0.0.0
+refused "a network without a key" 2 'without a key' run "$demo" --network default
+refused "a network and a port" 2 'address of its own' run "$demo" --network default --port 8080
+refused "an address that is none" 2 'is no IPv4 address' run "$demo" --listen localhost
+refused "a guest of the foreground does not start with the host" 2 'with --detach' run "$demo" --autostart
 refused "no such model" 1 'none.gguf: No such file' run "$work/models/none.gguf"
 refused "a folder" 1 'is no file but a folder' run "$work/models"
 refused "no such image" 1 'none.elf: No such file' run "$demo" --image "$work/none.elf"
@@ -207,7 +250,7 @@ refused "a guest that does not serve in time" 1 'does not answer after 1 seconds
 refused "too much memory" 1 'this machine has' run "$demo" --memory 4000G
 refused "a size that is none" 2 "--memory: 'lots'" run "$demo" --memory lots
 refused "a URI of another driver" 2 "is no URI of libvirt's QEMU driver" run "$demo" --connect test:///default
-refused "another machine" 2 'is on another machine' run "$demo" --connect qemu+ssh://host/system
+refused "another machine" 1 'is on another machine' run "$demo" --connect qemu+ssh://host/system
 refused "libvirt does not answer" 1 'no connection to libvirt at' run "$demo" --connect "qemu+unix:///system?socket=/nonexistent"
 refused "ls says so, too" 1 'no connection to libvirt at' ls --connect "qemu+unix:///system?socket=/nonexistent"
 same "nothing is left of all these" "" "$(v list --all --name)"
@@ -235,6 +278,9 @@ holds "a second guest: the same tensord" 'tensord runs already' "$out"
 holds "its own mode" 'offload.mode=host ' "$(v dumpxml demo-2)"
 t stop demo demo-2 >"$work/out"
 same "tensord is told of their ends" "remove-guest demo,remove-guest demo-2" "$(asked 2)"
+check "start of one that is off" t start demo
+same "it has its place at tensord again" "add-guest demo" "$(asked 1)"
+t rm --force demo demo-2 >"$work/out"
 check "a guest in the foreground serves" foreground off --offload --port "$port"
 kill -INT "$tool"
 ended "Ctrl-C with --offload" 0 'powered off' off
@@ -255,7 +301,7 @@ wait "${together[@]}"
 same "after tensord's death two at once: one starts it" "tensord runs already tensord started" \
     "$(grep -hoE 'tensord (started|runs already)' "$work"/together.[12] | sort | tr '\n' ' ' | sed 's/ $//')"
 same "both guests run" "demo running demo-2 running" "$(t ls --json | jq -r '[.[] | "\(.name) \(.state)"] | sort | join(" ")')"
-t stop demo demo-2 >"$work/out"
+t rm --force demo demo-2 >"$work/out"
 kill -KILL "$(cat "$work/run/tessera/pid")"
 # The daemon itself, where it is built (TENSORD and IMAGE name others).
 if [ -x "${TENSORD:-build/bin/tensord}" ]; then
@@ -263,14 +309,14 @@ if [ -x "${TENSORD:-build/bin/tensord}" ]; then
     cp "${IMAGE:-build/images/llm.elf}" "$work/images/llm.elf"
     alone=$(t run "$demo" --detach --port "$port" --vcpus 1 >"$work/out" 2>&1 &&
         ask /v1/chat/completions "$question" | jq -r '.choices[0].message.content')
-    t stop demo >"$work/out" 2>&1
+    t rm --force demo >"$work/out" 2>&1
     check "tensord itself: run --offload=host" t run "$demo" --offload=host --detach --port "$port"
     same "tensord itself: the same answer as without" "$alone" "$(ask /v1/chat/completions "$question" | jq -r '.choices[0].message.content')"
     statistics() {
         echo '{"op":"statistics"}' | timeout 5 socat -t 2 - "UNIX-CONNECT:$work/run/tessera/tensord.sock"
     }
     same "tensord itself: it made the tokens" true "$(statistics | jq '.guests[0].name == "demo" and .guests[0].made_tokens > 2')"
-    t stop demo >"$work/out" 2>&1
+    t rm --force demo >"$work/out" 2>&1
     same "tensord itself: the guest is removed" 0 "$(statistics | jq '.guests | length')"
     kill -TERM "$(pgrep -x tensord)" # the only one in this namespace
 else
@@ -309,5 +355,6 @@ else
     holds "root: virsh list shows it" 'demo +running' "$(v list)"
     holds "root: logs shows its console" 'boot: llm' "$(t logs demo)"
     holds "root: stop" 'demo: powered off' "$(t stop demo)"
+    check "root: rm" t rm demo
 fi
 finish_checks

@@ -20,16 +20,23 @@ enum { BODY_MOST = 1 << 20 };
 struct endpoint {
     CURL *curl;
     struct curl_slist *headers;
-    uint32_t port;
+    char base[128];
     char *body;
     size_t bytes;
 };
 
-bool endpoint_port_is_free(uint32_t port)
+bool endpoint_is_loopback(const char *address)
 {
-    struct sockaddr_in a = {.sin_family = AF_INET,
-                            .sin_port = htons((uint16_t)port),
-                            .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct in_addr a;
+    return !address || (inet_pton(AF_INET, address, &a) == 1 && ntohl(a.s_addr) >> 24 == 127);
+}
+
+bool endpoint_port_is_free(const char *address, uint32_t port)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    if (inet_pton(AF_INET, address ? address : "127.0.0.1", &a.sin_addr) != 1) {
+        return false;
+    }
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), yes = 1;
     if (fd < 0) {
         return false;
@@ -41,17 +48,17 @@ bool endpoint_port_is_free(uint32_t port)
     return free_now;
 }
 
-uint32_t endpoint_next_port(uint32_t from)
+uint32_t endpoint_next_port(const char *address, uint32_t from)
 {
     for (uint32_t port = from; port >= 1 && port <= 65535; port++) {
-        if (endpoint_port_is_free(port)) {
+        if (endpoint_port_is_free(address, port)) {
             return port;
         }
     }
     return 0;
 }
 
-struct endpoint *endpoint_new(uint32_t port, const char *key)
+struct endpoint *endpoint_new(const char *base, const char *key)
 {
     static bool initialised;
     if (!initialised && curl_global_init(CURL_GLOBAL_DEFAULT) != 0) {
@@ -62,9 +69,10 @@ struct endpoint *endpoint_new(uint32_t port, const char *key)
     if (!e) {
         return NULL;
     }
-    e->port = port;
+    snprintf(e->base, sizeof e->base, "%s", base);
     e->body = malloc(BODY_MOST + 1);
     e->curl = curl_easy_init();
+    key = key && key[0] ? key : NULL;
     if (key) {
         char *line;
         if (asprintf(&line, "Authorization: Bearer %s", key) >= 0) {
@@ -101,9 +109,9 @@ static size_t take(char *data, size_t one, size_t count, void *context)
 
 int endpoint_get(struct endpoint *e, const char *path, const char **body)
 {
-    char url[256];
+    char url[384];
     long status = 0;
-    snprintf(url, sizeof url, "http://127.0.0.1:%u%s", e->port, path);
+    snprintf(url, sizeof url, "%s%s", e->base, path);
     e->bytes = 0;
     curl_easy_setopt(e->curl, CURLOPT_URL, url);
     curl_easy_setopt(e->curl, CURLOPT_PROXY, ""); // never by a proxy of the environment

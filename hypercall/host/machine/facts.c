@@ -72,24 +72,48 @@ static int read_element(const char *xml, const char *name, char *out, size_t roo
     return text ? unescape(text, bytes, out, room) : 0;
 }
 
-int machine_facts_parse(const char *xml, struct machine_facts *out)
+// A whole number from 1 to most; an element that is missing leaves 0.
+static int read_number(const char *xml, const char *name, uint32_t most, uint32_t *out)
 {
-    char port[16];
-    memset(out, 0, sizeof *out);
-    int rc = read_element(xml, "model", out->model, sizeof out->model);
-    rc = rc ? rc : read_element(xml, "identity", out->identity, sizeof out->identity);
-    rc = rc ? rc : read_element(xml, "console", out->console_log, sizeof out->console_log);
-    rc = rc ? rc : read_element(xml, "offload", out->offload, sizeof out->offload);
-    rc = rc ? rc : read_element(xml, "tensord", out->offload_folder, sizeof out->offload_folder);
-    rc = rc ? rc : read_element(xml, "port", port, sizeof port);
-    if (rc) {
+    char text[16];
+    int rc = read_element(xml, name, text, sizeof text);
+    if (rc || !text[0]) {
         return rc;
     }
-    char *end = port;
-    unsigned long value = port[0] >= '0' && port[0] <= '9' ? strtoul(port, &end, 10) : 0;
-    if (port[0] && (*end || value < 1 || value > 65535)) {
+    char *end;
+    unsigned long value = text[0] >= '0' && text[0] <= '9' ? strtoul(text, &end, 10) : 0;
+    if (value < 1 || value > most || *end) {
         return -EINVAL;
     }
-    out->port = (uint32_t)value;
+    *out = (uint32_t)value;
     return 0;
+}
+
+int machine_facts_parse(const char *xml, struct machine_facts *out)
+{
+    memset(out, 0, sizeof *out);
+    const struct {
+        const char *name;
+        char *text;
+        size_t room;
+    } texts[] = {{"model", out->model, sizeof out->model},
+                 {"mapped", out->mapped, sizeof out->mapped},
+                 {"identity", out->identity, sizeof out->identity},
+                 {"console", out->console_log, sizeof out->console_log},
+                 {"key", out->key, sizeof out->key},
+                 {"network", out->network, sizeof out->network},
+                 {"listen", out->listen, sizeof out->listen},
+                 {"offload", out->offload, sizeof out->offload},
+                 {"tensord", out->offload_folder, sizeof out->offload_folder},
+                 {"fleet", out->fleet, sizeof out->fleet},
+                 {"service", out->service, sizeof out->service},
+                 {"version", out->version, sizeof out->version}};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        int rc = read_element(xml, texts[i].name, texts[i].text, texts[i].room);
+        if (rc) {
+            return rc;
+        }
+    }
+    int rc = read_number(xml, "port", 65535, &out->port);
+    return rc ? rc : read_number(xml, "region", 1 << 20, &out->region_mb);
 }

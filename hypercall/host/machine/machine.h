@@ -19,22 +19,32 @@
 
 // ---- what is wanted ----------------------------------------------------------------------------
 
+// Texts are borrowed; NULL, 0 and false: not wanted, or the usual.
 struct machine_plan {
     const char *name;
-    const char *image;          // the kernel, an absolute path
-    const char *model;          // as the user sees it, an absolute path
-    const char *mapped;         // the file that is mapped: whole pages of 2 MB
-    uint64_t mapped_bytes;      //
-    const char *identity;       // "sha256:…"
-    uint32_t vcpus, memory_mb;  //
-    uint32_t port;              // on 127.0.0.1
-    bool kvm;                   // otherwise emulated
-    const char *console_log;    // an absolute path
-    const char *key;            // of the HTTP API, NULL: none
-    const char *offload;        // "auto" or "host"; NULL: none
+    const char *image;         // the kernel, an absolute path
+    const char *model;         // as the user sees it, an absolute path
+    const char *mapped;        // the file that is mapped: whole pages of 2 MB
+    uint64_t mapped_bytes;     //
+    const char *identity;      // "sha256:…"
+    uint32_t vcpus, memory_mb; //
+    bool kvm;                  // otherwise emulated
+    const char *console_log;   // an absolute path
+    const char *key;           // of the HTTP API
+    const char *settings;      // more words of the kernel's command line, "name=value name=value"
+    // the network
+    const char *network; // a libvirt network's name, or "bridge=BR"; NULL: QEMU's user network
+    const char *listen;  // where the user network's port is, an IPv4 address; NULL: 127.0.0.1
+    uint32_t port;       // there
+    // tensor calls
+    const char *offload;        // "auto" or "host"
     const char *offload_socket; // of this guest's tensor calls
     const char *offload_folder; // tensord's
     uint32_t offload_vectors;   //
+    uint32_t region_mb;         // shared with the host
+    // whose it is, in a fleet
+    const char *fleet, *service, *version;
+    uint32_t shares;            // of the host's CPUs beside other guests (<cputune>), 2 to 262144
     bool runs_as_user;          // under a system's libvirt: QEMU as user_id and group_id
     uint32_t user_id, group_id; //
 };
@@ -66,8 +76,11 @@ bool machine_cpu_virtualises(const char *cpuinfo);
 // ---- what a running domain says of itself ------------------------------------------------------
 
 struct machine_facts {
-    char model[1024], identity[128], console_log[1024], offload[16], offload_folder[256];
-    uint32_t port;
+    char model[1024], mapped[1024], identity[128], console_log[1024];
+    char key[256], network[128], listen[64];
+    char offload[16], offload_folder[256];
+    char fleet[64], service[64], version[64];
+    uint32_t port, region_mb;
 };
 // From our metadata element as libvirt gives it. Elements that are missing are empty; -EINVAL: not
 // readable.

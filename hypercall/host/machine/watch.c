@@ -18,7 +18,7 @@ static void *run_events(void *unused)
     return unused;
 }
 
-static int start_events(void)
+int machine_events_start(void)
 {
     static bool started;
     pthread_t thread;
@@ -58,7 +58,7 @@ int machine_watch_start(virConnectPtr c, const char *name, struct machine_watch 
     snprintf(w->name, sizeof w->name, "%s", name);
     atomic_init(&w->end, MACHINE_RUNS);
     w->callback = -1;
-    int rc = start_events();
+    int rc = machine_events_start();
     if (rc) {
         snprintf(error, error_bytes, "no thread for libvirt's events: %s", strerror(-rc));
         return rc;

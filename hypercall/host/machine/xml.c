@@ -26,19 +26,40 @@ static void element(struct text *t, const char *indent, const char *name, const 
     text_add(t, "</%s>\n", name);
 }
 
+static void add_fact(struct text *t, const char *name, const char *value)
+{
+    if (value) {
+        element(t, "      ", name, value);
+    }
+}
+
+static void add_number(struct text *t, const char *name, uint32_t value)
+{
+    char text[16];
+    snprintf(text, sizeof text, "%u", value);
+    add_fact(t, name, value ? text : NULL);
+}
+
+// All that a later `tessera` has to know: it keeps nothing itself.
 static void add_metadata(struct text *t, const struct machine_plan *p)
 {
-    char port[16];
-    snprintf(port, sizeof port, "%u", p->port);
     text_add(t, "  <metadata>\n    <tessera:guest xmlns:tessera='" MACHINE_NAMESPACE "'>\n");
-    element(t, "      ", "tessera:model", p->model);
-    element(t, "      ", "tessera:identity", p->identity);
-    element(t, "      ", "tessera:port", port);
-    element(t, "      ", "tessera:console", p->console_log);
+    add_fact(t, "tessera:model", p->model);
+    add_fact(t, "tessera:mapped", p->mapped);
+    add_fact(t, "tessera:identity", p->identity);
+    add_fact(t, "tessera:network", p->network);
+    add_fact(t, "tessera:listen", p->listen);
+    add_number(t, "tessera:port", p->port);
+    add_fact(t, "tessera:key", p->key);
+    add_fact(t, "tessera:console", p->console_log);
     if (p->offload) {
-        element(t, "      ", "tessera:offload", p->offload);
-        element(t, "      ", "tessera:tensord", p->offload_folder);
+        add_fact(t, "tessera:offload", p->offload);
+        add_fact(t, "tessera:tensord", p->offload_folder);
+        add_number(t, "tessera:region", p->region_mb);
     }
+    add_fact(t, "tessera:fleet", p->fleet);
+    add_fact(t, "tessera:service", p->service);
+    add_fact(t, "tessera:version", p->version);
     text_add(t, "    </tessera:guest>\n  </metadata>\n");
 }
 
@@ -52,6 +73,9 @@ static void add_machine(struct text *t, const struct machine_plan *p)
     } else {
         text_add(t, "  <vcpu>%u</vcpu>\n", p->vcpus);
     }
+    if (p->shares) {
+        text_add(t, "  <cputune><shares>%u</shares></cputune>\n", p->shares);
+    }
     text_add(t, "  <os>\n    <type arch='x86_64' machine='q35'>hvm</type>\n"
                 "    <loader readonly='yes' type='rom'>/usr/share/qemu/qboot.rom</loader>\n");
     element(t, "    ", "kernel", p->image);
@@ -63,6 +87,9 @@ static void add_machine(struct text *t, const struct machine_plan *p)
     }
     if (p->offload) {
         text_add(&line, " offload.mode=%s model.identity=%s", p->offload, p->identity);
+    }
+    if (p->settings) {
+        text_add(&line, " %s", p->settings);
     }
     t->failed = t->failed || line.failed;
     if (!t->failed) {
@@ -76,6 +103,19 @@ static void add_machine(struct text *t, const struct machine_plan *p)
 }
 
 // The log is emptied before, by the tool: a system's libvirt would make a new one that is root's.
+static void add_interface(struct text *t, const struct machine_plan *p)
+{
+    bool bridge = strncmp(p->network, "bridge=", 7) == 0;
+    text_add(t, "    <interface type='%s'>\n      <source %s='", bridge ? "bridge" : "network",
+             bridge ? "bridge" : "network");
+    text_add_escaped(t, bridge ? p->network + 7 : p->network);
+    text_add(t, "'/>\n      <model type='virtio'/>\n");
+    if (p->vcpus > 1) {
+        text_add(t, "      <driver queues='%u'/>\n", p->vcpus > 8 ? 8 : p->vcpus);
+    }
+    text_add(t, "      <rom enabled='no'/>\n      " ADDRESS(SLOT_NETWORK) "\n    </interface>\n");
+}
+
 static void add_devices(struct text *t, const struct machine_plan *p)
 {
     text_add(t, "  <devices>\n    <emulator>/usr/bin/qemu-system-x86_64</emulator>\n"
@@ -86,6 +126,9 @@ static void add_devices(struct text *t, const struct machine_plan *p)
                 "    <console type='pty'/>\n    <rng model='virtio'>\n"
                 "      <backend model='random'>/dev/urandom</backend>\n"
                 "      " ADDRESS(SLOT_RANDOM) "\n    </rng>\n    <memballoon model='none'/>\n");
+    if (p->network) {
+        add_interface(t, p);
+    }
     if (p->offload) {
         text_add(t, "    <shmem name='tessera-");
         text_add_escaped(t, p->name);
@@ -135,12 +178,15 @@ static void add_command_line(struct text *t, const struct machine_plan *p)
     text_add(&value, "virtio-pmem-pci,id=pmem0,memdev=weights,bus=pcie.0,addr=" SLOT_WEIGHTS);
     argument(t, "-device", &value);
     value.bytes = 0;
-    text_add(&value, "user,id=net0,hostfwd=tcp:127.0.0.1:%u-:80", p->port);
-    argument(t, "-netdev", &value);
-    value.bytes = 0;
-    text_add(&value, "virtio-net-pci,netdev=net0,romfile=,bus=pcie.0,addr=" SLOT_NETWORK);
-    argument(t, "-device", &value);
-    value.bytes = 0;
+    if (!p->network) {
+        text_add(&value, "user,id=net0,hostfwd=tcp:%s:%u-:80", p->listen ? p->listen : "127.0.0.1",
+                 p->port);
+        argument(t, "-netdev", &value);
+        value.bytes = 0;
+        text_add(&value, "virtio-net-pci,netdev=net0,romfile=,bus=pcie.0,addr=" SLOT_NETWORK);
+        argument(t, "-device", &value);
+        value.bytes = 0;
+    }
     text_add(&value, "pvpanic-pci,bus=pcie.0,addr=" SLOT_PANIC);
     argument(t, "-device", &value);
     text_add(t, "  </qemu:commandline>\n");
@@ -166,7 +212,12 @@ static int check(const struct machine_plan *p, char *error, size_t error_bytes)
                  {"the path of the file to map", p->mapped},
                  {"the console's log file", p->console_log},
                  {"tensord's socket", p->offload ? p->offload_socket : ""},
-                 {"tensord's folder", p->offload ? p->offload_folder : ""}};
+                 {"tensord's folder", p->offload ? p->offload_folder : ""},
+                 {"the network's name", p->network ? p->network : ""},
+                 {"the fleet's name", p->fleet ? p->fleet : ""},
+                 {"the service's name", p->service ? p->service : ""},
+                 {"the version's name", p->version ? p->version : ""},
+                 {"the settings", p->settings ? p->settings : ""}};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         if (!texts[i].value || !text_is_clean(texts[i].value)) {
             return refuse(error, error_bytes,

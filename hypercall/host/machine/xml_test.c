@@ -115,6 +115,59 @@ static void offload_adds_the_device_and_its_settings(void **unused)
     free(xml);
 }
 
+static void a_fleets_guest_says_whose_it_is(void **unused)
+{
+    (void)unused;
+    struct machine_plan p = plan();
+    p.fleet = "shop";
+    p.service = "chat";
+    p.version = "0123456789ab";
+    p.key = "a&b";
+    p.shares = 200;
+    p.settings = "engine.context=512 log=warn";
+    p.listen = "127.0.0.2";
+    char *xml = xml_of(&p);
+    has(xml, "<cputune><shares>200</shares></cputune>");
+    has(xml, "<cmdline>name=phi-3 http.key=a&amp;b engine.context=512 log=warn</cmdline>");
+    has(xml, "hostfwd=tcp:127.0.0.2:8080-:80");
+    struct machine_facts f;
+    assert_int_equal(machine_facts_parse(strstr(xml, "<tessera:guest"), &f), 0);
+    assert_string_equal(f.fleet, "shop");
+    assert_string_equal(f.service, "chat");
+    assert_string_equal(f.version, "0123456789ab");
+    assert_string_equal(f.key, "a&b");
+    assert_string_equal(f.mapped, p.mapped);
+    assert_string_equal(f.listen, "127.0.0.2");
+    assert_string_equal(f.network, "");
+    assert_int_equal(f.region_mb, 0);
+    free(xml);
+}
+
+static void a_network_of_libvirts_replaces_qemus(void **unused)
+{
+    (void)unused;
+    struct machine_plan p = plan();
+    p.network = "default";
+    p.port = 0;
+    char *xml = xml_of(&p);
+    has(xml, "<interface type='network'>");
+    has(xml, "<source network='default'/>");
+    has(xml, "<driver queues='2'/>"); // as many as CPUs
+    hasnt(xml, "hostfwd");
+    struct machine_facts f;
+    assert_int_equal(machine_facts_parse(strstr(xml, "<tessera:guest"), &f), 0);
+    assert_string_equal(f.network, "default");
+    assert_int_equal(f.port, 0);
+    free(xml);
+    p.network = "bridge=br<0";
+    p.vcpus = 1;
+    xml = xml_of(&p);
+    has(xml, "<interface type='bridge'>");
+    has(xml, "<source bridge='br&lt;0'/>");
+    hasnt(xml, "queues");
+    free(xml);
+}
+
 static void hostile_texts_stay_texts(void **unused)
 {
     (void)unused;
@@ -258,6 +311,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_guest_has_its_parts),
         cmocka_unit_test(offload_adds_the_device_and_its_settings),
+        cmocka_unit_test(a_fleets_guest_says_whose_it_is),
+        cmocka_unit_test(a_network_of_libvirts_replaces_qemus),
         cmocka_unit_test(hostile_texts_stay_texts),
         cmocka_unit_test(what_xml_cannot_hold_is_refused),
         cmocka_unit_test(facts_that_cannot_be_read_are_refused),

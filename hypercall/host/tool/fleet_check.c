@@ -73,7 +73,8 @@ static int run(int argc, char **argv)
     } else if (status == TOOL_OK) {
         uint32_t guests = 0;
         for (size_t i = 0; i < s.model_count; i++) {
-            guests += s.models[i].replicas + (s.models[i].has_canary ? s.models[i].canary_replicas : 0);
+            guests +=
+                s.models[i].replicas + (s.models[i].has_canary ? s.models[i].canary_replicas : 0);
         }
         printf("%s: fleet '%s': %zu model%s, %u guest%s, endpoint http%s://%s:%u\n", path, s.name,
                s.model_count, s.model_count == 1 ? "" : "s", guests, guests == 1 ? "" : "s",
@@ -84,11 +85,15 @@ static int run(int argc, char **argv)
 }
 
 const struct tool_command tool_check = {
-    "check", "is a fleet.yaml right?",
-    "tessera check FLEET.YAML [--json]\n"
-    "tessera check --schema\n\n"
-    "Reads a fleet's specification and says what is wrong with it: file, line, field, and what\n"
-    "would be right; also which of the files that it names cannot be read. Changes nothing.\n\n"
-    "  --json     prints the specification's normal form, with every default\n"
-    "  --schema   prints the JSON Schema of fleet.yaml, for editors\n",
-    run};
+    .name = "check",
+    .summary = "is a fleet.yaml right?",
+    .help =
+        "Usage: tessera check FILE [--json]\n"
+        "       tessera check --schema\n\n"
+        "Reads a fleet's specification and says what is wrong with it: file, line, field, and "
+        "what\n"
+        "would be right; also which of the files that it names cannot be read. Changes nothing.\n\n"
+        "  --json               prints the specification's normal form, with every default\n"
+        "  --schema             prints the JSON Schema of fleet.yaml, for editors\n",
+    .run = run,
+};

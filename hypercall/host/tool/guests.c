@@ -13,26 +13,6 @@
 #include <time.h>
 #include <unistd.h>
 
-// Not on standard output, which is for what was asked.
-static void say_aside(const char *line)
-{
-    fprintf(stderr, "%s\n", line);
-}
-
-static int connect_to(const char *wanted, virConnectPtr *out)
-{
-    char error[900];
-    const char *uri;
-    bool is_system;
-    if (machine_uri(wanted, &uri, &is_system, error, sizeof error) != 0) {
-        return tool_misuse("%s", error);
-    }
-    if (machine_connect(uri, say_aside, out, error, sizeof error) != 0) {
-        return tool_fail("%s", error);
-    }
-    return TOOL_OK;
-}
-
 // ---- ls ----------------------------------------------------------------------------------------
 
 static const char *state_of(virDomainPtr d)
@@ -53,11 +33,9 @@ static void print_guest(virDomainPtr d, const struct machine_facts *f, bool json
 {
     virDomainInfo info = {0};
     const char *name = virDomainGetName(d), *slash = strrchr(f->model, '/');
-    char url[64] = "";
+    char url[128] = "";
     virDomainGetInfo(d, &info);
-    if (f->port) {
-        snprintf(url, sizeof url, "http://127.0.0.1:%u", f->port);
-    }
+    guest_url(d, f, url, sizeof url);
     if (!json) {
         printf("%-24s %-28s %-9s %5u %7lu  %-8s %s\n", name, slash ? slash + 1 : f->model,
                state_of(d), info.nrVirtCpu, info.memory / 1024, f->offload[0] ? f->offload : "-",
@@ -78,6 +56,12 @@ static void print_guest(virDomainPtr d, const struct machine_facts *f, bool json
     putchar('}');
 }
 
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(virDomainGetName(*(const virDomainPtr *)a),
+                  virDomainGetName(*(const virDomainPtr *)b));
+}
+
 static int list(int argc, char **argv)
 {
     const char *uri = NULL, *words[1];
@@ -86,18 +70,19 @@ static int list(int argc, char **argv)
     struct tool_option options[] = {{"--connect", OPTION_TEXT, &uri, false},
                                     {"--json", OPTION_FLAG, &json, false}};
     int status = tool_options(argc, argv, options, 2, words, 0, &word_count);
-    virConnectPtr c;
-    if (status || (status = connect_to(uri, &c))) {
+    struct guest_host h = {0};
+    if (status || (status = run_connect(&h, uri, true))) {
         return status;
     }
     virDomainPtr *domains = NULL;
-    int count = virConnectListAllDomains(c, &domains, 0);
+    int count = virConnectListAllDomains(h.libvirt, &domains, 0);
     if (count < 0) {
         char error[400];
         machine_say_libvirt("listing guests", error, sizeof error);
-        virConnectClose(c);
+        guest_host_close(&h);
         return tool_fail("%s", error);
     }
+    qsort(domains, (size_t)count, sizeof *domains, by_name);
     if (json) {
         putchar('[');
     } else {
@@ -120,7 +105,7 @@ static int list(int argc, char **argv)
         puts("]");
     }
     free(domains);
-    virConnectClose(c);
+    guest_host_close(&h);
     return TOOL_OK;
 }
 
@@ -136,22 +121,41 @@ const struct tool_command tool_ls = {
 
 // ---- stop --------------------------------------------------------------------------------------
 
-static int stop_one(virConnectPtr c, const char *name, uint32_t seconds)
+// Those after one that is missing are handled all the same.
+static int each(int argc, char **argv, struct tool_option *options, size_t count, const char **uri,
+                int (*one)(struct guest_host *h, const char *name, void *context), void *context)
 {
-    char error[400];
-    virDomainPtr d;
-    struct machine_facts facts;
+    const char *words[64];
+    size_t word_count;
+    struct guest_host h = {.progress = weights_progress_on_terminal()};
+    int status = tool_options(argc, argv, options, count, words, 64, &word_count);
+    if (status) {
+        return status;
+    }
+    if (word_count == 0) {
+        return tool_misuse("wanted: NAME...");
+    }
+    status = run_connect(&h, *uri, true);
+    if (status) {
+        return status;
+    }
+    run_catch_interrupts();
+    for (size_t i = 0; i < word_count; i++) {
+        int this_one = one(&h, words[i], context);
+        status = this_one ? this_one : status;
+    }
+    guest_host_close(&h);
+    return status;
+}
+
+static int stop_one(struct guest_host *h, const char *name, void *context)
+{
+    char error[900];
     bool in_order;
-    if (machine_find(c, name, &d, &facts, error, sizeof error) != 0) {
-        return tool_fail("%s", error);
-    }
-    int rc = machine_stop(d, seconds, NULL, &in_order, error, sizeof error);
-    virDomainFree(d);
+    int rc =
+        guest_stop(h, name, *(uint32_t *)context, &run_interrupts, &in_order, error, sizeof error);
     if (rc) {
-        return tool_fail("%s: %s", name, error);
-    }
-    if (facts.offload[0]) {
-        run_offload_undo(facts.offload_folder, name);
+        return run_failed(rc, error);
     }
     printf("%s: %s\n", name, in_order ? "powered off" : "destroyed: it did not power off");
     return TOOL_OK;
@@ -159,34 +163,11 @@ static int stop_one(virConnectPtr c, const char *name, uint32_t seconds)
 
 static int stop(int argc, char **argv)
 {
-    const char *uri = NULL, *words[64];
-    size_t word_count;
+    const char *uri = NULL;
     uint32_t seconds = 10;
     struct tool_option options[] = {{"--connect", OPTION_TEXT, &uri, false},
                                     {"--timeout", OPTION_COUNT, &seconds, false}};
-    int status = tool_options(argc, argv, options, 2, words, 64, &word_count);
-    virConnectPtr c;
-    if (status) {
-        return status;
-    }
-    if (word_count == 0) {
-        return tool_misuse("wanted: NAME...");
-    }
-    if (seconds > 86400) {
-        return tool_misuse("--timeout: at most 86400 seconds");
-    }
-    status = connect_to(uri, &c);
-    if (status) {
-        return status;
-    }
-    signal(SIGPIPE, SIG_IGN); // the daemon may go away meanwhile
-    // Those after one that is missing are stopped all the same.
-    for (size_t i = 0; i < word_count; i++) {
-        int one = stop_one(c, words[i], seconds);
-        status = one ? one : status;
-    }
-    virConnectClose(c);
-    return status;
+    return each(argc, argv, options, 2, &uri, stop_one, &seconds);
 }
 
 const struct tool_command tool_stop_guest = {
@@ -195,10 +176,100 @@ const struct tool_command tool_stop_guest = {
     .help =
         "Usage: tessera stop NAME... [OPTIONS]\n\n"
         "Presses the guest's power button: it finishes its answers and powers off. One that has\n"
-        "not done so in time is destroyed.\n\n"
+        "not done so in time is destroyed. A guest of `run --detach` stays defined: `tessera\n"
+        "start` starts it again, `tessera rm` removes it.\n\n"
         "  --timeout SECONDS    before it is destroyed (10)\n"
         "  --connect URI        libvirt's connection\n",
     .run = stop,
+};
+
+// ---- start -------------------------------------------------------------------------------------
+
+struct start {
+    uint32_t port, timeout;
+};
+
+static int start_one(struct guest_host *h, const char *name, void *context)
+{
+    const struct start *s = context;
+    char error[900];
+    struct guest g;
+    uint64_t begun = tool_now_ns();
+    int rc = guest_start(h, name, s->port, &g, error, sizeof error);
+    uint64_t created = tool_now_ns();
+    if (!rc) {
+        rc = guest_wait(h, &g, s->timeout, &run_interrupts, error, sizeof error);
+        if (rc && rc != -EINTR) {
+            run_show_console(g.console_log);
+        }
+        if (rc == -EINTR) {
+            snprintf(error, sizeof error, "interrupted; the guest goes on");
+        }
+    }
+    if (!rc) {
+        printf("%s: %s serves after %.0f ms\n", name, g.url, (double)(tool_now_ns() - begun) / 1e6);
+    }
+    (void)created;
+    guest_free(h, &g);
+    return rc ? run_failed(rc, error) : TOOL_OK;
+}
+
+static int start(int argc, char **argv)
+{
+    const char *uri = NULL;
+    struct start s = {.timeout = 120};
+    struct tool_option options[] = {{"--connect", OPTION_TEXT, &uri, false},
+                                    {"--port", OPTION_COUNT, &s.port, false},
+                                    {"--timeout", OPTION_COUNT, &s.timeout, false}};
+    return each(argc, argv, options, 3, &uri, start_one, &s);
+}
+
+const struct tool_command tool_start_guest = {
+    .name = "start",
+    .summary = "starts guests that are off",
+    .help = "Usage: tessera start NAME... [OPTIONS]\n\n"
+            "Starts guests of `tessera run --detach` that were stopped, and waits until they\n"
+            "serve.\n\n"
+            "  --port N             moves it to this port\n"
+            "  --timeout SECONDS    for the guest to serve (120)\n"
+            "  --connect URI        libvirt's connection\n",
+    .run = start,
+};
+
+// ---- rm ----------------------------------------------------------------------------------------
+
+static int remove_one(struct guest_host *h, const char *name, void *context)
+{
+    char error[900];
+    bool in_order = true;
+    int rc = *(bool *)context
+                 ? guest_stop(h, name, 10, &run_interrupts, &in_order, error, sizeof error)
+                 : 0;
+    rc = rc ? rc : guest_remove(h, name, error, sizeof error);
+    if (rc) {
+        return run_failed(rc, error);
+    }
+    printf("%s: removed\n", name);
+    return TOOL_OK;
+}
+
+static int remove_guests(int argc, char **argv)
+{
+    const char *uri = NULL;
+    bool force = false;
+    struct tool_option options[] = {{"--connect", OPTION_TEXT, &uri, false},
+                                    {"--force", OPTION_FLAG, &force, false}};
+    return each(argc, argv, options, 2, &uri, remove_one, &force);
+}
+
+const struct tool_command tool_rm = {
+    .name = "rm",
+    .summary = "removes guests that are off",
+    .help = "Usage: tessera rm NAME... [OPTIONS]\n\n"
+            "Removes the definition, a saved state and the console's log. The model stays.\n\n"
+            "  --force          stops those that run first\n"
+            "  --connect URI    libvirt's connection\n",
+    .run = remove_guests,
 };
 
 // ---- logs --------------------------------------------------------------------------------------
@@ -207,19 +278,19 @@ const struct tool_command tool_stop_guest = {
 static int find_log(const char *uri, const char *name, char *path, size_t path_bytes)
 {
     char error[900];
-    virConnectPtr c;
+    struct guest_host h = {0};
     virDomainPtr d;
     struct machine_facts facts;
-    int status = connect_to(uri, &c);
+    int status = run_connect(&h, uri, true);
     if (status) {
         return status;
     }
-    int rc = machine_find(c, name, &d, &facts, error, sizeof error);
+    int rc = machine_find(h.libvirt, name, &d, &facts, error, sizeof error);
     if (rc == 0) {
         snprintf(path, path_bytes, "%s", facts.console_log);
         virDomainFree(d);
     }
-    virConnectClose(c);
+    guest_host_close(&h);
     char unused[100];
     if (rc == -ENOENT && machine_name_is_valid(name) &&
         console_log_path(name, 0, path, path_bytes, unused, sizeof unused) == 0 &&

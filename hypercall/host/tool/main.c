@@ -9,8 +9,33 @@
 #include <string.h>
 
 static const struct tool_command *const commands[] = {
-    &tool_run_guest, &tool_ls,    &tool_logs,     &tool_stop_guest, &tool_generate, &tool_eval,
-    &tool_bench,     &tool_embed, &tool_tokenize, &tool_detokenize, &tool_quantize, &tool_pack};
+    // guests
+    &tool_run_guest,
+    &tool_ls,
+    &tool_logs,
+    &tool_stop_guest,
+    &tool_start_guest,
+    &tool_rm,
+    // fleets
+    &tool_check,
+    &tool_diff,
+    &tool_up,
+    &tool_status,
+    &tool_fleets,
+    &tool_scale,
+    &tool_deploy,
+    &tool_down,
+    &tool_agent,
+    // the engine on this host
+    &tool_generate,
+    &tool_eval,
+    &tool_bench,
+    &tool_embed,
+    &tool_tokenize,
+    &tool_detokenize,
+    &tool_quantize,
+    &tool_pack,
+};
 static const char *current = "";
 
 void tool_set_name(const char *command)

@@ -1,47 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Tessera authors
 //
-// `tessera run`: what its files share.
+// What the commands on guests share.
 #ifndef TESSERA_TOOL_RUN_H
 #define TESSERA_TOOL_RUN_H
 
-#include "hypercall/host/machine/endpoint.h"
-#include "hypercall/host/machine/host.h"
-#include "hypercall/host/machine/tensord.h"
-#include "hypercall/host/store/weights.h"
+#include "hypercall/host/guest/guest.h"
 #include "hypercall/host/tool/tool.h"
-
-#include <limits.h>
-
-struct run {
-    // As asked for; NULL or 0: not.
-    const char *model, *name, *memory, *accel, *offload, *uri, *image, *key;
-    uint32_t vcpus, port, timeout, region;
-    bool detach, dry_run, port_given;
-    // What comes of it.
-    struct machine_plan plan;
-    char *model_path, *mapped, *image_path;
-    char identity[WEIGHTS_TEXT], guest_name[64], console_log[PATH_MAX], tensord_folder[256];
-    char program_folder[PATH_MAX];
-    struct tensord_guest calls; // its place for tensor calls
-    bool is_system;
-    const char *libvirt_uri;
-    int lock; // of the time in which port and name are chosen and taken, -1: not held
-    virConnectPtr libvirt;
-    virDomainPtr domain;
-    struct machine_watch watch;
-};
 
 // "==> ..." on standard output, at once.
 void run_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
-void run_say_line(const char *line);
+// The connection of a command; what is said on the way goes to standard error (aside) or output.
+// An exit status, with a message printed.
+int run_connect(struct guest_host *h, const char *uri, bool aside);
+// An error of the guest library as an exit status, its message printed.
+int run_failed(int rc, const char *error);
 
-// Creates the guest, waits until it serves, and unless detached until it ends. Leaves nothing
-// running when it fails. Returns an exit status, with a message printed.
-int run_guest(struct run *r);
-// tensord with the model in it; then a place for the guest. Exit statuses.
-int run_offload_model(struct run *r);
-int run_offload_guest(struct run *r);
-void run_offload_undo(const char *folder, const char *name);
+// Ctrl-C, SIGTERM and SIGHUP counted here from now on; SIGPIPE ignored.
+void run_catch_interrupts(void);
+extern volatile int run_interrupts;
+
+// The last lines of a guest's console on standard error.
+void run_show_console(const char *path);
+// After a guest serves: URL, times in ms, memory, how to talk to it.
+void run_print_ready(const char *url, const char *key, double daemon_ms, double guest_ms,
+                     uint32_t memory_mb);
+// Stays with a guest until it ends or Ctrl-C, which shuts it down. An exit status.
+int run_stay(struct guest_host *h, struct guest *g);
 
 #endif

@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Tessera authors
+//
+// Guests that exist: found, started again, stopped, removed.
+#include "hypercall/host/guest/private.h"
+#include "hypercall/host/machine/console.h"
+#include "hypercall/host/machine/text.h"
+
+#include <errno.h>
+#include <libvirt/virterror.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+// The first IPv4 address of an interface that a source of libvirt's knows.
+static bool find_address(virDomainPtr domain, unsigned source, char *out, size_t out_bytes)
+{
+    virDomainInterfacePtr *list = NULL;
+    int n = virDomainInterfaceAddresses(domain, &list, source, 0);
+    bool found = false;
+    for (int i = 0; i < n; i++) {
+        for (unsigned j = 0; j < list[i]->naddrs && !found; j++) {
+            if (list[i]->addrs[j].type == VIR_IP_ADDR_TYPE_IPV4 &&
+                strncmp(list[i]->addrs[j].addr, "127.", 4) != 0) {
+                snprintf(out, out_bytes, "%s", list[i]->addrs[j].addr);
+                found = true;
+            }
+        }
+        virDomainInterfaceFree(list[i]);
+    }
+    free(list);
+    return found;
+}
+
+int guest_url(virDomainPtr domain, const struct machine_facts *facts, char *url, size_t url_bytes)
+{
+    char address[64];
+    url[0] = 0;
+    if (!facts->network[0]) {
+        if (facts->port) {
+            bool any = !facts->listen[0] || strcmp(facts->listen, "0.0.0.0") == 0;
+            snprintf(url, url_bytes, "http://%s:%u", any ? "127.0.0.1" : facts->listen,
+                     facts->port);
+        }
+        return facts->port ? 0 : -EAGAIN;
+    }
+    if (find_address(domain, VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_LEASE, address, sizeof address) ||
+        find_address(domain, VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_ARP, address, sizeof address)) {
+        snprintf(url, url_bytes, "http://%s", address);
+        return 0;
+    }
+    return -EAGAIN;
+}
+
+int guest_find(struct guest_host *h, const char *name, struct guest *g, struct machine_facts *facts,
+               char *error, size_t error_bytes)
+{
+    *g = (struct guest){.watch.callback = -1};
+    int rc = machine_find(h->libvirt, name, &g->domain, facts, error, error_bytes);
+    if (rc) {
+        return rc;
+    }
+    snprintf(g->name, sizeof g->name, "%s", name);
+    snprintf(g->console_log, sizeof g->console_log, "%s", facts->console_log);
+    snprintf(g->tensord_folder, sizeof g->tensord_folder, "%s", facts->offload_folder);
+    snprintf(g->identity, sizeof g->identity, "%.*s", WEIGHTS_TEXT - 1, facts->identity);
+    g->plan.name = g->name;
+    g->persistent = virDomainIsPersistent(g->domain) == 1;
+    guest_url(g->domain, facts, g->url, sizeof g->url);
+    return 0;
+}
+
+// ---- start -------------------------------------------------------------------------------------
+
+// text with every `from` in it as `to`; the caller frees.
+static char *replaced(const char *text, const char *from, const char *to)
+{
+    struct text out = {0};
+    for (const char *at; (at = strstr(text, from)); text = at + strlen(from)) {
+        text_add(&out, "%.*s%s", (int)(at - text), text, to);
+    }
+    text_add(&out, "%s", text);
+    if (out.failed) {
+        free(out.data);
+        return NULL;
+    }
+    return out.data;
+}
+
+// The port is in the command line of QEMU and in our own element.
+static int move_port(struct guest_host *h, struct guest *g, struct machine_facts *facts,
+                     uint32_t port, char *error, size_t error_bytes)
+{
+    char from[128], to[128];
+    char *xml = virDomainGetXMLDesc(g->domain, VIR_DOMAIN_XML_INACTIVE | VIR_DOMAIN_XML_SECURE);
+    const char *listen = facts->listen[0] ? facts->listen : "127.0.0.1";
+    snprintf(from, sizeof from, "hostfwd=tcp:%s:%u-:", listen, facts->port);
+    snprintf(to, sizeof to, "hostfwd=tcp:%s:%u-:", listen, port);
+    char *half = xml ? replaced(xml, from, to) : NULL;
+    snprintf(from, sizeof from, "port>%u<", facts->port);
+    snprintf(to, sizeof to, "port>%u<", port);
+    char *whole = half ? replaced(half, from, to) : NULL;
+    virDomainPtr moved = whole ? virDomainDefineXML(h->libvirt, whole) : NULL;
+    int rc = moved ? 0 : machine_say_libvirt("moving the guest's port", error, error_bytes);
+    free(xml);
+    free(half);
+    free(whole);
+    if (moved) {
+        virDomainFree(g->domain);
+        g->domain = moved;
+        facts->port = port;
+        guest_url(g->domain, facts, g->url, sizeof g->url);
+    }
+    return rc;
+}
+
+static int take_port(struct guest_host *h, struct guest *g, struct machine_facts *facts,
+                     uint32_t port, char *error, size_t error_bytes)
+{
+    if (facts->network[0]) {
+        return port ? guest_refuse(error, error_bytes, -EINVAL,
+                                   "--port: '%s' has an address of its own in '%s'", g->name,
+                                   facts->network)
+                    : 0;
+    }
+    const char *listen = facts->listen[0] ? facts->listen : NULL;
+    uint32_t wanted = port ? port : facts->port;
+    if (!endpoint_port_is_free(listen, wanted)) {
+        return guest_refuse(error, error_bytes, -EADDRINUSE,
+                            "port %u is in use on this machine; the next free one is %u: "
+                            "--port %u moves the guest there",
+                            wanted, endpoint_next_port(listen, wanted),
+                            endpoint_next_port(listen, wanted));
+    }
+    return wanted == facts->port ? 0 : move_port(h, g, facts, wanted, error, error_bytes);
+}
+
+static int check_files(const struct machine_facts *facts, char *error, size_t error_bytes)
+{
+    if (access(facts->mapped, R_OK) != 0) {
+        return guest_refuse(error, error_bytes, -errno,
+                            "the guest's weights %s: %s (of the model %s)", facts->mapped,
+                            strerror(errno), facts->model);
+    }
+    return 0;
+}
+
+static int take_seat(struct guest_host *h, struct guest *g, const struct machine_facts *facts,
+                     char *error, size_t error_bytes)
+{
+    g->plan.mapped = facts->mapped;
+    g->plan.identity = g->identity;
+    g->plan.region_mb = facts->region_mb;
+    g->plan.offload = facts->offload;
+    int rc = guest_seat_model(h, g, error, error_bytes);
+    return rc ? rc : guest_seat_take(g, error, error_bytes);
+}
+
+static int start_found(struct guest_host *h, struct guest *g, struct machine_facts *facts,
+                       uint32_t port, char *error, size_t error_bytes)
+{
+    char unused[400], path[PATH_MAX];
+    if (virDomainIsActive(g->domain) == 1) {
+        return guest_refuse(error, error_bytes, -EALREADY, "'%s' runs already", g->name);
+    }
+    int rc = check_files(facts, error, error_bytes);
+    rc = rc ? rc : take_port(h, g, facts, port, error, error_bytes);
+    if (!rc && facts->offload[0]) {
+        rc = take_seat(h, g, facts, error, error_bytes);
+    }
+    if (rc) {
+        return rc;
+    }
+    // A new life has a new log; a saved state goes on with its own.
+    if (virDomainHasManagedSaveImage(g->domain, 0) != 1) {
+        console_log_path(g->name, 1, path, sizeof path, unused, sizeof unused);
+    }
+    rc = machine_watch_start(h->libvirt, g->name, &g->watch, error, error_bytes);
+    guest_say(h, "Starting %s", g->name);
+    if (!rc && virDomainCreate(g->domain) != 0) {
+        rc = machine_say_libvirt("the guest cannot be started", error, error_bytes);
+    }
+    if (rc && facts->offload[0]) {
+        guest_leave_tensord(g->tensord_folder, g->name);
+    }
+    return rc;
+}
+
+int guest_start(struct guest_host *h, const char *name, uint32_t port, struct guest *g, char *error,
+                size_t error_bytes)
+{
+    struct machine_facts facts;
+    int lock = guest_lock(error, error_bytes);
+    if (lock < 0) {
+        *g = (struct guest){.watch.callback = -1};
+        return lock;
+    }
+    int rc = guest_find(h, name, g, &facts, error, error_bytes);
+    rc = rc ? rc : start_found(h, g, &facts, port, error, error_bytes);
+    close(lock);
+    // The texts end with this function.
+    g->plan.mapped = g->plan.identity = g->plan.offload = NULL;
+    return rc;
+}
+
+// ---- stop and remove ---------------------------------------------------------------------------
+
+int guest_stop(struct guest_host *h, const char *name, unsigned seconds, const volatile int *hurry,
+               bool *in_order, char *error, size_t error_bytes)
+{
+    char why[400];
+    virDomainPtr d;
+    struct machine_facts facts;
+    int rc = machine_find(h->libvirt, name, &d, &facts, error, error_bytes);
+    if (rc) {
+        return rc;
+    }
+    rc = machine_stop(d, seconds, hurry, in_order, why, sizeof why);
+    virDomainFree(d);
+    if (rc) {
+        return guest_refuse(error, error_bytes, rc, "%s: %s", name, why);
+    }
+    if (facts.offload[0]) {
+        guest_leave_tensord(facts.offload_folder, name);
+    }
+    return 0;
+}
+
+int guest_remove(struct guest_host *h, const char *name, char *error, size_t error_bytes)
+{
+    virDomainPtr d;
+    struct machine_facts facts;
+    int rc = machine_find(h->libvirt, name, &d, &facts, error, error_bytes);
+    if (rc) {
+        return rc;
+    }
+    if (virDomainIsActive(d) == 1) {
+        rc = guest_refuse(error, error_bytes, -EBUSY,
+                          "'%s' runs: `tessera stop %s` first, or `tessera rm --force %s`", name,
+                          name, name);
+    } else if (virDomainUndefineFlags(d, VIR_DOMAIN_UNDEFINE_MANAGED_SAVE |
+                                             VIR_DOMAIN_UNDEFINE_NVRAM) != 0) {
+        const virError *e = virGetLastError();
+        if (!e || e->code != VIR_ERR_NO_DOMAIN) {
+            rc = machine_say_libvirt(name, error, error_bytes);
+        }
+    }
+    virDomainFree(d);
+    if (rc) {
+        return rc;
+    }
+    if (facts.offload[0]) {
+        guest_leave_tensord(facts.offload_folder, name);
+    }
+    // Only where we put it: whoever may define domains may have written another path.
+    char log[PATH_MAX], unused[200];
+    if (console_log_path(name, 0, log, sizeof log, unused, sizeof unused) == 0) {
+        unlink(log);
+    }
+    return 0;
+}

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Tessera authors
+//
+// A guest, from what is asked for to a libvirt domain that serves, and to its end. Used by the
+// commands and by the agent of fleets.
+//
+// Error handling: functions return 0 or a negative errno and then write a message for people into
+// `error`; -EINVAL is a request that can never work (wrong usage), everything else is of this
+// moment. Nothing is left half-made: a domain that was not wanted is gone again, and tensord's seat
+// with it. State is in libvirt only (DESIGN: decision 9). Threads: a host belongs to one.
+#ifndef TESSERA_GUEST_H
+#define TESSERA_GUEST_H
+
+#include "hypercall/host/machine/endpoint.h"
+#include "hypercall/host/machine/host.h"
+#include "hypercall/host/machine/tensord.h"
+#include "hypercall/host/store/weights.h"
+
+#include <limits.h>
+
+// ---- where -------------------------------------------------------------------------------------
+
+struct guest_host {
+    virConnectPtr libvirt; // NULL: nothing is made, only planned
+    const char *uri;
+    bool is_system;
+    // What happens, a line each; NULL: nobody wants to know.
+    void (*say)(void *context, const char *line);
+    void *context;
+    struct weights_progress progress;
+    char programs[PATH_MAX]; // the folder of `tessera` and `tensord`
+};
+// Fills in `programs`, uri and is_system (machine_uri); connects unless plan_only.
+int guest_host_open(struct guest_host *h, const char *uri, bool plan_only, char *error,
+                    size_t error_bytes);
+// Again, after libvirt's daemon went away. Domains of before are void.
+int guest_host_reopen(struct guest_host *h, char *error, size_t error_bytes);
+void guest_host_close(struct guest_host *h);
+
+// ---- what is asked for -------------------------------------------------------------------------
+
+// Texts are borrowed; NULL, 0 and false: chosen by the model and the host.
+struct guest_request {
+    const char *name; // NULL: the model's, with a number where it is taken
+    const char *model, *image;
+    const char *accel;   // "auto", "kvm", "tcg"
+    const char *offload; // "auto", "host"; NULL or "off": none
+    const char *key;
+    const char *settings; // words of the guest's command line
+    const char *network;  // "user", a libvirt network's name, "bridge=BR"
+    const char *listen;   // of the user network: an IPv4 address
+    uint32_t vcpus, memory_mb, region_mb, shares;
+    uint32_t port;       // exactly this one
+    uint32_t first_port; // or the first free one from here on, 0: 8080
+    bool insecure;       // an endpoint that others reach without a key is wanted
+    bool persistent;     // defined: stays when it is off. Otherwise it is gone then.
+    bool autostart;      // with the host (persistent ones)
+    // of a fleet
+    const char *fleet, *service, *version;
+};
+
+struct guest {
+    struct machine_plan plan;
+    char name[64], identity[WEIGHTS_TEXT], console_log[PATH_MAX], tensord_folder[256];
+    char url[128]; // "http://127.0.0.1:8080"; "": not known yet (by a lease, later)
+    char *model_path, *mapped, *image_path;
+    struct tensord_guest calls;
+    bool persistent, autostart;
+    virDomainPtr domain; // NULL: not made
+    struct machine_watch watch;
+};
+
+// ---- making one --------------------------------------------------------------------------------
+
+// Chooses everything, reads the model's identity (seconds for a model never seen), asks tensord to
+// open the model. Nothing is made. g is overwritten; guest_free frees it also after an error.
+int guest_plan(struct guest_host *h, const struct guest_request *q, struct guest *g, char *error,
+               size_t error_bytes);
+// For XML that is only shown: g gets the name that a guest would get now. Nothing is taken.
+int guest_choose_free_name(struct guest_host *h, const struct guest_request *q, struct guest *g,
+                           char *error, size_t error_bytes);
+// The domain's XML of a plan without creating anything (with what tensord would give). The caller
+// frees it.
+int guest_xml(struct guest_host *h, struct guest *g, char **xml, char *error, size_t error_bytes);
+// Takes name and port under a lock that concurrent ones share, then defines or creates the domain
+// and starts it. Begins the watch.
+int guest_create(struct guest_host *h, const struct guest_request *q, struct guest *g, char *error,
+                 size_t error_bytes);
+void guest_free(struct guest_host *h, struct guest *g);
+
+// Waits until /health says 200. `hurry` (may be NULL): not zero ends it with -EINTR. -ETIMEDOUT;
+// -ENOEXEC: the guest says it cannot serve this model; -ESHUTDOWN: it ended.
+int guest_wait(struct guest_host *h, struct guest *g, uint32_t seconds, const volatile int *hurry,
+               char *error, size_t error_bytes);
+
+// ---- one that exists ---------------------------------------------------------------------------
+
+// -ENOENT, -EPERM as of machine_find. Fills in domain, name, url, watch (not begun); what it says
+// of itself is in *facts.
+int guest_find(struct guest_host *h, const char *name, struct guest *g, struct machine_facts *facts,
+               char *error, size_t error_bytes);
+// "http://ADDRESS:PORT" of a domain; "" while it has no address. 0 or -EAGAIN.
+int guest_url(virDomainPtr domain, const struct machine_facts *facts, char *url, size_t url_bytes);
+// Starts a defined guest that is off: its seat at tensord, its port, the domain. -EALREADY: it
+// runs. port: not 0: moves it there (a user network's).
+int guest_start(struct guest_host *h, const char *name, uint32_t port, struct guest *g, char *error,
+                size_t error_bytes);
+// In order, within `seconds`; a persistent one stays defined. As of machine_stop.
+int guest_stop(struct guest_host *h, const char *name, unsigned seconds, const volatile int *hurry,
+               bool *in_order, char *error, size_t error_bytes);
+// The definition of one that is off, its saved state and console log too. -EBUSY: it runs.
+int guest_remove(struct guest_host *h, const char *name, char *error, size_t error_bytes);
+// Gives its place at tensord up; where tensord does not run, there is none.
+void guest_leave_tensord(const char *folder, const char *name);
+// Ends a guest at once and forgets it: after a failure.
+void guest_give_up(struct guest_host *h, struct guest *g);
+
+#endif

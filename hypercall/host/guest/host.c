@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Tessera authors
+//
+// Where guests are made: the connection, the programs beside this one, messages, the lock.
+#include "hypercall/host/guest/private.h"
+#include "hypercall/host/machine/console.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/file.h>
+#include <time.h>
+#include <unistd.h>
+
+int guest_refuse(char *error, size_t error_bytes, int rc, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(error, error_bytes, format, args);
+    va_end(args);
+    return rc;
+}
+
+void guest_say(const struct guest_host *h, const char *format, ...)
+{
+    char line[PATH_MAX + 300];
+    va_list args;
+    if (!h->say) {
+        return;
+    }
+    va_start(args, format);
+    vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    h->say(h->context, line);
+}
+
+uint64_t guest_now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000u + (uint64_t)t.tv_nsec / 1000000u;
+}
+
+void guest_sleep_ms(long ms)
+{
+    nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000}, NULL);
+}
+
+static int find_programs(struct guest_host *h, char *error, size_t error_bytes)
+{
+    ssize_t n = readlink("/proc/self/exe", h->programs, sizeof h->programs - 1);
+    if (n <= 0) {
+        return guest_refuse(error, error_bytes, -errno, "/proc/self/exe: %s", strerror(errno));
+    }
+    h->programs[n] = 0;
+    *strrchr(h->programs, '/') = 0;
+    return 0;
+}
+
+// machine_connect's messages have no context of their own.
+static _Thread_local struct guest_host *speaker;
+
+static void say_for_speaker(const char *line)
+{
+    guest_say(speaker, "%s", line);
+}
+
+static int connect(struct guest_host *h, char *error, size_t error_bytes)
+{
+    speaker = h;
+    int rc = machine_connect(h->uri, say_for_speaker, &h->libvirt, error, error_bytes);
+    speaker = NULL;
+    return rc;
+}
+
+int guest_host_open(struct guest_host *h, const char *uri, bool plan_only, char *error,
+                    size_t error_bytes)
+{
+    int rc = find_programs(h, error, error_bytes);
+    rc = rc ? rc : machine_uri(uri, &h->uri, &h->is_system, error, error_bytes);
+    if (rc || plan_only) {
+        return rc;
+    }
+    return connect(h, error, error_bytes);
+}
+
+int guest_host_reopen(struct guest_host *h, char *error, size_t error_bytes)
+{
+    guest_host_close(h);
+    return connect(h, error, error_bytes);
+}
+
+void guest_host_close(struct guest_host *h)
+{
+    if (h->libvirt) {
+        virConnectClose(h->libvirt);
+        h->libvirt = NULL;
+    }
+}
+
+int guest_lock(char *error, size_t error_bytes)
+{
+    char path[PATH_MAX];
+    // No guest's name begins with a dot.
+    int rc = console_log_path(".lock", 1, path, sizeof path, error, error_bytes);
+    if (rc) {
+        return rc;
+    }
+    int lock = open(path, O_RDWR | O_CLOEXEC);
+    if (lock >= 0 && flock(lock, LOCK_EX) == 0) {
+        return lock;
+    }
+    rc = -errno;
+    if (lock >= 0) {
+        close(lock);
+    }
+    return guest_refuse(error, error_bytes, rc, "%s: cannot be locked: %s", path, strerror(-rc));
+}
