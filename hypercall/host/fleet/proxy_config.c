@@ -202,7 +202,8 @@ static void add_frontend(const struct proxy_input *in, struct text *t)
                 "{ method GET }\n");
     snprintf(condition, sizeof condition, "if { req.body_size gt %d }", PROXY_REQUEST_BYTES);
     add_refusal(t, 413, "invalid_request_error",
-                "the request's body is larger than the 256 KB that the endpoint takes", condition);
+                "the body of the request is larger than the 256 KB that the endpoint takes",
+                condition);
     add_model(in, t);
     add_version(in, t);
 }

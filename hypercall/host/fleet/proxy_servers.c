@@ -60,6 +60,31 @@ static size_t add(const struct proxy_input *in, const char *service, unsigned sl
     return up;
 }
 
+// Do requests come to the back end of a slot, or are some still there?
+static bool is_used(const struct proxy_input *in, const char *service, unsigned slot,
+                    const struct proxy_row *rows, size_t row_count)
+{
+    char backend[PROXY_BACKEND];
+    proxy_backend(service, slot, backend);
+    for (size_t i = 0; i < in->share_count; i++) {
+        if (strcmp(in->shares[i].service, service) == 0 &&
+            (in->shares[i].stable_slot == slot || in->shares[i].share > 0)) {
+            return true;
+        }
+    }
+    for (size_t i = 0; i < in->member_count; i++) {
+        if (in->members[i].slot == slot && strcmp(in->members[i].service, service) == 0) {
+            return true;
+        }
+    }
+    for (size_t i = 0; i < row_count; i++) {
+        if (strcmp(rows[i].backend, backend) == 0 && rows[i].sessions + rows[i].queued > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 int proxy_servers(const struct proxy_input *in, const struct proxy_row *rows, size_t row_count,
                   struct proxy_server **out, size_t *count)
 {
@@ -73,7 +98,8 @@ int proxy_servers(const struct proxy_input *in, const struct proxy_row *rows, si
     for (size_t i = 0; i < spec->model_count; i++) {
         const char *service = spec->models[i].name;
         for (unsigned slot = 0; slot < 2; slot++) {
-            if (add(in, service, slot, slot, rows, row_count, s, count) == 0) {
+            if (add(in, service, slot, slot, rows, row_count, s, count) == 0 &&
+                is_used(in, service, slot, rows, row_count)) {
                 add(in, service, 1 - slot, slot, rows, row_count, s, count);
             }
         }

@@ -16,6 +16,16 @@ struct commands {
     unsigned count;
 };
 
+// What leaves maintenance counts as up until a check says otherwise. It has to show it first,
+// unless it did already. In the same exchange, so that no request comes between.
+static void end_enabling(struct commands *c, const struct proxy_server *s)
+{
+    if (!s->is_up) {
+        text_add(c->out, ";set server %s/%s health down", s->backend, s->member->name);
+    }
+    text_add(c->out, "\n");
+}
+
 static void add_server(struct commands *c, const struct proxy_server *s)
 {
     const struct proxy_member *m = s->member;
@@ -23,14 +33,10 @@ static void add_server(struct commands *c, const struct proxy_server *s)
     text_add(c->out, "add server %s/%s 127.0.0.1:%u ", s->backend, m->name, m->port);
     proxy_server_options(&model->health, c->out);
     text_add(c->out, "\n");
-    // A new server counts as up until a check says otherwise; this one has to show it first, unless
-    // it did already.
-    if (!s->is_up) {
-        text_add(c->out, "set server %s/%s health down\n", s->backend, m->name);
-    }
-    text_add(c->out, "enable health %s/%s\nenable server %s/%s\n", s->backend, m->name, s->backend,
+    text_add(c->out, "enable health %s/%s;enable server %s/%s", s->backend, m->name, s->backend,
              m->name);
-    c->count += 4;
+    end_enabling(c, s);
+    c->count += 2;
 }
 
 static void sync_server(struct commands *c, const struct proxy_server *s,
@@ -49,12 +55,8 @@ static void sync_server(struct commands *c, const struct proxy_server *s,
     }
     bool rests = row->health == PROXY_DRAINING || row->health == PROXY_MAINT;
     if (m->state == PROXY_READY && rests) {
-        // Between maintenance and its first check it would count as up.
-        if (row->health == PROXY_MAINT && !s->is_up) {
-            text_add(c->out, "set server %s/%s health down\n", s->backend, m->name);
-            c->count++;
-        }
-        text_add(c->out, "set server %s/%s state ready\n", s->backend, m->name);
+        text_add(c->out, "set server %s/%s state ready", s->backend, m->name);
+        end_enabling(c, s);
         c->count++;
     } else if (m->state == PROXY_DRAIN && !rests) {
         text_add(c->out, "set server %s/%s state drain\n", s->backend, m->name);

@@ -17,6 +17,8 @@ static const struct tool_command *const commands[] = {
     &tool_start_guest,
     &tool_rm,
     // fleets
+    &tool_check,
+    &tool_diff,
     &tool_up,
     &tool_status,
     &tool_fleets,

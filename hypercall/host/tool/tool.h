@@ -21,7 +21,7 @@ struct tool_command {
 extern const struct tool_command tool_generate, tool_eval, tool_tokenize, tool_detokenize,
     tool_bench, tool_embed, tool_quantize, tool_pack, tool_run_guest, tool_ls, tool_stop_guest,
     tool_logs, tool_start_guest, tool_rm, tool_up, tool_down, tool_scale, tool_deploy, tool_fleets,
-    tool_status, tool_agent;
+    tool_status, tool_agent, tool_check, tool_diff;
 
 // Prints "tessera COMMAND: ..." and returns the status.
 int tool_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
