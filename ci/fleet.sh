@@ -17,6 +17,14 @@ fleet_begin() {
     cp images/default-model/tessera-demo.gguf "$demo"
     build/bin/tessera quantize "$demo" "$small" q8_0 >/dev/null 2>&1 || cp "$demo" "$small"
     sed 's/llama/nollm/' "$demo" >"$work/models/unknown.gguf"
+    # Loads, says that it is healthy, and computes nonsense: weights that are no numbers.
+    cp "$demo" "$work/models/damaged.gguf"
+    local size at
+    size=$(stat -c %s "$demo")
+    for at in $(seq 500 7 990); do
+        head -c 136 /dev/zero | tr '\0' '\377' |
+            dd of="$work/models/damaged.gguf" bs=1 seek=$((size / 1000 * at)) conv=notrunc 2>/dev/null
+    done
     chmod 644 "$work"/models/*
     chown 65534:65534 "$work"/{home,run} && chmod 700 "$work/run"
     user=(setpriv --reuid 65534 --regid 65534 --clear-groups env -i "PATH=$PATH:/usr/sbin" "HOME=$work/home"
@@ -32,7 +40,7 @@ v() {
     timeout 60 "${user[@]}" virsh -q "$@" </dev/null
 }
 
-# fleet_yaml CHAT CODE: a fleet of two models with so many guests.
+# fleet_yaml CHAT CODE [MORE OF CODE]: a fleet of two models with so many guests.
 fleet_yaml() {
     cat <<Y
 fleet: shop
@@ -49,6 +57,7 @@ models:
     replicas: $2
     vcpus: 1
     health: {interval: 1s, timeout: 2s}
+${3:-}
 Y
 }
 

@@ -52,6 +52,19 @@ load_end killed
 check "both come back by themselves" until_true 40 settled
 holds "the same guest is started again" "$victim" "$(guests chat | tr '\n' ' ')"
 
+# ---- a stream that has begun -------------------------------------------------------------------
+curl -sS -N --max-time 60 -D "$work/begun.head" -o "$work/begun" "$url/v1/completions" -H 'X-Note: long' \
+    -d '{"model":"chat","prompt":"Once","max_tokens":400,"ignore_eos":true,"stream":true}' 2>"$work/begun.err" &
+client=$!
+until_true 20 grep -q '^data: ' "$work/begun"
+victim=$(tr -d '\r' <"$work/begun.head" | sed -n 's/^[Xx]-[Tt]essera-[Gg]uest: //p')
+kill -KILL "$(qemu_of "$victim")"
+wait "$client"
+status=$?
+holds "a stream whose guest dies ends with an error" '^[1-9]|"error"' "$status $(grep '"error"' "$work/begun")"
+same "and not as if it were whole" 0 "$(grep -c 'DONE' "$work/begun")"
+check "its guest comes back" until_true 40 settled
+
 # ---- scale, deploy -----------------------------------------------------------------------------
 load_begin scale 120 4
 out=$(t scale shop chat=2 code=1 2>&1)
@@ -61,7 +74,7 @@ out=$(t scale shop/chat 3 2>&1)
 same "scale up succeeds" 0 $?
 load_end scale
 old=$(t status shop --json | jq -r '.services[0].guests[0].version')
-load_begin rolling 200 4
+load_begin rolling 150 4
 streams_begin rolling 2
 out=$(t deploy shop/chat --memory 72M 2>&1)
 same "a rolling deployment succeeds" 0 $?
@@ -72,13 +85,44 @@ same "all guests are of the new version" "3 0" \
     "$(t status shop --json | jq -r ".services[0].guests | \"\(length) \(map(select(.version == \"$old\")) | length)\"")"
 holds "libvirt shows it" 'KiB|73728' "$(v dominfo "$(guests chat | head -n 1)" | grep 'Max memory')"
 before=$(guests chat)
-load_begin canary 150 4
-out=$(t deploy shop/chat --model "$work/models/unknown.gguf" --strategy canary --ready-seconds 6 2>&1)
+load_begin unready 80 4
+out=$(t deploy shop/chat --model "$work/models/unknown.gguf" --strategy canary --ready-seconds 4 2>&1)
 same "a canary that cannot serve: exit status 1" 1 $?
-holds "it was rolled back, and why" 'rolled back: .*0 of 1 guests were ready within 6 seconds' "$out"
-load_end canary
+holds "it was rolled back, and why" 'rolled back: .*0 of 1 guests were ready within 4 seconds' "$out"
+load_end unready
 same "the guests are the same" "$before" "$(guests chat)"
 holds "status tells of it" 'rolled-back.*0 of 1' "$(t deploy shop/chat --status)"
+# Healthy by its own words, and every answer of it is an error.
+load_begin canary 250 4
+out=$(t deploy shop/chat --model "$work/models/damaged.gguf" --strategy canary --weight 25 --requests 6 --step-seconds 60 2>&1)
+same "a canary that answers with errors: exit status 1" 1 $?
+holds "it was rolled back, and why" 'rolled back: [0-9]+ of [0-9]+ requests failed' "$out"
+wait "$load_pid"
+same "no connection failed" 0 "$(sed -n 's/^Failed requests: *//p' "$work/canary.ab")"
+bad=$(sed -n 's/^Non-2xx responses: *//p' "$work/canary.ab")
+check "few requests met it (${bad:-0} of 250)" test "${bad:-0}" -gt 0 -a "${bad:-0}" -lt 60
+same "the guests are the same" "$before" "$(guests chat)"
+same "afterwards all is answered" 200 "$(status_of "$url/v1/chat/completions" -d "$question")"
+
+# ---- to zero, and awake ------------------------------------------------------------------------
+fleet_yaml 3 1 '    autoscale: {min: 0, max: 2, queue: 4, idle: 2s, cooldown: 5s}' >"$work/fleet.yaml"
+sed -i '0,/vcpus: 1/s//vcpus: 1\n    memory: 72M/' "$work/fleet.yaml"
+out=$(t up "$work/fleet.yaml" --no-wait 2>&1)
+same "up with autoscale succeeds" 0 $?
+no_code() {
+    [ -z "$(v list --all --name | grep '^shop-code-')" ]
+}
+check "without requests the last guest goes" until_true 40 no_code
+same "the endpoint is up nevertheless" 200 "$(status_of "$url/health")"
+same "a request wakes one, and is answered" 200 "$(status_of "$url/v1/chat/completions" -d "${question/chat/code}")"
+same "one guest is there" 1 "$(guests code | wc -l)"
+check "it goes again" until_true 40 no_code
+for i in 1 2 3 4 5 6; do
+    status_of "$url/v1/chat/completions" -d "${question/chat/code}" >"$work/wake.$i" &
+    wakes[i]=$!
+done
+wait "${wakes[@]}"
+same "six at once: all are answered" "200 200 200 200 200 200" "$(cat "$work"/wake.[1-6] | fold -w 3 | paste -sd ' ')"
 
 # ---- down --------------------------------------------------------------------------------------
 out=$(t down shop 2>&1)
