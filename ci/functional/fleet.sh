@@ -56,7 +56,7 @@ holds "the same guest is started again" "$victim" "$(guests chat | tr '\n' ' ')"
 curl -sS -N --max-time 60 -D "$work/begun.head" -o "$work/begun" "$url/v1/completions" -H 'X-Note: long' \
     -d '{"model":"chat","prompt":"Once","max_tokens":400,"ignore_eos":true,"stream":true}' 2>"$work/begun.err" &
 client=$!
-until_true 20 grep -q '^data: ' "$work/begun"
+until_true 20 grep -qs '^data: ' "$work/begun"
 victim=$(tr -d '\r' <"$work/begun.head" | sed -n 's/^[Xx]-[Tt]essera-[Gg]uest: //p')
 kill -KILL "$(qemu_of "$victim")"
 wait "$client"
