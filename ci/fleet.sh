@@ -23,7 +23,7 @@ fleet_begin() {
     size=$(stat -c %s "$demo")
     for at in $(seq 500 7 990); do
         head -c 136 /dev/zero | tr '\0' '\377' |
-            dd of="$work/models/damaged.gguf" bs=1 seek=$((size / 1000 * at)) conv=notrunc 2>/dev/null
+            dd of="$work/models/damaged.gguf" bs=1 seek=$((size * at / 1000)) conv=notrunc 2>/dev/null
     done
     chmod 644 "$work"/models/*
     chown 65534:65534 "$work"/{home,run} && chmod 700 "$work/run"

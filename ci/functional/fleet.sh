@@ -110,7 +110,7 @@ sed -i '0,/vcpus: 1/s//vcpus: 1\n    memory: 72M/' "$work/fleet.yaml"
 out=$(t up "$work/fleet.yaml" --no-wait 2>&1)
 same "up with autoscale succeeds" 0 $?
 no_code() {
-    [ -z "$(v list --all --name | grep '^shop-code-')" ]
+    ! v list --all --name | grep -q '^shop-code-'
 }
 check "without requests the last guest goes" until_true 40 no_code
 same "the endpoint is up nevertheless" 200 "$(status_of "$url/health")"

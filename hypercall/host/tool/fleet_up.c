@@ -238,7 +238,9 @@ static int down(int argc, char **argv)
     }
     int rc = carrier_lock(t.host.uri, 30, &t.lock, error, sizeof error);
     rc = rc ? rc : carrier_read(t.host.libvirt, fleet, &r, error, sizeof error);
-    if (rc) {
+    if (rc == -ENOENT) { // a second run after one that was killed finds this
+        printf("There is no fleet '%s': nothing to do.\n", fleet);
+    } else if (rc) {
         status = tool_fail("%s", error);
     } else {
         if (r.down) { // somebody else began it
