@@ -50,13 +50,23 @@ static void deploy_changes(struct fleet_record *r, const struct fleet_spec *befo
 static int apply(struct fleet_tool *t, struct fleet_spec *spec)
 {
     char error[900];
+    bool made = false;
     struct fleet_record r = {0};
     int rc = carrier_lock(t->host.uri, 30, &t->lock, error, sizeof error);
     rc = rc ? rc : carrier_read(t->host.libvirt, spec->name, &r, error, sizeof error);
     if (rc == -ENOENT) {
         rc = fleet_record_new(spec, &r, error, sizeof error);
         rc = rc ? rc : carrier_make(t->host.libvirt, &r, error, sizeof error);
-    } else if (!rc) {
+        if (rc == -EEXIST) { // since a moment: it is altered instead
+            *spec = r.spec;
+            memset(&r.spec, 0, sizeof r.spec);
+            fleet_record_free(&r);
+            rc = carrier_read(t->host.libvirt, spec->name, &r, error, sizeof error);
+        } else if (!rc) {
+            made = true;
+        }
+    }
+    if (!rc && !made) {
         // The variants of now, for what changes; the rest of the old specification goes.
         struct fleet_record before = {0};
         char *text = fleet_record_print(&r);
