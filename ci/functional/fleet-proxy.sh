@@ -74,6 +74,29 @@ settled() {
         return 1
     done
 }
+# soon COMMAND…: waits until it succeeds, ten seconds at most.
+soon() {
+    for _ in $(seq 200); do
+        "$@" >/dev/null 2>&1 && return
+        sleep 0.05
+    done
+    return 1
+}
+streams() { # sets victim to the guest whose stream has begun
+    soon grep -q '^data: shop-chat' "$work/stream"
+    victim=$(sed -n 's/^data: shop-chat-\([a-z]*\).*/\1/p' "$work/stream" | head -n 1)
+}
+wake() { # SLOT SECONDS: holds what comes to a slot without guests
+    local path
+    path=$(fp folder </dev/null | sed -n "s/^chat $1 //p")
+    rm -f "$work/held" "$path"
+    timeout 100 node ci/tools/fake_guest.mjs wake "$path" "$2" "$work/held" >/dev/null 2>&1 </dev/null &
+    vm_pids+=($!)
+    soon test -S "$path"
+}
+held() { # COUNT
+    [ "$(wc -l <"$work/held")" -ge "$1" ]
+}
 chat() { # JSON [CURL ARGUMENTS]
     local body=$1
     shift
@@ -133,10 +156,9 @@ sleep 0.3
 stop_guest bbbb
 wait "${waits[@]}"
 same "a guest dies before its answers began: none is lost" "12 200" "$(cat "$work"/wait.* | sort | uniq -c | tr -s ' ' | sed 's/^ //')"
-chat '{"stream":40}' -N -w '\n%{http_code}' >"$work/stream" 2>&1 &
+chat '{"stream":80}' -N -w '\n%{http_code}' >"$work/stream" 2>&1 &
 stream=$!
-sleep 0.3
-victim=$(sed -n 's/^data: shop-chat-\([a-z]*\).*/\1/p' "$work/stream" | head -n 1)
+streams
 stop_guest "$victim"
 wait $stream
 same "a guest dies within its answer: the client's transfer fails" 18 $?
@@ -153,8 +175,7 @@ check "they come back" settled up aaaa bbbb cccc
 # ---- draining ----------------------------------------------------------------------------------
 chat '{"stream":60}' -N >"$work/stream" 2>&1 &
 stream=$!
-sleep 0.3
-victim=$(sed -n 's/^data: shop-chat-\([a-z]*\).*/\1/p' "$work/stream" | head -n 1)
+streams
 others=()
 for name in aaaa bbbb cccc; do
     [ $name = "$victim" ] || others+=("$name:0")
@@ -201,9 +222,7 @@ same "no failure" "Failed requests:        0" "$(grep 'Failed requests' "$work/a
 share=10000 members aaaa:0 bbbb:0 cccc:1
 sync_members
 stop_guest cccc
-timeout 100 node ci/tools/fake_guest.mjs wake "$(fp folder </dev/null | sed -n 's/^chat b //p')" 2 "$work/held" >/dev/null 2>&1 </dev/null &
-vm_pids+=($!)
-sleep 0.5
+wake b 2
 (for _ in $(seq 8); do
     sleep 0.3
     sync_members
@@ -224,15 +243,12 @@ for _ in 1 2 3; do
     sync_members
 done
 same "no guest at all" "" "$(fp stats </dev/null | grep chat)"
-rm -f "$work/held"
-timeout 100 node ci/tools/fake_guest.mjs wake "$(fp folder </dev/null | sed -n 's/^chat a //p')" 2.5 "$work/held" >/dev/null 2>&1 </dev/null &
-vm_pids+=($!)
-sleep 0.5
+wake a 4
 for i in 1 2 3; do
     chat "{\"model\":\"chat\",\"prompt\":\"$i\"}" >"$work/woken.$i" &
     waits[i]=$!
 done
-sleep 0.5
+soon held 3
 same "requests are held" 3 "$(wc -l <"$work/held")"
 known=up members aaaa:0
 sync_members
@@ -259,9 +275,9 @@ same "under load no request failed" "700 700 700 0 0 0 0" "$(cat "$work"/ab.[123
 same "the same master" "$master" "$(fp master </dev/null | cut -d' ' -f1)"
 same "a new key holds" 200 "$(status_of -H 'X-Api-Key: key-new-3' -d '{}' "$url")"
 same "an old one does not" 401 "$(status_of -H 'X-Api-Key: key-new-1' -d '{}' "$url")"
-chat '{"stream":30}' -N >"$work/stream" 2>&1 &
+chat '{"stream":60}' -N >"$work/stream" 2>&1 &
 stream=$!
-sleep 0.2
+streams
 spec ", keys: keys.txt, sticky: key"
 same "a stream runs on over a reload" reloaded "$(fp apply <"$work/members" 2>&1)"
 holds "an earlier worker is seen" ' 2$' "$(fp master </dev/null)"
@@ -289,7 +305,6 @@ spec ', keys: keys.txt'
 fp apply <"$work/members" >/dev/null
 read -r master _ < <(fp master </dev/null)
 kill -KILL "$(pgrep -P "$master" | head -n 1)"
-sleep 0.5
 holds "its worker is killed: it starts again" 'started|reloaded|unchanged' "$(fp apply <"$work/members" 2>&1)"
 same "and answers" 200 "$(status_of -H 'X-Api-Key: key-one' -d '{}' "$url")"
 read -r master _ < <(fp master </dev/null)
@@ -301,7 +316,7 @@ same "nothing of it is left" "0 0" "$(fp master </dev/null)"
 same "no process at all" "" "$(pgrep -f "$XDG_RUNTIME_DIR/tessera/fleet/shop/haproxy.cfg")"
 node -e "require('net').createServer().listen($port, '127.0.0.1'); setTimeout(() => process.exit(), 20000)" </dev/null >/dev/null 2>&1 &
 vm_pids+=($!)
-sleep 0.5
+soon bash -c "exec 3<>/dev/tcp/127.0.0.1/$port"
 holds "an address that is taken" "the fleet's endpoint 127.0.0.1:$port is taken by another program" "$(fp apply <"$work/members" 2>&1)"
 same "nothing is left of that" "0 0" "$(fp master </dev/null)"
 finish_checks

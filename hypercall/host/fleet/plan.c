@@ -90,8 +90,7 @@ static size_t describe_difference(struct text *t, json_t *before, json_t *after)
     return n;
 }
 
-// Files of known content are told by their content alone; what the fleet keeps to itself is not
-// shown.
+// Files by their names and content.
 static json_t *shown_variant(const struct fleet_variant *v)
 {
     static const char *const pairs[][2] = {{"model", "model-identity"},
@@ -102,8 +101,8 @@ static json_t *shown_variant(const struct fleet_variant *v)
         const char *id = json_string_value(json_object_get(o, pairs[i][1]));
         if (path && id && id[0]) {
             char text[FLEET_PATH];
-            // "sha256:" and twelve digits are enough to tell two files apart.
-            snprintf(text, sizeof text, "%.19s", id);
+            // Twelve digits are enough to tell two files of one name apart.
+            snprintf(text, sizeof text, "%s (%.19s)", basename_of(path), id);
             json_object_set_new(o, pairs[i][0], json_string(text));
         }
         json_object_del(o, pairs[i][1]);
