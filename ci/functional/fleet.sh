@@ -104,26 +104,6 @@ check "few requests met it (${bad:-0} of 250)" test "${bad:-0}" -gt 0 -a "${bad:
 same "the guests are the same" "$before" "$(guests chat)"
 same "afterwards all is answered" 200 "$(status_of "$url/v1/chat/completions" -d "$question")"
 
-# ---- to zero, and awake ------------------------------------------------------------------------
-fleet_yaml 3 1 '    autoscale: {min: 0, max: 2, queue: 4, idle: 2s, cooldown: 5s}' >"$work/fleet.yaml"
-sed -i '0,/vcpus: 1/s//vcpus: 1\n    memory: 72M/' "$work/fleet.yaml"
-out=$(t up "$work/fleet.yaml" --no-wait 2>&1)
-same "up with autoscale succeeds" 0 $?
-no_code() {
-    ! v list --all --name | grep -q '^shop-code-'
-}
-check "without requests the last guest goes" until_true 40 no_code
-same "the endpoint is up nevertheless" 200 "$(status_of "$url/health")"
-same "a request wakes one, and is answered" 200 "$(status_of "$url/v1/chat/completions" -d "${question/chat/code}")"
-same "one guest is there" 1 "$(guests code | wc -l)"
-check "it goes again" until_true 40 no_code
-for i in 1 2 3 4 5 6; do
-    status_of "$url/v1/chat/completions" -d "${question/chat/code}" >"$work/wake.$i" &
-    wakes[i]=$!
-done
-wait "${wakes[@]}"
-same "six at once: all are answered" "200 200 200 200 200 200" "$(cat "$work"/wake.[1-6] | fold -w 3 | paste -sd ' ')"
-
 # ---- down --------------------------------------------------------------------------------------
 out=$(t down shop 2>&1)
 same "down succeeds" 0 $?

@@ -262,6 +262,11 @@ static int down(int argc, char **argv)
         fleet_record_free(&r);
         status = status ? status : fleet_tool_wait(&t, fleet, seconds, is_down, NULL);
         if (!status) {
+            // A look of this command may have made it again a moment ago.
+            char folder[PATH_MAX];
+            if (proxy_folder(fleet, folder, sizeof folder, error, sizeof error) == 0) {
+                proxy_remove_folder(folder, error, sizeof error);
+            }
             run_say("%s is down", fleet);
         }
     }
