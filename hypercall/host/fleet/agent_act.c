@@ -12,12 +12,12 @@
 
 // ---- the endpoint ------------------------------------------------------------------------------
 
-static void listen_for_wakes(struct agent_fleet *f, const struct agent_look *l)
+static void listen_for_wakes(struct agent *a, struct agent_fleet *f, const struct agent_look *l)
 {
     for (size_t i = 0; i < l->record.service_count; i++) {
         struct agent_service *s = agent_service(f, l->record.services[i].name);
         for (unsigned slot = 0; s && slot < 2; slot++) {
-            int rc = agent_wake_listen(&s->wake[slot], f->folder, s->name, slot);
+            int rc = agent_wake_listen(a, &s->wake[slot], f->folder, s->name, slot);
             if (rc) {
                 agent_problem(f, "no socket for requests that wait (%s): %s", s->wake[slot].path,
                               strerror(-rc));
@@ -47,7 +47,7 @@ static size_t list_members(const struct agent_look *l, struct proxy_member *out)
     return n;
 }
 
-void agent_route(struct agent_fleet *f, struct agent_look *l)
+void agent_route(struct agent *a, struct agent_fleet *f, struct agent_look *l)
 {
     char error[700];
     size_t refused = 0;
@@ -57,7 +57,7 @@ void agent_route(struct agent_fleet *f, struct agent_look *l)
     if (!members) {
         return;
     }
-    listen_for_wakes(f, l);
+    listen_for_wakes(a, f, l);
     struct proxy_input in = {.record = &l->record,
                              .folder = f->folder,
                              .members = members,

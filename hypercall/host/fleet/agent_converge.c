@@ -273,7 +273,7 @@ void agent_converge(struct agent *a, struct agent_fleet *f)
         } else if (!f->again) {
             decide_all(&l);
             if (!l.orphaned) {
-                agent_route(f, &l);
+                agent_route(a, f, &l);
             }
             agent_act(a, f, &l);
         }

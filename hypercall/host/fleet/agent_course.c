@@ -199,14 +199,17 @@ static bool scale(struct agent_fleet *f, struct agent_look *l, struct fleet_serv
 static void release(struct agent_look *l, const struct fleet_service *s, struct agent_service *own)
 {
     const struct fleet_model *m = fleet_find(&l->record.spec, s->name);
-    // Nobody will come: the endpoint says so to its clients.
+    // Nobody will come.
     bool hopeless = fleet_replicas(&l->record, s->name) == 0 &&
                     !(m && m->autoscale.enabled && m->autoscale.max > 0);
-    bool there = hopeless;
+    bool there = false;
     for (size_t i = 0; i < l->guest_count; i++) {
         there = there || (is_of(l, i, s->name, NULL) && l->seen[i].healthy && !l->seen[i].leaving);
     }
-    if (there) {
+    if (hopeless) {
+        agent_wake_refuse(&own->wake[0]);
+        agent_wake_refuse(&own->wake[1]);
+    } else if (there) {
         agent_wake_release(&own->wake[0]);
         agent_wake_release(&own->wake[1]);
     }

@@ -90,32 +90,29 @@ int agent_spawn(const char *uri, bool worker, bool idle_exit, int lock, int *lin
 // ---- the supervisor ----------------------------------------------------------------------------
 
 // True: the partner said that it ends for good.
-static bool wait_for_end(int link, bool *told)
+static bool wait_for_end(int link, struct agent_shelf *shelf, bool *told)
 {
     while (!ending) {
         struct pollfd p = {.fd = link, .events = POLLIN};
-        char byte;
         if (poll(&p, 1, 1000) <= 0) {
             continue;
         }
-        ssize_t n = recv(link, &byte, 1, MSG_DONTWAIT);
-        if (n == 1) {
-            *told = true;
-        } else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
+        int got = agent_link_receive(link, shelf);
+        *told = *told || got == 'q';
+        if (got < 0) {
             return *told;
         }
     }
     return true;
 }
 
-static void end_partner(int link)
+static void end_partner(int link, struct agent_shelf *shelf)
 {
-    char byte = 'q';
     uint64_t until = agent_now_ms() + END_MS;
-    send(link, &byte, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+    agent_link_send(link, 'q', "", -1);
     while (agent_now_ms() < until) {
         struct pollfd p = {.fd = link, .events = POLLIN};
-        if (poll(&p, 1, 100) > 0 && recv(link, &byte, 1, MSG_DONTWAIT) == 0) {
+        if (poll(&p, 1, 100) > 0 && agent_link_receive(link, shelf) < 0) {
             return;
         }
     }
@@ -123,14 +120,15 @@ static void end_partner(int link)
 
 static int supervise(const char *uri, bool idle_exit, int lock, int link)
 {
+    static struct agent_shelf shelf;
     unsigned quick = 0;
     uint64_t started = agent_now_ms();
     pid_t worker = 0;
     for (;;) {
         bool told = false;
-        if (link >= 0 && wait_for_end(link, &told)) {
+        if (link >= 0 && wait_for_end(link, &shelf, &told)) {
             if (!told) {
-                end_partner(link);
+                end_partner(link, &shelf);
             }
             return 0;
         }
@@ -151,6 +149,8 @@ static int supervise(const char *uri, bool idle_exit, int lock, int link)
         if (rc) {
             agent_log("no worker can be started: %s", strerror(-rc));
             link = -1;
+        } else {
+            agent_link_send_shelf(link, &shelf);
         }
     }
 }

@@ -24,11 +24,15 @@ enum {
     AGENT_SHUTDOWN_MS = 10000, // for a guest to power off
     AGENT_STARTS = 2,          // guests that are made or started in one look at a fleet
     AGENT_FIRST_PORT = 9100,   //
+    AGENT_SHELF = 512,         // listeners that outlive a process
     AGENT_PROBLEMS = 8,        // kept for `status`
     AGENT_MEASURE_MS = 1000,   // between looks at guests' metrics
     AGENT_WINDOW_MS = 15000,   // half of what the 95th percentile is of
     AGENT_IDLE_EXIT_MS = 30000 //
 };
+
+struct agent;
+struct agent_shelf;
 
 // ---- agent_pair.c ------------------------------------------------------------------------------
 
@@ -37,6 +41,20 @@ bool agent_is_ending(void);
 bool agent_read_descriptors(const char *text, int *lock, int *link);
 // Starts the other process with a socket between both.
 int agent_spawn(const char *uri, bool worker, bool idle_exit, int lock, int *link, pid_t *pid);
+
+// ---- agent_shelf.c -----------------------------------------------------------------------------
+
+// Messages between both processes: 'w' a listener (path, fd), 'x' no listener any more (path), 'd'
+// these were all, 'q' the end is wanted.
+void agent_link_send(int link, char letter, const char *path, int fd);
+void agent_link_send_shelf(int link, const struct agent_shelf *s);
+// One message, its listener put on the shelf. The letter; 0: none there; -1: the other one ended.
+int agent_link_receive(int link, struct agent_shelf *s);
+// All up to 'd', at most two seconds.
+void agent_link_receive_shelf(int link, struct agent_shelf *s);
+// From the shelf; -1: none. To the shelf and the other process; fd -1: no longer.
+int agent_take_listener(struct agent *a, const char *path);
+void agent_lend_listener(struct agent *a, const char *path, int fd);
 
 // ---- agent_log.c -------------------------------------------------------------------------------
 
@@ -94,7 +112,16 @@ struct agent_fleet {
     size_t problem_count, logged_count;
 };
 
+struct agent_shelf { // listening sockets that both processes hold
+    struct {
+        char path[108];
+        int fd;
+    } item[AGENT_SHELF];
+    unsigned count;
+};
+
 struct agent {
+    struct agent_shelf shelf;
     const char *uri;
     bool idle_exit;
     int lock, link, control, events;
@@ -123,12 +150,15 @@ void agent_log_problems(struct agent_fleet *f);
 
 // ---- agent_wake.c ------------------------------------------------------------------------------
 
-int agent_wake_listen(struct agent_wake *w, const char *folder, const char *service, unsigned slot);
-void agent_wake_close(struct agent_wake *w);
+int agent_wake_listen(struct agent *a, struct agent_wake *w, const char *folder,
+                      const char *service, unsigned slot);
+void agent_wake_close(struct agent *a, struct agent_wake *w);
 // Takes new connections, drops those that are gone.
 void agent_wake_look(struct agent_wake *w, uint64_t now_ms);
 // Lets all go: the endpoint then asks again.
 void agent_wake_release(struct agent_wake *w);
+// Answers all that nobody will come.
+void agent_wake_refuse(struct agent_wake *w);
 
 // ---- agent_control.c ---------------------------------------------------------------------------
 
@@ -168,7 +198,7 @@ void agent_look_free(struct agent_look *l);
 // Guests made, started, ended as decided.
 void agent_act(struct agent *a, struct agent_fleet *f, struct agent_look *l);
 // HAProxy as decided.
-void agent_route(struct agent_fleet *f, struct agent_look *l);
+void agent_route(struct agent *a, struct agent_fleet *f, struct agent_look *l);
 // Deployments and autoscale: what they change in the record is committed; then f->again is set.
 void agent_course(struct agent *a, struct agent_fleet *f, struct agent_look *l);
 

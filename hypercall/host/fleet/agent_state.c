@@ -96,8 +96,8 @@ void agent_forget_absent(struct agent *a)
             continue;
         }
         for (size_t s = 0; s < f->service_count; s++) {
-            agent_wake_close(&f->services[s].wake[0]);
-            agent_wake_close(&f->services[s].wake[1]);
+            agent_wake_close(a, &f->services[s].wake[0]);
+            agent_wake_close(a, &f->services[s].wake[1]);
         }
         free(f->services);
         free(f->members);

@@ -162,21 +162,21 @@ static size_t list_polls(struct agent *a, struct agent_clients *c, struct pollfd
 // False: the end is wanted.
 static bool look_at_supervisor(struct agent *a)
 {
-    char byte;
-    ssize_t n = a->link >= 0 ? recv(a->link, &byte, 1, MSG_DONTWAIT) : 0;
-    if (n == 1) {
+    int got = a->link >= 0 ? agent_link_receive(a->link, &a->shelf) : -1;
+    if (got == 'q') {
         return false;
     }
-    if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
+    if (got < 0) {
         if (a->link >= 0) {
             close(a->link);
             agent_log("the supervisor ended; the next one starts");
         }
-        a->link = -1;
         int rc = agent_spawn(a->uri, false, a->idle_exit, a->lock, &a->link, &a->supervisor);
         if (rc) {
             agent_log("no supervisor can be started: %s", strerror(-rc));
             a->link = -1;
+        } else {
+            agent_link_send_shelf(a->link, &a->shelf);
         }
     }
     if (a->supervisor > 0 && waitpid(a->supervisor, NULL, WNOHANG) == a->supervisor) {
@@ -218,11 +218,15 @@ static void run(struct agent *a, struct agent_clients *clients)
 int agent_work(const char *uri, const char *descriptors, bool idle_exit)
 {
     char error[600];
-    struct agent a = {.uri = uri, .idle_exit = idle_exit, .control = -1};
+    static struct agent a; // the shelf is large
+    a.uri = uri;
+    a.idle_exit = idle_exit;
+    a.control = -1;
     agent_catch_signals();
     if (!agent_read_descriptors(descriptors, &a.lock, &a.link)) {
         return -EINVAL;
     }
+    agent_link_receive_shelf(a.link, &a.shelf);
     a.events = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     struct agent_clients *clients = agent_clients_new();
     int rc = a.events < 0 ? -errno : !clients ? -ENOMEM : 0;
@@ -233,9 +237,8 @@ int agent_work(const char *uri, const char *descriptors, bool idle_exit)
         agent_log("%s", a.control < 0 ? error : strerror(-rc));
     }
     // Told before the end, so that no other worker follows. Guests and endpoints go on.
-    char byte = 'q';
     if (!rc && a.link >= 0) {
-        send(a.link, &byte, 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+        agent_link_send(a.link, 'q', "", -1);
     }
     agent_clients_free(clients);
     guest_host_close(&a.host);
