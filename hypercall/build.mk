@@ -9,7 +9,7 @@ store_c := $(call host_c,store)
 fleet_library_c := $(addprefix hypercall/host/fleet/,spec.c fields.c tables.c parts.c endpoint_parts.c \
 	yaml.c version.c resolve.c record.c record_json.c plan.c proxy_config.c proxy_files.c proxy_folder.c \
 	proxy_servers.c proxy_sync.c proxy_stats.c proxy_runtime.c proxy_process.c proxy_launch.c)
-tessera_c := $(call host_c,tool) $(call host_c,fleet) $(call host_c,guest) $(call host_c,machine) \
+tessera_c := $(call host_c,tool) $(call host_c,fleet) $(call host_c,guest) $(call host_c,machine) $(call host_c,packages) \
 	$(filter-out %_host.c,$(call host_c,hardware)) $(store_c)
 host_programs += $(BUILD)/bin/tessera
 

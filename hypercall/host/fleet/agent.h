@@ -36,8 +36,8 @@ void agent_poke(const char *uri);
 // ---- its processes -----------------------------------------------------------------------------
 
 // The whole agent, in the foreground until a signal; with idle_exit also until there has been no
-// fleet for a while. -EALREADY: another one runs.
-int agent_run(const char *uri, bool idle_exit, char *error, size_t error_bytes);
+// fleet for a while. -EALREADY: another one runs; with `wait` it waits for that one's end instead.
+int agent_run(const char *uri, bool idle_exit, bool wait, char *error, size_t error_bytes);
 // What the two processes are started as, by the other one: "LOCK,LINK" are descriptors.
 int agent_supervise(const char *uri, const char *descriptors, bool idle_exit);
 int agent_work(const char *uri, const char *descriptors, bool idle_exit);

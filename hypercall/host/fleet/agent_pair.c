@@ -165,7 +165,18 @@ int agent_supervise(const char *uri, const char *descriptors, bool idle_exit)
     return supervise(uri, idle_exit, lock, link);
 }
 
-int agent_run(const char *uri, bool idle_exit, char *error, size_t error_bytes)
+// Waits for the lock as long as it takes; a signal ends that.
+static int wait_for_lock(int lock)
+{
+    while (flock(lock, LOCK_EX) != 0) {
+        if (errno != EINTR || ending) {
+            return -errno;
+        }
+    }
+    return 0;
+}
+
+int agent_run(const char *uri, bool idle_exit, bool wait, char *error, size_t error_bytes)
 {
     char path[PATH_MAX];
     int rc = carrier_path("agent.lock", uri, path, sizeof path, error, error_bytes);
@@ -173,8 +184,9 @@ int agent_run(const char *uri, bool idle_exit, char *error, size_t error_bytes)
         return rc;
     }
     int lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (lock < 0 || flock(lock, LOCK_EX | LOCK_NB) != 0) {
-        rc = errno == EWOULDBLOCK ? -EALREADY : -errno;
+    agent_catch_signals();
+    if (lock < 0 || (wait ? wait_for_lock(lock) : flock(lock, LOCK_EX | LOCK_NB)) != 0) {
+        rc = ending ? -EINTR : errno == EWOULDBLOCK ? -EALREADY : -errno;
         snprintf(error, error_bytes,
                  rc == -EALREADY ? "an agent runs already for %s (it holds %s)" : "%s: %s",
                  rc == -EALREADY ? uri : path, rc == -EALREADY ? path : strerror(-rc));
@@ -183,6 +195,5 @@ int agent_run(const char *uri, bool idle_exit, char *error, size_t error_bytes)
         }
         return rc;
     }
-    agent_catch_signals();
     return supervise(uri, idle_exit, lock, -1);
 }

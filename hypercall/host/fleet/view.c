@@ -136,7 +136,7 @@ int fleet_view_take(virConnectPtr c, const char *uri, const char *fleet, bool me
     return 0;
 }
 
-bool fleet_view_settled(const struct fleet_view *v)
+bool fleet_view_settled(const struct fleet_view *v, int64_t since_ms)
 {
     if (v->record.down || !v->endpoint_runs) {
         return false;
@@ -144,8 +144,12 @@ bool fleet_view_settled(const struct fleet_view *v)
     for (size_t i = 0; i < v->record.service_count; i++) {
         const struct view_service *s = &v->services[i];
         const struct fleet_service *r = &v->record.services[i];
-        if (s->ready != s->wanted || s->present != s->wanted || s->outdated ||
-            (r->has_deployment && deploy_is_running(&r->deployment))) {
+        bool deploys = r->has_deployment && deploy_is_running(&r->deployment);
+        if (deploys && r->deployment.started_ms < since_ms) {
+            if (s->ready < s->wanted) {
+                return false;
+            }
+        } else if (deploys || s->ready != s->wanted || s->present != s->wanted || s->outdated) {
             return false;
         }
     }
@@ -157,6 +161,10 @@ void fleet_view_summary(const struct fleet_view *v, struct text *out)
     for (size_t i = 0; i < v->record.service_count; i++) {
         const struct view_service *s = &v->services[i];
         const struct fleet_service *r = &v->record.services[i];
+        if (v->record.down) {
+            text_add(out, "%s%s: %u left", i ? ", " : "", s->name, s->present);
+            continue;
+        }
         text_add(out, "%s%s %u of %u ready", i ? ", " : "", s->name, s->ready, s->wanted);
         if (s->present > s->ready) {
             text_add(out, " (%u more there)", s->present - s->ready);
@@ -166,7 +174,7 @@ void fleet_view_summary(const struct fleet_view *v, struct text *out)
                      fleet_phase_name(r->deployment.phase), r->deployment.weight);
         }
     }
-    if (!v->endpoint_runs) {
+    if (!v->endpoint_runs && !v->record.down) {
         text_add(out, ", no endpoint yet");
     }
 }
@@ -238,6 +246,6 @@ json_t *fleet_view_to_json(const struct fleet_view *v)
     return json_pack("{s:s,s:s,s:b,s:b,s:I,s:b,s:b,s:o,s:O}", "name", v->record.spec.name,
                      "endpoint", url, "endpoint_runs", (int)v->endpoint_runs, "agent_runs",
                      (int)v->agent_runs, "generation", (json_int_t)v->record.generation, "settled",
-                     (int)fleet_view_settled(v), "down", (int)v->record.down, "services", services,
-                     "problems", v->problems ? v->problems : json_array());
+                     (int)fleet_view_settled(v, 0), "down", (int)v->record.down, "services",
+                     services, "problems", v->problems ? v->problems : json_array());
 }

@@ -39,8 +39,9 @@ int fleet_view_take(virConnectPtr c, const char *uri, const char *fleet, bool me
                     struct fleet_view *out, char *error, size_t error_bytes);
 void fleet_view_free(struct fleet_view *v);
 
-// Everything is as it is wanted, and stays so: no deployment runs.
-bool fleet_view_settled(const struct fleet_view *v);
+// Everything is as it is wanted, and stays so: no deployment runs. Services with one that began
+// before `since_ms` (UNIX time) need only have as many guests that serve as they should.
+bool fleet_view_settled(const struct fleet_view *v, int64_t since_ms);
 // "chat 2 of 3 ready, code 1 of 2 ready, canary 10 %": one line for people who wait.
 void fleet_view_summary(const struct fleet_view *v, struct text *out);
 json_t *fleet_view_to_json(const struct fleet_view *v);

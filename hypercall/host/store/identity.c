@@ -84,3 +84,32 @@ int weights_identity(const char *path, const struct weights_progress *progress,
     weights_file_close(&f);
     return rc;
 }
+
+int weights_content_sha256(const char *path, bool again, const struct weights_progress *progress,
+                           uint8_t sha256[32], char *error, size_t error_bytes)
+{
+    struct weights_file f;
+    int rc = weights_file_open(path, &f, error, error_bytes);
+    if (rc) {
+        return rc;
+    }
+    if (!again) {
+        rc = weights_content_hash(&f, progress, sha256, error, error_bytes);
+    } else if ((rc = hash_file(&f, progress, sha256, error, error_bytes)) == 0) {
+        hash_cache_keep(&f, sha256);
+    }
+    weights_file_close(&f);
+    return rc;
+}
+
+void weights_remember(const char *path, const uint8_t sha256[32])
+{
+    struct weights_file f;
+    char error[256];
+    if (weights_file_open(path, &f, error, sizeof error) == 0) {
+        // Nobody else writes to it, so the tick of the clock that the cache waits for is short.
+        usleep(60000);
+        hash_cache_keep(&f, sha256);
+        weights_file_close(&f);
+    }
+}

@@ -151,19 +151,6 @@ out:
     return rc;
 }
 
-// The copy has the hash of what it was made from: nobody must read it all again to know.
-static void remember_copy(const struct copy *c)
-{
-    struct weights_file f;
-    char error[256];
-    if (weights_file_open(c->path, &f, error, sizeof error) == 0) {
-        // Nobody else writes to it, so the tick of the clock that the cache waits for is short.
-        usleep(60000);
-        hash_cache_keep(&f, c->sha256);
-        weights_file_close(&f);
-    }
-}
-
 static int sync_folder(const struct copy *c)
 {
     char folder[PATH_MAX];
@@ -190,7 +177,7 @@ static int make_copy(struct copy *c)
     }
     // Some file systems cannot; the copy is whole all the same, or made again after a power cut.
     (void)sync_folder(c);
-    remember_copy(c);
+    weights_remember(c->path, c->sha256);
     return 0;
 }
 

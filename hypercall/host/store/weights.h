@@ -46,6 +46,14 @@ struct weights_progress weights_progress_on_terminal(void);
 int weights_identity(const char *path, const struct weights_progress *progress,
                      struct weights_identity *out, char *error, size_t error_bytes);
 
+// The SHA-256 of the content itself, whatever a packed file says of its source: what a file is kept
+// and verified by. `again`: read now, whatever the cache holds; the cache then has what was found.
+int weights_content_sha256(const char *path, bool again, const struct weights_progress *progress,
+                           uint8_t sha256[32], char *error, size_t error_bytes);
+// For who has just written the file and knows the hash of its content: nobody must read it all
+// again. Takes a moment (the tick of the file system's clock).
+void weights_remember(const char *path, const uint8_t sha256[32]);
+
 // A file with these weights whose size is a multiple of WEIGHTS_MULTIPLE: the file itself (its real
 // path) if it is so already, otherwise a copy that zeros fill up, made once in the cache. The
 // file itself is never altered. The caller frees *out_path. -ENOSPC: no room for the copy.

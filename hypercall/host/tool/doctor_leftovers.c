@@ -5,6 +5,7 @@
 // away with it for which nothing can be lost.
 #include "hypercall/host/machine/console.h"
 #include "hypercall/host/machine/tensord.h"
+#include "hypercall/host/packages/packages.h"
 #include "hypercall/host/store/weights.h"
 #include "hypercall/host/tool/doctor.h"
 
@@ -268,10 +269,36 @@ static void check_domains(struct doctor *d)
     free(all);
 }
 
+// ---- the model store ---------------------------------------------------------------------------
+
+static int prune_store(void *unused)
+{
+    struct packages p = {0};
+    struct packages_leftovers left;
+    (void)unused;
+    int rc = packages_open(&p, false);
+    return rc ? rc : packages_prune(&p, true, &left);
+}
+
+static void check_store(struct doctor *d)
+{
+    struct packages p = {0};
+    struct packages_leftovers left;
+    if (packages_open(&p, false) != 0 || packages_prune(&p, false, &left) != 0) {
+        return; // there is none
+    }
+    if (left.blobs + left.parts) {
+        doctor_leftover(d, prune_store, NULL, "tessera pkg prune",
+                        "%s: %zu files that no name needs and %zu interrupted installs, %llu MB",
+                        p.root, left.blobs, left.parts, (unsigned long long)(left.bytes >> 20));
+    }
+}
+
 // Add checks here: doctor.h says how.
 const struct doctor_check doctor_leftovers[] = {
     {"copies", check_copies},
     {"tensord", check_seats},
     {"guests", check_domains},
+    {"store", check_store},
     {NULL, NULL},
 };

@@ -184,7 +184,11 @@ int fleet_tool_name(const char *word, char fleet[FLEET_NAME])
 int fleet_tool_settled(void *unused, const struct fleet_view *v)
 {
     (void)unused;
-    return fleet_view_settled(v);
+    if (!v) {
+        tool_fail("the fleet was taken down meanwhile");
+        return -1;
+    }
+    return fleet_view_settled(v, INT64_MAX);
 }
 
 static void print_change(const struct fleet_view *v, struct text *last)
@@ -200,18 +204,26 @@ static void print_change(const struct fleet_view *v, struct text *last)
     free(line.data);
 }
 
-static void print_problems(json_t *problems)
+// Each once, as it appears.
+static void print_problems(json_t *before, json_t *now)
 {
-    size_t i;
-    json_t *p;
-    json_array_foreach(problems, i, p)
+    size_t i, j;
+    json_t *p, *old;
+    json_array_foreach(now, i, p)
     {
-        fprintf(stderr, "  %s\n", json_string_value(p));
+        bool known = false;
+        json_array_foreach(before, j, old)
+        {
+            known = known || json_equal(old, p);
+        }
+        if (!known) {
+            fprintf(stderr, "  %s\n", json_string_value(p));
+        }
     }
 }
 
 // One look. 1 done, 0 not yet, -1 failed; -2: libvirt does not answer now.
-static int look(struct fleet_tool *t, const char *fleet, struct text *last, json_t **problems,
+static int look(struct fleet_tool *t, const char *fleet, struct text *last, json_t *problems,
                 int (*done)(void *, const struct fleet_view *), void *context, char *error,
                 size_t error_bytes)
 {
@@ -229,8 +241,10 @@ static int look(struct fleet_tool *t, const char *fleet, struct text *last, json
     }
     print_change(&v, last);
     int result = done(context, &v);
-    json_decref(*problems);
-    *problems = json_incref(v.problems);
+    print_problems(problems, v.problems);
+    if (json_array_size(v.problems)) {
+        json_array_extend(problems, v.problems);
+    }
     fleet_view_free(&v);
     return result;
 }
@@ -240,12 +254,12 @@ int fleet_tool_wait(struct fleet_tool *t, const char *fleet, uint32_t seconds,
 {
     char error[900] = "";
     struct text last = {0};
-    json_t *problems = NULL;
+    json_t *problems = json_array();
     uint64_t until = tool_now_ns() + seconds * 1000000000ull;
     int result = 0;
     run_catch_interrupts();
     while (!run_interrupts) {
-        result = look(t, fleet, &last, &problems, done, context, error, sizeof error);
+        result = look(t, fleet, &last, problems, done, context, error, sizeof error);
         if (result == 1 || result == -1 || tool_now_ns() > until) {
             break;
         }
@@ -259,7 +273,6 @@ int fleet_tool_wait(struct fleet_tool *t, const char *fleet, uint32_t seconds,
                                 : tool_fail("not done after %u seconds (%s); the agent goes on: "
                                             "`tessera status %s`",
                                             seconds, last.data ? last.data : "nothing seen", fleet);
-        print_problems(problems);
     }
     json_decref(problems);
     free(last.data);

@@ -27,13 +27,14 @@ static int run(int argc, char **argv)
     char error[900];
     const char *uri = NULL, *worker = NULL, *supervisor = NULL, *words[1];
     size_t word_count;
-    bool idle_exit = false, stop = false, is_system;
+    bool idle_exit = false, stop = false, wait = false, is_system;
     struct tool_option options[] = {{"--connect", OPTION_TEXT, &uri, false},
                                     {"--idle-exit", OPTION_FLAG, &idle_exit, false},
                                     {"--stop", OPTION_FLAG, &stop, false},
+                                    {"--wait", OPTION_FLAG, &wait, false},
                                     {"--worker", OPTION_TEXT, &worker, false},
                                     {"--supervisor", OPTION_TEXT, &supervisor, false}};
-    int status = tool_options(argc, argv, options, 5, words, 0, &word_count);
+    int status = tool_options(argc, argv, options, 6, words, 0, &word_count);
     if (!status && machine_uri(uri, &uri, &is_system, error, sizeof error) != 0) {
         status = tool_misuse("%s", error);
     }
@@ -48,7 +49,7 @@ static int run(int argc, char **argv)
     if (stop) {
         return ask_to_stop(uri);
     }
-    return agent_run(uri, idle_exit, error, sizeof error) ? tool_fail("%s", error) : TOOL_OK;
+    return agent_run(uri, idle_exit, wait, error, sizeof error) ? tool_fail("%s", error) : TOOL_OK;
 }
 
 const struct tool_command tool_agent = {
@@ -62,6 +63,7 @@ const struct tool_command tool_agent = {
         "`tessera up` starts one where none runs; as a service: systemctl --user enable --now "
         "tessera-agent.\n\n"
         "  --stop               end the one that runs (guests and endpoints go on)\n"
+        "  --wait               where one runs, wait for its end and go on in its place\n"
         "  --idle-exit          end when there has been no fleet for half a minute\n"
         "  --connect URI        libvirt's connection\n",
     .run = run,

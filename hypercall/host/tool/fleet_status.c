@@ -51,10 +51,10 @@ static int list(int argc, char **argv)
                      v.record.spec.endpoint.port);
             fleet_view_summary(&v, &summary);
             printf("%-20s %-28s %-9s %s\n", names[i], where,
-                   v.record.down            ? "going"
-                   : fleet_view_settled(&v) ? "up"
-                   : v.endpoint_runs        ? "changing"
-                                            : "starting",
+                   v.record.down               ? "going"
+                   : fleet_view_settled(&v, 0) ? "up"
+                   : v.endpoint_runs           ? "changing"
+                                               : "starting",
                    summary.data ? summary.data : "");
             free(summary.data);
             fleet_view_free(&v);

@@ -108,7 +108,7 @@ static int is_up(void *context, const struct fleet_view *v)
         tool_fail("the fleet was taken down meanwhile");
         return -1;
     }
-    if (fleet_view_settled(v)) {
+    if (fleet_view_settled(v, *since_ms)) {
         for (size_t i = 0; i < v->record.service_count; i++) {
             const struct fleet_service *s = &v->record.services[i];
             if (s->has_deployment && s->deployment.phase == FLEET_ROLLED_BACK &&
@@ -130,8 +130,12 @@ static int take_view(struct fleet_tool *t, const char *fleet, struct fleet_view 
     return rc == 0 || rc == -ENOENT ? TOOL_OK : tool_fail("%s", error);
 }
 
-static int check_port(const struct fleet_spec *s, const struct fleet_view *v, bool there)
+static int check_endpoint(const struct fleet_spec *s, const struct fleet_view *v, bool there)
 {
+    char error[600], program[PATH_MAX];
+    if (proxy_program(program, sizeof program, error, sizeof error) != 0) {
+        return tool_fail("%s", error);
+    }
     const struct fleet_endpoint *e = &s->endpoint, *old = there ? &v->record.spec.endpoint : NULL;
     bool same = old && v->endpoint_runs && old->port == e->port && strcmp(old->host, e->host) == 0;
     if (!same && proxy_port_is_taken(e->host, e->port)) {
@@ -163,8 +167,8 @@ static int up_with(struct fleet_tool *t, struct fleet_spec *spec, bool yes, bool
         fflush(stdout);
     }
     bool changes = plan.changes > 0 || !there || v.record.down;
-    bool settled = there && fleet_view_settled(&v);
-    status = status || dry_run ? status : check_port(spec, &v, there);
+    bool settled = there && fleet_view_settled(&v, INT64_MAX);
+    status = status || dry_run ? status : check_endpoint(spec, &v, there);
     if (status || dry_run || (!changes && settled && v.agent_runs)) {
         goto out;
     }

@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // A model file made ready: mapped read-only, opened, and an executor over it.
+#include "hypercall/host/packages/packages.h"
 #include "hypercall/host/tool/tool.h"
 
 #include <errno.h>
@@ -10,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 uint64_t tool_now_ns(void)
 {
@@ -27,11 +29,25 @@ uint32_t tool_cpus(void)
     return (uint32_t)CPU_COUNT(&set);
 }
 
-int tool_open(const char *path, struct tool_model *m)
+int tool_model_path(const char *word, char path[PATH_MAX])
 {
-    char error[512] = "";
+    char error[PATH_MAX + 512];
+    if (access(word, F_OK) != 0 && errno == ENOENT && packages_name_is_valid(word)) {
+        return packages_resolve(word, path, error, sizeof error) == 0 ? TOOL_OK
+                                                                      : tool_fail("%s", error);
+    }
+    int n = snprintf(path, PATH_MAX, "%s", word);
+    return n < PATH_MAX ? TOOL_OK : tool_fail("the model's path is too long");
+}
+
+int tool_open(const char *word, struct tool_model *m)
+{
+    char error[512] = "", path[PATH_MAX];
     struct gguf *index;
     *m = (struct tool_model){0};
+    if (tool_model_path(word, path) != TOOL_OK) {
+        return TOOL_FAILED;
+    }
     if (tn_files_open(path, &m->files, &index, error, sizeof error) != 0) {
         return tool_fail("%s", error);
     }

@@ -246,6 +246,7 @@ static int write_file(struct job *j, const char *path)
 {
     struct tn_gguf_writer *w = tn_gguf_writer_new();
     int status = w ? plan(j, w) : tool_fail("no memory");
+    status = status ? status : tool_check_room(path, j->out_bytes + FILE_MULTIPLE);
     int rc = status ? 0 : tn_gguf_begin(w, path, &j->file);
     if (rc) {
         status = tool_fail("%s: cannot be written: %s", path, strerror(-rc));
@@ -303,7 +304,9 @@ static void print_result(const struct job *j, const char *path, bool json)
     }
 }
 
-static int pack(struct job *j, const char *from, const char *to, bool json)
+enum report { REPORT_NONE, REPORT_TEXT, REPORT_JSON };
+
+static int pack(struct job *j, const char *from, const char *to, enum report report)
 {
     struct sigaction act = {.sa_handler = on_interrupt}, old_int, old_term, old_hup;
     sigaction(SIGINT, &act, &old_int);
@@ -317,13 +320,37 @@ static int pack(struct job *j, const char *from, const char *to, bool json)
     if (!status) {
         status = write_file(j, to);
     }
-    if (!status) {
-        print_result(j, to, json);
+    if (!status && report != REPORT_NONE) {
+        print_result(j, to, report == REPORT_JSON);
     }
     sigaction(SIGINT, &old_int, NULL);
     sigaction(SIGTERM, &old_term, NULL);
     sigaction(SIGHUP, &old_hup, NULL);
     return status;
+}
+
+static int pack_file(const char *from, const char *to, uint32_t threads, enum report report)
+{
+    char error[512] = "";
+    struct tn_files *files;
+    struct gguf *index;
+    if (tn_files_open(from, &files, &index, error, sizeof error) != 0) {
+        return tool_fail("%s", error);
+    }
+    struct job j = {.from = index,
+                    .files = files,
+                    .pool = tn_pool_threads(threads ? threads : tool_cpus()),
+                    .shown = -1};
+    int status = j.pool ? pack(&j, from, to, report) : tool_fail("no memory");
+    tn_pool_free(j.pool);
+    gguf_close(index);
+    tn_files_close(files);
+    return status;
+}
+
+int tool_pack_file(const char *from, const char *to, uint32_t threads)
+{
+    return pack_file(from, to, threads, REPORT_NONE);
 }
 
 static int run(int argc, char **argv)
@@ -347,21 +374,7 @@ static int run(int argc, char **argv)
     if (threads > 1024) {
         return tool_misuse("-t: at most 1024 threads");
     }
-    char error[512] = "";
-    struct tn_files *files;
-    struct gguf *index;
-    if (tn_files_open(words[0], &files, &index, error, sizeof error) != 0) {
-        return tool_fail("%s", error);
-    }
-    struct job j = {.from = index,
-                    .files = files,
-                    .pool = tn_pool_threads(threads ? threads : tool_cpus()),
-                    .shown = -1};
-    status = j.pool ? pack(&j, words[0], words[1], json) : tool_fail("no memory");
-    tn_pool_free(j.pool);
-    gguf_close(index);
-    tn_files_close(files);
-    return status;
+    return pack_file(words[0], words[1], threads, json ? REPORT_JSON : REPORT_TEXT);
 }
 
 const struct tool_command tool_pack = {

@@ -370,18 +370,21 @@ static int write_file(struct job *j, struct tn_gguf_writer *w, const char *path)
     return status;
 }
 
-static int quantize(struct job *j, const char *to, uint32_t threads, bool json)
+enum report { REPORT_NONE, REPORT_TEXT, REPORT_JSON };
+
+static int quantize(struct job *j, const char *to, uint32_t threads, enum report report)
 {
     uint64_t start = tool_now_ns();
     struct tn_gguf_writer *w = tn_gguf_writer_new();
     j->type = calloc(gguf_tensor_count(j->from) + 1, sizeof *j->type);
     j->pool = tn_pool_threads(threads ? threads : tool_cpus());
     int status = w && j->type && j->pool ? plan(j, w) : tool_fail("no memory");
+    status = status ? status : tool_check_room(to, j->out_bytes);
     if (!status) {
         status = write_file(j, w, to);
     }
-    if (!status) {
-        print_result(j, to, (double)(tool_now_ns() - start) / 1e9, json);
+    if (!status && report != REPORT_NONE) {
+        print_result(j, to, (double)(tool_now_ns() - start) / 1e9, report == REPORT_JSON);
     }
     if (j->pool) {
         tn_pool_free(j->pool);
@@ -389,6 +392,33 @@ static int quantize(struct job *j, const char *to, uint32_t threads, bool json)
     free(j->type);
     tn_gguf_writer_free(w);
     return status;
+}
+
+static int quantize_file(const char *from, const char *to, const char *type, bool pure,
+                         uint32_t threads, enum report report)
+{
+    char error[512] = "";
+    struct tn_files *files;
+    struct gguf *index;
+    struct job j = {.recipe = quantize_find(type)};
+    if (!j.recipe) {
+        return tool_misuse("'%s' is no type to quantize to", type);
+    }
+    if (tn_files_open(from, &files, &index, error, sizeof error) != 0) {
+        return tool_fail("%s", error);
+    }
+    j.from = index;
+    j.model = quantize_describe(index, pure);
+    read_heads(&j);
+    int status = quantize(&j, to, threads, report);
+    gguf_close(index);
+    tn_files_close(files);
+    return status;
+}
+
+int tool_quantize_file(const char *from, const char *to, const char *type, uint32_t threads)
+{
+    return quantize_file(from, to, type, false, threads, REPORT_NONE);
 }
 
 static int run(int argc, char **argv)
@@ -410,26 +440,11 @@ static int run(int argc, char **argv)
     if (word_count != 3) {
         return tool_misuse("wanted: IN OUT TYPE");
     }
-    struct job j = {.recipe = quantize_find(words[2])};
-    if (!j.recipe) {
-        return tool_misuse("'%s' is no type to quantize to", words[2]);
-    }
     if (threads > 1024) {
         return tool_misuse("-t: at most 1024 threads");
     }
-    char error[512] = "";
-    struct tn_files *files;
-    struct gguf *index;
-    if (tn_files_open(words[0], &files, &index, error, sizeof error) != 0) {
-        return tool_fail("%s", error);
-    }
-    j.from = index;
-    j.model = quantize_describe(index, pure);
-    read_heads(&j);
-    status = quantize(&j, words[1], threads, json);
-    gguf_close(index);
-    tn_files_close(files);
-    return status;
+    return quantize_file(words[0], words[1], words[2], pure, threads,
+                         json ? REPORT_JSON : REPORT_TEXT);
 }
 
 const struct tool_command tool_quantize = {

@@ -8,6 +8,7 @@
 #include "tensor/files.h"
 #include "tensor/infer.h"
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
 
@@ -33,6 +34,7 @@ extern const struct tool_command tool_scale;
 extern const struct tool_command tool_deploy;
 extern const struct tool_command tool_down;
 extern const struct tool_command tool_agent;
+extern const struct tool_command tool_pkg;
 extern const struct tool_command tool_doctor;
 extern const struct tool_command tool_generate;
 extern const struct tool_command tool_eval;
@@ -77,6 +79,15 @@ int tool_options(int argc, char **argv, struct tool_option *options, size_t opti
 // "1,5,9" to ids; the caller frees. NULL with a message printed.
 int32_t *tool_ids(const char *text, size_t *count);
 
+// ---- making models ------------------------------------------------------------------------------
+
+// As `tessera quantize` and `tessera pack` do, without the line about the result. TOOL_OK, or a
+// message is printed and nothing is left behind.
+int tool_quantize_file(const char *from, const char *to, const char *type, uint32_t threads);
+int tool_pack_file(const char *from, const char *to, uint32_t threads);
+// TOOL_FAILED with a message if the file would not fit beside what is there.
+int tool_check_room(const char *path, uint64_t bytes);
+
 // ---- models ------------------------------------------------------------------------------------
 
 enum { TOOL_STEP_TOKENS = 512 };
@@ -98,7 +109,10 @@ struct tool_model {
     struct tn_model_info info;
     const struct tokenizer *tokenizer;
 };
-// Maps and opens; TOOL_FAILED with a message printed.
+// The file that a word on the command line means: itself, or where no such file is the installed
+// model of that name (`tessera pkg`). TOOL_FAILED with a message printed.
+int tool_model_path(const char *word, char path[PATH_MAX]);
+// Maps and opens what a word means; TOOL_FAILED with a message printed.
 int tool_open(const char *path, struct tool_model *m);
 void tool_close(struct tool_model *m);
 

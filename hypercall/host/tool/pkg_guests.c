@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Tessera authors
+//
+// Which guest needs a file of the store: also one that is off and maps nothing now. libvirt's
+// definitions are read as files, so that no daemon has to run for it.
+#include "hypercall/host/tool/pkg.h"
+
+#include <errno.h>
+#include <glob.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { DEFINITION_MOST = 4 << 20 };
+
+static bool names_file(const char *definition, const char *path)
+{
+    FILE *f = fopen(definition, "re");
+    char *text = f ? malloc(DEFINITION_MOST + 1) : NULL;
+    bool found = false;
+    if (text) {
+        text[fread(text, 1, DEFINITION_MOST, f)] = 0;
+        found = strstr(text, path) != NULL;
+    }
+    free(text);
+    if (f) {
+        fclose(f);
+    }
+    return found;
+}
+
+int pkg_in_use(void *unused, const char *blob_path, char *who, size_t who_bytes)
+{
+    const char *config = getenv("XDG_CONFIG_HOME"), *home = getenv("HOME");
+    char own[PATH_MAX];
+    glob_t found = {0};
+    (void)unused;
+    snprintf(own, sizeof own, "%s%s/libvirt/qemu/*.xml",
+             config && config[0] == '/' ? config
+             : home                     ? home
+                                        : "",
+             config && config[0] == '/' ? "" : "/.config");
+    glob(own, GLOB_NOSORT, NULL, &found);
+    glob("/etc/libvirt/qemu/*.xml", GLOB_NOSORT | GLOB_APPEND, NULL, &found);
+    // The hash in the name is what makes it unmistakable, also where XML writes the folders anew.
+    const char *slash = strrchr(blob_path, '/'), *file = slash ? slash + 1 : blob_path;
+    int rc = 0;
+    for (size_t i = 0; i < found.gl_pathc && !rc; i++) {
+        if (names_file(found.gl_pathv[i], file)) {
+            const char *name = strrchr(found.gl_pathv[i], '/') + 1;
+            size_t length = strlen(name) - strlen(".xml");
+            snprintf(who, who_bytes, "guest '%.*s'", (int)length, name);
+            rc = -EBUSY;
+        }
+    }
+    globfree(&found);
+    return rc;
+}
