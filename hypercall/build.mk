@@ -9,7 +9,8 @@ store_c := $(call host_c,store)
 fleet_library_c := $(addprefix hypercall/host/fleet/,spec.c fields.c tables.c parts.c endpoint_parts.c \
 	yaml.c version.c resolve.c record.c record_json.c plan.c proxy_config.c proxy_files.c proxy_folder.c \
 	proxy_servers.c proxy_sync.c proxy_stats.c proxy_runtime.c proxy_process.c proxy_launch.c)
-tessera_c := $(call host_c,tool) $(call host_c,fleet) $(call host_c,guest) $(call host_c,machine) $(store_c)
+tessera_c := $(call host_c,tool) $(call host_c,fleet) $(call host_c,guest) $(call host_c,machine) \
+	$(filter-out %_host.c,$(call host_c,hardware)) $(store_c)
 host_programs += $(BUILD)/bin/tessera
 
 $(BUILD)/bin/tessera: $(patsubst %.c,$(BUILD)/host/%.o,$(tessera_c)) $(TENSOR_HOST_OBJECTS)
@@ -18,7 +19,7 @@ $(BUILD)/bin/tessera: $(patsubst %.c,$(BUILD)/host/%.o,$(tessera_c)) $(TENSOR_HO
 	$(Q)$(CC) $^ -o $@ $(HOST_LIBS) -lmbedcrypto -lvirt -lcurl -lyaml
 
 # The daemon: its main file apart, so that tests link the rest.
-tensord_c := $(filter-out %_host.c,$(call host_c,tensord)) $(store_c)
+tensord_c := $(filter-out %_host.c,$(call host_c,tensord)) $(store_c) hypercall/host/hardware/nvml.c
 train_session_c := $(patsubst %,tensor/train/%.c,session trainer net ops gemm data vocab vocab_learn string_map)
 tensord_tested_c := $(filter-out %/main.c,$(tensord_c)) tensor/format/files_host.c $(train_session_c) $(cuda_c)
 TENSORD_LIBS := $(HOST_LIBS) -lmbedcrypto -lseccomp -lmicrohttpd

@@ -74,6 +74,8 @@ for strand in shell net engine; do
 done
 keys 'lspci\r'
 answers "lspci: network" '\[1af4:10(00|41)\] virtio network'
+answers "lspci: who drives it" '\[1af4:10(00|41)\] .*: virtio-net$'
+answers "lspci: a device without a driver says so" 'ICH9 AHCI: no driver$'
 answers "lspci: the driver" '^virtio-net0: pci .*, split ring, [0-9]+ vectors'
 answers "lspci: persistent memory" '\[1af4:105b\]'
 keys 'net\r'

@@ -12,7 +12,7 @@
 #include "platform/acpi.h"
 #include "platform/boot.h"
 #include "platform/cpu.h"
-#include "platform/pci.h"
+#include "platform/pci_driver.h"
 #include "platform/smp.h"
 #include "platform/time.h"
 
@@ -218,8 +218,14 @@ static int run_lspci(int argc, char **argv)
     }
     for (size_t i = 0; i < pf_pci_count(); i++) {
         struct pf_pci_device *d = pf_pci_at(i);
-        if (shell_print("%02x:%02x.%x [%04x:%04x] %s\n", d->bus, d->device, d->function, d->vendor,
-                        d->product, device_name(d))) {
+        const char *driver = pf_pci_driver_name(d);
+        // Bridges need none: the platform has walked through them.
+        bool silent = d->class_code == 6 && !driver;
+        if (shell_print("%02x:%02x.%x [%04x:%04x] %s%s%s\n", d->bus, d->device, d->function,
+                        d->vendor, d->product, device_name(d), silent ? "" : ": ",
+                        silent   ? ""
+                        : driver ? driver
+                                 : "no driver")) {
             return -EINTR;
         }
         if (verbose) {

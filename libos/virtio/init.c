@@ -7,6 +7,7 @@
 #include "libos/log.h"
 #include "libos/sched.h"
 #include "libos/spin.h"
+#include "platform/pci_driver.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -19,15 +20,29 @@ static uint32_t lock;                              // protects adding
 static struct virtio_device *devices[MAX_DEVICES]; // entries below device_count stay as they are
 static unsigned device_count;                      // release, acquire
 
+// A transitional device's id, where there is one, and the modern one (1.2, 4.1.2.1).
+#define IDS(id, class, ...)                                                                        \
+    {                                                                                              \
+        .vendor = 0x1af4, .first = (id), .last = (id), .class_code = (class), .name = __VA_ARGS__  \
+    }
+static const struct pf_pci_driver net_ids[] PF_PCI_DRIVER = {IDS(0x1000, 0x02, "virtio-net"),
+                                                             IDS(0x1041, 0x02, "virtio-net")};
+static const struct pf_pci_driver blk_ids[] PF_PCI_DRIVER = {IDS(0x1001, 0x01, "virtio-blk"),
+                                                             IDS(0x1042, 0x01, "virtio-blk")};
+static const struct pf_pci_driver rng_ids[] PF_PCI_DRIVER = {IDS(0x1005, 0x00, "virtio-rng"),
+                                                             IDS(0x1044, 0x00, "virtio-rng")};
+static const struct pf_pci_driver pmem_ids[] PF_PCI_DRIVER = {IDS(0x105b, 0x05, "virtio-pmem")};
+
 static const struct {
     uint32_t type;
     const char *name;
     int (*probe)(struct virtio_device *d);
+    const struct pf_pci_driver *ids; // referred to, so that the image claims them
 } drivers[] = {
-    {VIRTIO_NET, "net", virtio_net_probe},
-    {VIRTIO_BLK, "blk", virtio_blk_probe},
-    {VIRTIO_RNG, "rng", virtio_rng_probe},
-    {VIRTIO_PMEM, "pmem", virtio_pmem_probe},
+    {VIRTIO_NET, "net", virtio_net_probe, net_ids},
+    {VIRTIO_BLK, "blk", virtio_blk_probe, blk_ids},
+    {VIRTIO_RNG, "rng", virtio_rng_probe, rng_ids},
+    {VIRTIO_PMEM, "pmem", virtio_pmem_probe, pmem_ids},
 };
 
 // Names the device and makes it visible. False: there is no room.

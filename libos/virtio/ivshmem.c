@@ -8,7 +8,7 @@
 #include "libos/log.h"
 #include "libos/virtio/device.h"
 #include "platform/paging.h"
-#include "platform/pci.h"
+#include "platform/pci_driver.h"
 
 #include <stdio.h>
 
@@ -17,11 +17,13 @@
 static struct ivshmem_plain regions[MAX_REGIONS]; // filled by virtio_init, then constant
 static size_t region_count;
 static void *mapped[MAX_REGIONS]; // atomic, set once
+static const struct pf_pci_driver ids PF_PCI_DRIVER = {
+    .vendor = 0x1af4, .first = 0x1110, .last = 0x1110, .class_code = 0x05, .name = "ivshmem"};
 
 void ivshmem_probe(void)
 {
     struct pf_pci_device *d;
-    for (size_t n = 0; (d = pf_pci_find(0x1af4, 0x1110, n)) != NULL; n++) {
+    for (size_t n = 0; (d = pf_pci_driven(&ids, n)) != NULL; n++) {
         if (d->msix_cap || d->bar[2].is_io || d->bar[2].base == 0) {
             continue; // with interrupts it is a doorbell device
         }

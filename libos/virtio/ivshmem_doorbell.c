@@ -9,18 +9,18 @@
 #include "libos/virtio/device.h"
 #include "platform/irq.h"
 #include "platform/paging.h"
-#include "platform/pci.h"
+#include "platform/pci_driver.h"
 
 #include <errno.h>
 #include <stdio.h>
 
-#define VENDOR         0x1af4
-#define PRODUCT        0x1110
 #define REGISTER_BYTES 256u
 #define IVPOSITION     8  // our peer number; negative: the server has not given one
 #define DOORBELL       12 // peer << 16 | vector
 #define MOST_DEVICES   4u
 
+static const struct pf_pci_driver ids PF_PCI_DRIVER = {
+    .vendor = 0x1af4, .first = 0x1110, .last = 0x1110, .class_code = 0x05, .name = "ivshmem"};
 static struct ivshmem_doorbell devices[MOST_DEVICES]; // memory != NULL: open
 static struct line {
     struct ivshmem_doorbell *device;
@@ -31,7 +31,7 @@ static struct line {
 static struct pf_pci_device *find(size_t n)
 {
     struct pf_pci_device *d;
-    for (size_t i = 0; (d = pf_pci_find(VENDOR, PRODUCT, i)) != NULL; i++) {
+    for (size_t i = 0; (d = pf_pci_driven(&ids, i)) != NULL; i++) {
         if (d->msix_cap && n-- == 0) {
             return d;
         }

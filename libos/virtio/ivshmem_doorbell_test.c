@@ -10,7 +10,7 @@
 #include "libos/virtio/device.h"
 #include "platform/irq.h"
 #include "platform/paging.h"
-#include "platform/pci.h"
+#include "platform/pci_driver.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -34,9 +34,9 @@ static int irq_count;
 static unsigned wakes_set;
 static struct wake *last_wake;
 
-struct pf_pci_device *pf_pci_find(uint16_t vendor, uint16_t product, size_t nth)
+struct pf_pci_device *pf_pci_driven(const struct pf_pci_driver *driver, size_t nth)
 {
-    return vendor == 0x1af4 && product == 0x1110 && nth < 3 ? &pci[nth] : NULL;
+    return driver->vendor == 0x1af4 && driver->first == 0x1110 && nth < 3 ? &pci[nth] : NULL;
 }
 void pf_pci_size(struct pf_pci_device *d)
 {

@@ -9,7 +9,7 @@
 #include "libos/virtio/sim_host.h"
 #include "platform/boot.h"
 #include "platform/paging.h"
-#include "platform/pci.h"
+#include "platform/pci_driver.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -32,10 +32,11 @@ const struct pf_boot_info *pf_boot_info(void)
     boot.range_count = 1;
     return &boot;
 }
-struct pf_pci_device *pf_pci_find(uint16_t vendor, uint16_t product, size_t nth)
+struct pf_pci_device *pf_pci_driven(const struct pf_pci_driver *driver, size_t nth)
 {
-    assert_int_equal(vendor, 0x1af4);
-    assert_int_equal(product, 0x1110);
+    assert_int_equal(driver->vendor, 0x1af4);
+    assert_int_equal(driver->first, 0x1110);
+    assert_int_equal(driver->last, 0x1110);
     return nth < device_count ? &devices[nth] : NULL;
 }
 void pf_pci_enable(struct pf_pci_device *d)

@@ -4,21 +4,25 @@
 // Telling the host that the guest has crashed, and leaving. Sources: QEMU docs/specs/pvpanic
 // (ISA port 0x505, PCI 1b36:0011 BAR 0), isa-debug-exit by pf_exit.
 #include "platform/crash/crash.h"
-#include "platform/pci.h"
+#include "platform/pci_driver.h"
 #include "platform/power.h"
 #include "platform/priv/init.h"
 
 #define PVPANIC_PORT        0x505
 #define PVPANIC_PANICKED    1
-#define PVPANIC_VENDOR      0x1b36
-#define PVPANIC_PRODUCT     0x0011
 #define HOST_ACTS_WITHIN_US 300000u
 
 static volatile uint8_t *pvpanic_pci; // set once at boot
+static const struct pf_pci_driver pvpanic_id PF_PCI_DRIVER = {.vendor = 0x1b36,
+                                                              .first = 0x0011,
+                                                              .last = 0x0011,
+                                                              .class_code = 0x08,
+                                                              .subclass = 0x80,
+                                                              .name = "pvpanic"};
 
 void pf_crash_devices_init(void)
 {
-    struct pf_pci_device *d = pf_pci_find(PVPANIC_VENDOR, PVPANIC_PRODUCT, 0);
+    struct pf_pci_device *d = pf_pci_driven(&pvpanic_id, 0);
     if (d != NULL) {
         pf_pci_enable(d);
         pvpanic_pci = pf_pci_map_bar(d, 0);

@@ -82,6 +82,9 @@ void pci_assign(struct pci_tree *t, const struct pci_windows *w);
 // Offset of the next capability, 0 if none (bounded).
 uint16_t pci_find_capability(const struct pci_config *c, uint16_t bdf, uint8_t id, uint16_t from);
 
+// One line in the log for each device that this image has no driver for, the chipset's aside.
+void pci_report_undriven(void);
+
 uint32_t pci_read(const struct pci_config *c, uint16_t bdf, uint16_t offset, unsigned bytes);
 void pci_write(const struct pci_config *c, uint16_t bdf, uint16_t offset, unsigned bytes,
                uint32_t value);

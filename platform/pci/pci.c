@@ -153,6 +153,7 @@ void pf_pci_init(void)
     if (tree.dropped) {
         pf_printk("pci: %u device(s) beyond the first %u ignored\n", tree.dropped, PCI_MAX_DEVICES);
     }
+    pci_report_undriven();
 }
 
 size_t pf_pci_count(void)

@@ -96,8 +96,7 @@ static bool may_shut_down(const struct agent_look *l, size_t which, uint64_t now
     struct proxy_row row;
     // Only when the endpoint has been seen to send it nothing more.
     bool known = proxy_member_row(l->rows, l->row_count, m->name, &row);
-    bool drained = !known || ((row.health == PROXY_DRAINING || row.health == PROXY_MAINT) &&
-                              row.sessions == 0 && row.queued == 0);
+    bool drained = !known || (row.health != PROXY_UP && row.sessions == 0 && row.queued == 0);
     return (drained && now - m->drain_ms >= 2 * AGENT_HURRY_MS) ||
            now - m->drain_ms > AGENT_DRAIN_MS;
 }

@@ -70,6 +70,10 @@ static bool deploy(struct agent_fleet *f, struct agent_look *l, struct fleet_ser
     }
     count(l, s->name, d->from, &seen.from_alive, &seen.from_ready, &seen.from, &seen.from_ms);
     count(l, s->name, d->to, &seen.to_alive, &seen.to_ready, &seen.to, &seen.to_ms);
+    for (size_t i = 0; i < l->guest_count; i++) {
+        uint64_t down_ms = is_of(l, i, s->name, d->to) ? l->seen[i].down_ms : 0;
+        seen.to_waiting_ms = down_ms > seen.to_waiting_ms ? down_ms : seen.to_waiting_ms;
+    }
     seen.to_failures = own->failures;
     enum fleet_phase before = d->phase;
     if (!deploy_step(d, &seen, agent_time_ms())) {

@@ -139,6 +139,7 @@ int carrier_read(virConnectPtr c, const char *fleet, struct fleet_record *out, c
 
 int carrier_make(virConnectPtr c, const struct fleet_record *r, char *error, size_t error_bytes)
 {
+    char why[400];
     virDomainPtr d;
     int rc = find(c, r->spec.name, &d, error, error_bytes);
     if (rc != -ENOENT) {
@@ -154,6 +155,10 @@ int carrier_make(virConnectPtr c, const struct fleet_record *r, char *error, siz
     rc = !xml ? fail(error, error_bytes, -ENOMEM, "no memory")
          : !d ? machine_say_libvirt("the fleet cannot be defined", error, error_bytes)
               : 0;
+    // What one that was killed had asked for may be done only now.
+    if (rc == -EIO && find(c, r->spec.name, &d, why, sizeof why) == 0) {
+        rc = -EEXIST;
+    }
     free(xml);
     if (d) {
         virDomainFree(d);

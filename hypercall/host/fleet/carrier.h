@@ -26,7 +26,7 @@ int carrier_list(virConnectPtr c, char ***names, size_t *count, char *error, siz
 // -ENOENT: no such fleet. -EPERM: a domain of that name is none of ours.
 int carrier_read(virConnectPtr c, const char *fleet, struct fleet_record *out, char *error,
                  size_t error_bytes);
-// One step: afterwards the fleet is there with this record, or it is not.
+// One step: afterwards the fleet is there with this record, or it is not. -EEXIST: it is there.
 int carrier_make(virConnectPtr c, const struct fleet_record *r, char *error, size_t error_bytes);
 // One step; raises the generation. Only under the lock, with what was read under it.
 int carrier_write(virConnectPtr c, struct fleet_record *r, char *error, size_t error_bytes);

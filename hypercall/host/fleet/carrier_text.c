@@ -94,7 +94,7 @@ char *carrier_element_text(const char *xml)
         if (*at == '"' || *at == '\'') {
             at = strchr(at + 1, *at);
         }
-        at += at != NULL;
+        at = at ? at + 1 : NULL;
     }
     if (!at || !*at || at[-1] == '/') {
         return NULL;

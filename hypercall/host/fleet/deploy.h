@@ -16,6 +16,7 @@ struct deploy_seen {
     uint32_t replicas;               // wanted of the service
     uint32_t from_alive, from_ready; // guests that are there (also draining), that serve
     uint32_t to_alive, to_ready;     //
+    uint64_t to_waiting_ms;          // the longest that one of `to` has run without serving
     uint32_t to_failures; // times that guests of `to` ended by themselves or did not start
     struct fleet_counters from, to; // the endpoint's counters; total_ms is not looked at
     double from_ms, to_ms;          // mean latency of the last requests, 0: none
@@ -27,6 +28,7 @@ struct deploy_targets {
 };
 
 enum {
+    DEPLOY_PATIENCE = 5, // times ready_ms, for guests that cannot even be made in time
     DEPLOY_FAILURES = 3, // of new guests: no version to go on with
     DEPLOY_LEAST_MS = 10 // latencies below are equal
 };

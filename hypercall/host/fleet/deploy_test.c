@@ -57,6 +57,16 @@ static struct world begin(enum fleet_strategy strategy, uint32_t replicas)
     return w;
 }
 
+static uint64_t waiting(const struct version *v, int64_t now)
+{
+    int64_t longest = 0;
+    for (uint32_t i = 0; i < v->alive; i++) {
+        bool serves = v->boots && now - v->born[i] >= BOOT_MS;
+        longest = !serves && now - v->born[i] > longest ? now - v->born[i] : longest;
+    }
+    return (uint64_t)longest;
+}
+
 static struct deploy_seen look(const struct world *w)
 {
     return (struct deploy_seen){.replicas = w->replicas,
@@ -64,6 +74,7 @@ static struct deploy_seen look(const struct world *w)
                                 .from_ready = ready(&w->from, w->now),
                                 .to_alive = w->to.alive,
                                 .to_ready = ready(&w->to, w->now),
+                                .to_waiting_ms = waiting(&w->to, w->now),
                                 .to_failures = w->failures,
                                 .from = w->from.counters,
                                 .to = w->to.counters,

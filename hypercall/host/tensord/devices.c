@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Tessera authors
 //
-// Devices by /proc, /sys and NVIDIA's management library (NVML API reference), which is loaded when
-// it is there. A GPU is offered when the CUDA driver is there as well and the build has kernels.
+// Devices by /proc, /sys and NVIDIA's management library. A GPU is offered when the CUDA driver is
+// there as well and the build has kernels.
 #include "hypercall/host/tensord/devices.h"
 
+#include "hypercall/host/hardware/nvml.h"
 #include "tensor/cuda.h"
 
-#include <dlfcn.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -15,11 +15,8 @@
 
 double device_score(const struct device *d)
 {
-    double score = 8 * d->resident;
-    score += d->free_memory < 0 ? 0 : 4 * d->free_memory;
-    score += d->utilisation < 0 ? 0 : 2 * (100 - d->utilisation);
-    score += d->temperature < 0 ? 0 : 100 - d->temperature;
-    return score;
+    return hardware_score(
+        &(struct hardware_load){d->free_memory, d->utilisation, d->temperature, d->resident});
 }
 
 int devices_best(const struct device *d, int count)
@@ -129,105 +126,24 @@ static void find_cores(struct device *d)
     d->temperature = read_temperature();
 }
 
-// ---- NVIDIA GPUs -------------------------------------------------------------------------------
-
-// nvmlPciInfo_t
-struct pci_place {
-    char short_id[16];
-    unsigned domain, bus, device, device_id, subsystem_id;
-    char bus_id[32];
-};
-
-struct nvml {
-    void *library;
-    int (*init)(void);
-    int (*shutdown)(void);
-    int (*count)(unsigned *n);
-    int (*handle)(unsigned i, void **device);
-    int (*name)(void *device, char *out, unsigned bytes);
-    int (*pci)(void *device, struct pci_place *out);
-    int (*memory)(void *device, unsigned long long out[3]);      // total, free, used
-    int (*utilisation)(void *device, unsigned out[2]);           // GPU, memory
-    int (*temperature)(void *device, int sensor, unsigned *out); // sensor 0: the GPU
-};
-
-static bool load(struct nvml *n)
-{
-    struct {
-        void *function;
-        const char *name;
-    } wanted[] = {{&n->init, "nvmlInit_v2"},
-                  {&n->shutdown, "nvmlShutdown"},
-                  {&n->count, "nvmlDeviceGetCount_v2"},
-                  {&n->handle, "nvmlDeviceGetHandleByIndex_v2"},
-                  {&n->name, "nvmlDeviceGetName"},
-                  {&n->pci, "nvmlDeviceGetPciInfo_v3"},
-                  {&n->memory, "nvmlDeviceGetMemoryInfo"},
-                  {&n->utilisation, "nvmlDeviceGetUtilizationRates"},
-                  {&n->temperature, "nvmlDeviceGetTemperature"}};
-    n->library = dlopen("libnvidia-ml.so.1", RTLD_NOW | RTLD_LOCAL);
-    for (size_t i = 0; n->library && i < sizeof wanted / sizeof *wanted; i++) {
-        void *symbol = dlsym(n->library, wanted[i].name);
-        memcpy(wanted[i].function, &symbol, sizeof symbol);
-        if (!symbol) {
-            dlclose(n->library);
-            n->library = NULL;
-        }
-    }
-    return n->library != NULL;
-}
-
-static bool find_gpu(const struct nvml *n, unsigned i, bool computes, struct device *d)
-{
-    void *handle;
-    unsigned long long memory[3];
-    unsigned rates[2], degrees;
-    struct pci_place pci = {.bus_id = ""};
-    *d = (struct device){.is_gpu = true,
-                         .free_memory = DEVICE_UNKNOWN,
-                         .utilisation = DEVICE_UNKNOWN,
-                         .temperature = DEVICE_UNKNOWN};
-    if (n->handle(i, &handle) || n->name(handle, d->name, sizeof d->name)) {
-        return false;
-    }
-    if (n->pci(handle, &pci) == 0) {
-        pci.bus_id[sizeof pci.bus_id - 1] = 0;
-        memcpy(d->bus_id, pci.bus_id, sizeof d->bus_id);
-    }
-    d->has_executor = computes && d->bus_id[0];
-    if (n->memory(handle, memory) == 0 && memory[0]) {
-        d->memory_bytes = memory[0];
-        d->free_memory = 100.0 * (double)memory[1] / (double)memory[0];
-    }
-    if (n->utilisation(handle, rates) == 0) {
-        d->utilisation = rates[0];
-    }
-    if (n->temperature(handle, 0, &degrees) == 0) {
-        d->temperature = degrees;
-    }
-    return true;
-}
-
 int devices_find(struct device out[MOST_DEVICES])
 {
-    struct nvml n = {0};
-    unsigned gpus = 0;
+    struct nvml_gpu gpus[MOST_DEVICES - 1];
     char error[200];
-    int count = 1;
     find_cores(&out[0]);
-    if (!load(&n)) {
-        return count;
+    int count = nvml_find(gpus, MOST_DEVICES - 1);
+    bool computes = count > 0 && tn_cuda_available(NULL, error, sizeof error) == 0;
+    for (int i = 0; i < count; i++) {
+        const struct nvml_gpu *g = &gpus[i];
+        struct device *d = &out[i + 1];
+        *d = (struct device){.is_gpu = true,
+                             .has_executor = computes && g->bus_id[0],
+                             .memory_bytes = g->memory_bytes,
+                             .free_memory = g->load.free_memory,
+                             .utilisation = g->load.utilisation,
+                             .temperature = g->load.temperature};
+        memcpy(d->name, g->name, sizeof d->name);
+        memcpy(d->bus_id, g->bus_id, sizeof d->bus_id);
     }
-    if (n.init() == 0) {
-        bool computes = tn_cuda_available(NULL, error, sizeof error) == 0;
-        if (n.count(&gpus)) {
-            gpus = 0;
-        }
-        for (unsigned i = 0; i < gpus && count < MOST_DEVICES; i++) {
-            count += find_gpu(&n, i, computes, &out[count]);
-        }
-        n.shutdown();
-    }
-    dlclose(n.library);
-    return count;
+    return count + 1;
 }

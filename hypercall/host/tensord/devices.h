@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 enum { MOST_DEVICES = 17 };
-#define DEVICE_UNKNOWN (-1.0)
+#define DEVICE_UNKNOWN (-1.0) // HARDWARE_UNKNOWN
 
 struct device {
     char name[96], bus_id[32]; // bus_id: of GPUs, "" if the system does not say
@@ -25,8 +25,7 @@ struct device {
 // The host's cores first, then NVIDIA GPUs where libnvidia-ml is. Takes a tenth of a second, to see
 // how busy the cores are. Returns how many.
 int devices_find(struct device out[MOST_DEVICES]);
-// 4 * free memory + 2 * (100 - utilisation) + (100 - temperature) + 8 * resident weights. What is
-// not known adds nothing: a device is not preferred for what it does not say.
+// hardware_score of what is known of it.
 double device_score(const struct device *d);
 // The one with the best score of those that compute, the first of equals. -1: none computes.
 int devices_best(const struct device *d, int count);

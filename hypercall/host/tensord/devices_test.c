@@ -3,7 +3,7 @@
 //
 // Devices: the score by its formula, and nothing that the system does not say.
 // Links: hypercall/host/tensord/devices.c tensor/cuda/device.c tensor/cuda/driver.c
-// Links: tensor/cuda/kernel_text.c
+// Links: tensor/cuda/kernel_text.c hypercall/host/hardware/nvml.c
 // Libs: -ljansson -ldl
 #include "hypercall/host/tensord/devices.h"
 

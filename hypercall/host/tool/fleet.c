@@ -54,6 +54,32 @@ static char *installed_image(const struct fleet_tool *t)
     return realpath(path, NULL);
 }
 
+// What fleet.yaml can say and guests cannot be made with is refused rather than left out.
+static int check_variant(const char *name, const struct fleet_variant *v)
+{
+    const char *field = v->hugepages != FLEET_HUGEPAGES_OFF ? "hugepages"
+                        : v->pin[0]                         ? "pin"
+                        : v->cpu[0]                         ? "cpu"
+                        : v->offload_share != 100           ? "offload-share"
+                                                            : NULL;
+    return field ? tool_fail("models (%s): %s is not supported for guests of fleets so far; take "
+                             "it out",
+                             name, field)
+                 : TOOL_OK;
+}
+
+static int check_variants(const struct fleet_spec *s)
+{
+    int status = TOOL_OK;
+    for (size_t i = 0; i < s->model_count && !status; i++) {
+        status = check_variant(s->models[i].name, &s->models[i].variant);
+        if (!status && s->models[i].has_canary) {
+            status = check_variant(s->models[i].name, &s->models[i].canary);
+        }
+    }
+    return status;
+}
+
 int fleet_tool_spec(const struct fleet_tool *t, const char *path, struct fleet_spec *out)
 {
     char error[900];
@@ -66,7 +92,14 @@ int fleet_tool_spec(const struct fleet_tool *t, const char *path, struct fleet_s
         }
     }
     free(image);
-    return rc ? tool_fail("%s", error) : TOOL_OK;
+    if (rc) {
+        return tool_fail("%s", error);
+    }
+    rc = check_variants(out);
+    if (rc) {
+        fleet_spec_free(out);
+    }
+    return rc;
 }
 
 int fleet_tool_resolve(const struct fleet_tool *t, struct fleet_variant *v)

@@ -50,13 +50,23 @@ static void deploy_changes(struct fleet_record *r, const struct fleet_spec *befo
 static int apply(struct fleet_tool *t, struct fleet_spec *spec)
 {
     char error[900];
+    bool made = false;
     struct fleet_record r = {0};
     int rc = carrier_lock(t->host.uri, 30, &t->lock, error, sizeof error);
     rc = rc ? rc : carrier_read(t->host.libvirt, spec->name, &r, error, sizeof error);
     if (rc == -ENOENT) {
         rc = fleet_record_new(spec, &r, error, sizeof error);
         rc = rc ? rc : carrier_make(t->host.libvirt, &r, error, sizeof error);
-    } else if (!rc) {
+        if (rc == -EEXIST) { // since a moment: it is altered instead
+            *spec = r.spec;
+            memset(&r.spec, 0, sizeof r.spec);
+            fleet_record_free(&r);
+            rc = carrier_read(t->host.libvirt, spec->name, &r, error, sizeof error);
+        } else if (!rc) {
+            made = true;
+        }
+    }
+    if (!rc && !made) {
         // The variants of now, for what changes; the rest of the old specification goes.
         struct fleet_record before = {0};
         char *text = fleet_record_print(&r);
@@ -238,7 +248,9 @@ static int down(int argc, char **argv)
     }
     int rc = carrier_lock(t.host.uri, 30, &t.lock, error, sizeof error);
     rc = rc ? rc : carrier_read(t.host.libvirt, fleet, &r, error, sizeof error);
-    if (rc) {
+    if (rc == -ENOENT) { // a second run after one that was killed finds this
+        printf("There is no fleet '%s': nothing to do.\n", fleet);
+    } else if (rc) {
         status = tool_fail("%s", error);
     } else {
         if (r.down) { // somebody else began it
@@ -250,6 +262,11 @@ static int down(int argc, char **argv)
         fleet_record_free(&r);
         status = status ? status : fleet_tool_wait(&t, fleet, seconds, is_down, NULL);
         if (!status) {
+            // A look of this command may have made it again a moment ago.
+            char folder[PATH_MAX];
+            if (proxy_folder(fleet, folder, sizeof folder, error, sizeof error) == 0) {
+                proxy_remove_folder(folder, error, sizeof error);
+            }
             run_say("%s is down", fleet);
         }
     }

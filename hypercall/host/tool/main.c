@@ -26,6 +26,8 @@ static const struct tool_command *const commands[] = {
     &tool_deploy,
     &tool_down,
     &tool_agent,
+    // this host
+    &tool_doctor,
     // the engine on this host
     &tool_generate,
     &tool_eval,

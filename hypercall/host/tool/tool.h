@@ -18,10 +18,30 @@ struct tool_command {
     const char *name, *summary, *help;
     int (*run)(int argc, char **argv); // argv[0] is the command's name
 };
-extern const struct tool_command tool_generate, tool_eval, tool_tokenize, tool_detokenize,
-    tool_bench, tool_embed, tool_quantize, tool_pack, tool_run_guest, tool_ls, tool_stop_guest,
-    tool_logs, tool_start_guest, tool_rm, tool_up, tool_down, tool_scale, tool_deploy, tool_fleets,
-    tool_status, tool_agent, tool_check, tool_diff;
+extern const struct tool_command tool_run_guest;
+extern const struct tool_command tool_ls;
+extern const struct tool_command tool_logs;
+extern const struct tool_command tool_stop_guest;
+extern const struct tool_command tool_start_guest;
+extern const struct tool_command tool_rm;
+extern const struct tool_command tool_check;
+extern const struct tool_command tool_diff;
+extern const struct tool_command tool_up;
+extern const struct tool_command tool_status;
+extern const struct tool_command tool_fleets;
+extern const struct tool_command tool_scale;
+extern const struct tool_command tool_deploy;
+extern const struct tool_command tool_down;
+extern const struct tool_command tool_agent;
+extern const struct tool_command tool_doctor;
+extern const struct tool_command tool_generate;
+extern const struct tool_command tool_eval;
+extern const struct tool_command tool_bench;
+extern const struct tool_command tool_embed;
+extern const struct tool_command tool_tokenize;
+extern const struct tool_command tool_detokenize;
+extern const struct tool_command tool_quantize;
+extern const struct tool_command tool_pack;
 
 // Prints "tessera COMMAND: ..." and returns the status.
 int tool_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Tessera authors
+//
+// `tessera doctor`: what killed commands leave behind. Each check names it; under --mend those do
+// away with it for which nothing can be lost.
+#include "hypercall/host/machine/console.h"
+#include "hypercall/host/machine/tensord.h"
+#include "hypercall/host/store/weights.h"
+#include "hypercall/host/tool/doctor.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+static bool ends_with(const char *text, const char *end)
+{
+    size_t n = strlen(text), m = strlen(end);
+    return n > m && strcmp(text + n - m, end) == 0;
+}
+
+static int remove_file(void *path)
+{
+    return unlink(path) == 0 || errno == ENOENT ? 0 : -errno;
+}
+
+static void say_file(struct doctor *d, const char *path, const char *what)
+{
+    char command[PATH_MAX + 32], copy[PATH_MAX];
+    snprintf(copy, sizeof copy, "%s", path);
+    snprintf(command, sizeof command, "rm %s", doctor_quote(path));
+    doctor_leftover(d, remove_file, copy, command, "%s: %s", path, what);
+}
+
+// ---- half-copied files -------------------------------------------------------------------------
+
+// A copy in the making is under its lock (store/mappable.c): one without was left.
+static bool is_being_made(const char *part)
+{
+    char lock[PATH_MAX];
+    snprintf(lock, sizeof lock, "%.*s.lock", (int)(strlen(part) - strlen(".part")), part);
+    int fd = open(lock, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    bool held = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0;
+    if (fd >= 0) {
+        close(fd);
+    }
+    return held;
+}
+
+static bool is_older_than(const char *path, time_t seconds)
+{
+    struct stat s;
+    return stat(path, &s) == 0 && time(NULL) - s.st_mtime > seconds;
+}
+
+static void look_at_copies(struct doctor *d, const char *folder_name, bool (*is_left)(const char *))
+{
+    char folder[PATH_MAX], path[PATH_MAX], error[300];
+    if (weights_cache_folder(folder_name, folder, sizeof folder, error, sizeof error) != 0) {
+        return; // then there are no copies
+    }
+    DIR *all = opendir(folder);
+    for (const struct dirent *e; all && (e = readdir(all)) != NULL;) {
+        int n = snprintf(path, sizeof path, "%s/%s", folder, e->d_name);
+        if (n > 0 && n < (int)sizeof path && is_left(path)) {
+            say_file(d, path, "a file that was never finished");
+        }
+    }
+    if (all) {
+        closedir(all);
+    }
+}
+
+static bool is_left_copy(const char *path)
+{
+    return ends_with(path, ".part") && !is_being_made(path);
+}
+
+// NAME.XXXXXX of mkostemp (store/cache.c); it takes milliseconds to write.
+static bool is_left_hash(const char *path)
+{
+    const char *name = strrchr(path, '/'), *dot = name ? strrchr(name, '.') : NULL;
+    return dot && strlen(dot) == 7 && dot > name + 1 && is_older_than(path, 60);
+}
+
+static void check_copies(struct doctor *d)
+{
+    look_at_copies(d, "models", is_left_copy);
+    look_at_copies(d, "hashes", is_left_hash);
+}
+
+// ---- tensord's places for guests ---------------------------------------------------------------
+
+struct seat {
+    const char *folder;
+    char name[64], path[108];
+};
+
+// Does any line of /proc/net/unix speak of the path, and is one of them a connection (state 03)?
+static void find_socket(const char *path, bool *exists, bool *connected)
+{
+    char line[400];
+    FILE *f = fopen("/proc/net/unix", "re");
+    *exists = *connected = f == NULL; // not known: nothing is said of it
+    while (f && fgets(line, sizeof line, f)) {
+        unsigned state = 0;
+        line[strcspn(line, "\n")] = 0;
+        const char *at = strchr(line, '/');
+        if (at && strcmp(at, path) == 0 && sscanf(line, "%*s %*s %*s %*s %*s %x", &state) == 1) {
+            *exists = true;
+            *connected |= state == 3;
+        }
+    }
+    if (f) {
+        fclose(f);
+    }
+}
+
+static int remove_seat(void *context)
+{
+    const struct seat *s = context;
+    struct tensord *t;
+    char error[300];
+    int rc = tensord_open(s->folder, &t, error, sizeof error);
+    if (rc) {
+        return rc;
+    }
+    rc = tensord_remove_guest(t, s->name, error, sizeof error);
+    tensord_close(t);
+    return rc;
+}
+
+static bool has_domain(struct doctor *d, const char *name)
+{
+    virConnectPtr all[] = {d->libvirt, d->system};
+    for (size_t i = 0; i < 2; i++) {
+        virDomainPtr domain = all[i] ? virDomainLookupByName(all[i], name) : NULL;
+        if (domain) {
+            virDomainFree(domain);
+            return true;
+        }
+    }
+    return false;
+}
+
+static void look_at_seat(struct doctor *d, struct seat *s)
+{
+    bool exists, connected;
+    char command[400];
+    find_socket(s->path, &exists, &connected);
+    if (connected || has_domain(d, s->name)) {
+        return;
+    }
+    if (!exists) {
+        say_file(d, s->path, "the socket of a tensord that is gone");
+        return;
+    }
+    snprintf(
+        command, sizeof command,
+        "echo '{\"op\":\"remove-guest\",\"name\":\"%s\"}' | socat - UNIX-CONNECT:%s/tensord.sock",
+        s->name, s->folder);
+    doctor_leftover(d, remove_seat, s, command,
+                    "tensord keeps a place and its memory for '%s', which is no guest", s->name);
+}
+
+// A run that is just starting its guest holds this lock. False: it did not end in time. *fd -1:
+// nobody ever ran a guest.
+static bool lock_runs(int *fd)
+{
+    char path[PATH_MAX], error[300];
+    *fd = console_log_path(".lock", 0, path, sizeof path, error, sizeof error) == 0
+              ? open(path, O_RDWR | O_CLOEXEC)
+              : -1;
+    for (int i = 0; *fd >= 0 && flock(*fd, LOCK_EX | LOCK_NB) != 0; i++) {
+        if (i == 100) {
+            close(*fd);
+            return false;
+        }
+        nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
+    }
+    return true;
+}
+
+static void check_seats(struct doctor *d)
+{
+    char folder[256], error[300];
+    if (!d->libvirt || tensord_folder(folder, sizeof folder, error, sizeof error) != 0) {
+        return;
+    }
+    int lock;
+    if (!lock_runs(&lock)) {
+        return;
+    }
+    DIR *all = opendir(folder);
+    for (const struct dirent *e; all && (e = readdir(all)) != NULL;) {
+        struct seat s = {.folder = folder};
+        size_t length = strlen(e->d_name);
+        int n = snprintf(s.path, sizeof s.path, "%s/%s", folder, e->d_name);
+        if (!ends_with(e->d_name, ".ivshmem") || n >= (int)sizeof s.path ||
+            length - 8 >= sizeof s.name) {
+            continue;
+        }
+        memcpy(s.name, e->d_name, length - 8);
+        if (machine_name_is_valid(s.name)) {
+            look_at_seat(d, &s);
+        }
+    }
+    if (all) {
+        closedir(all);
+    }
+    if (lock >= 0) {
+        close(lock);
+    }
+}
+
+// ---- domains whose files are gone --------------------------------------------------------------
+
+static bool kernel_of(const char *xml, char out[PATH_MAX])
+{
+    const char *at = strstr(xml, "<kernel>");
+    size_t n = at ? strcspn(at + 8, "<") : PATH_MAX;
+    if (n >= PATH_MAX || memchr(at + 8, '&', n)) {
+        return false;
+    }
+    memcpy(out, at + 8, n);
+    out[n] = 0;
+    return true;
+}
+
+static void look_at_domain(struct doctor *d, virDomainPtr domain)
+{
+    struct machine_facts facts;
+    char kernel[PATH_MAX];
+    const char *name = virDomainGetName(domain), *gone = NULL;
+    char *own = virDomainGetMetadata(domain, VIR_DOMAIN_METADATA_ELEMENT, MACHINE_NAMESPACE, 0);
+    char *xml = own ? virDomainGetXMLDesc(domain, 0) : NULL;
+    if (xml && machine_facts_parse(own, &facts) == 0) {
+        if (kernel_of(xml, kernel) && access(kernel, F_OK) != 0 && errno == ENOENT) {
+            gone = kernel;
+        } else if (facts.model[0] && access(facts.model, F_OK) != 0 && errno == ENOENT) {
+            gone = facts.model;
+        }
+    }
+    if (gone) {
+        char command[160];
+        bool active = virDomainIsActive(domain) == 1;
+        snprintf(command, sizeof command, "tessera %s %.64s", active ? "stop" : "rm", name);
+        doctor_leftover(d, NULL, NULL, command, "the guest '%s' %s, and %s is not there any more",
+                        name, active ? "runs" : "is defined", gone);
+    }
+    free(own);
+    free(xml);
+}
+
+static void check_domains(struct doctor *d)
+{
+    virDomainPtr *all = NULL;
+    int count = d->libvirt ? virConnectListAllDomains(d->libvirt, &all, 0) : 0;
+    for (int i = 0; i < count; i++) {
+        look_at_domain(d, all[i]);
+        virDomainFree(all[i]);
+    }
+    free(all);
+}
+
+// Add checks here: doctor.h says how.
+const struct doctor_check doctor_leftovers[] = {
+    {"copies", check_copies},
+    {"tensord", check_seats},
+    {"guests", check_domains},
+    {NULL, NULL},
+};

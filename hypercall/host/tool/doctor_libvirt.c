@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Tessera authors
+//
+// `tessera doctor`: libvirt, who QEMU runs as under it, AppArmor, the console's log, the network.
+#include "hypercall/host/tool/doctor.h"
+
+#include <errno.h>
+#include <libvirt/virterror.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+// A system's daemon may probe QEMU for half a minute as it starts.
+enum { CONNECT_SECONDS = 60 };
+#define START_LIBVIRT "%ssystemctl enable --now libvirtd.socket virtlogd.socket"
+
+struct attempt {
+    const char *uri;
+    virConnectPtr connection;
+    char error[900];
+    int rc;
+};
+
+static void say_aside(const char *line)
+{
+    fprintf(stderr, "%s\n", line);
+}
+
+static void *connect_thread(void *context)
+{
+    struct attempt *a = context;
+    a->rc = machine_connect(a->uri, say_aside, &a->connection, a->error, sizeof a->error);
+    return NULL;
+}
+
+// libvirt has no time-out for this. What does not come back in time is left alone, with its memory.
+static int connect_in_time(const char *uri, virConnectPtr *out, char *error, size_t error_bytes)
+{
+    struct attempt *a = calloc(1, sizeof *a);
+    pthread_t thread;
+    struct timespec until;
+    if (!a) {
+        return -ENOMEM;
+    }
+    a->uri = uri;
+    int rc = -pthread_create(&thread, NULL, connect_thread, a);
+    if (rc == 0) {
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_sec += CONNECT_SECONDS;
+        rc = -pthread_timedjoin_np(thread, NULL, &until);
+        if (rc) {
+            pthread_detach(thread);
+            snprintf(error, error_bytes, "%s does not answer in %d seconds", uri, CONNECT_SECONDS);
+            return rc;
+        }
+        rc = a->rc;
+        *out = a->connection;
+        snprintf(error, error_bytes, "%s", a->error);
+    }
+    free(a);
+    return rc;
+}
+
+static void say_versions(struct doctor *d, const char *uri, virConnectPtr c)
+{
+    unsigned long libvirt = 0, qemu = 0;
+    virConnectGetLibVersion(c, &libvirt);
+    virConnectGetVersion(c, &qemu);
+    doctor_say(d, DOCTOR_OK, "%s answers: libvirt %lu.%lu.%lu, QEMU %lu.%lu.%lu", uri,
+               libvirt / 1000000, libvirt / 1000 % 1000, libvirt % 1000, qemu / 1000000,
+               qemu / 1000 % 1000, qemu % 1000);
+}
+
+// Where guests go does not fail for want of a second connection.
+static void look_at_system(struct doctor *d)
+{
+    char error[900];
+    if (connect_in_time("qemu:///system", &d->system, error, sizeof error) == 0) {
+        say_versions(d, "qemu:///system", d->system);
+        return;
+    }
+    const char *hint = strstr(error, ". --connect");
+    doctor_say(d, DOCTOR_WARNING, "%.*s", (int)(hint ? hint - error : (long)strlen(error)), error);
+    doctor_cost(d, "no guests that outlive the user's session, no --device, no libvirt networks; "
+                   "qemu:///session is enough for everything else");
+    if (access("/usr/sbin/libvirtd", X_OK) != 0 && access("/usr/sbin/virtqemud", X_OK) != 0) {
+        doctor_mend(d, "%sapt-get install libvirt-daemon-system", doctor_sudo());
+    } else if (strstr(error, "No such file")) {
+        doctor_mend(d, START_LIBVIRT, doctor_sudo());
+    } else {
+        doctor_mend(d, "%susermod -aG libvirt %s    # then log in anew", doctor_sudo(),
+                    doctor_user());
+    }
+}
+
+void check_libvirt(struct doctor *d)
+{
+    char error[900];
+    bool is_system;
+    if (d->root[0]) {
+        return;
+    }
+    if (machine_uri(d->uri, &d->libvirt_uri, &is_system, error, sizeof error) != 0) {
+        doctor_say(d, DOCTOR_MISSING, "%s", error);
+        doctor_blocks(d);
+        return;
+    }
+    if (connect_in_time(d->libvirt_uri, &d->libvirt, error, sizeof error) != 0) {
+        doctor_say(d, DOCTOR_MISSING, "%s", error);
+        doctor_cost(d, "`tessera` defines, starts and finds guests by libvirt alone");
+        if (access("/usr/sbin/libvirtd", X_OK) != 0 && access("/usr/sbin/virtqemud", X_OK) != 0) {
+            doctor_mend(d,
+                        "%sapt-get install --no-install-recommends libvirt-daemon "
+                        "libvirt-daemon-driver-qemu",
+                        doctor_sudo());
+        } else if (is_system && geteuid() != 0) {
+            doctor_mend(d, "%susermod -aG libvirt %s    # then log in anew", doctor_sudo(),
+                        doctor_user());
+        } else {
+            doctor_mend(d, START_LIBVIRT, doctor_sudo());
+        }
+        doctor_blocks(d);
+        return;
+    }
+    say_versions(d, d->libvirt_uri, d->libvirt);
+    if (is_system) {
+        d->system = d->libvirt;
+    } else if (!d->uri) {
+        look_at_system(d);
+    }
+}
+
+// ---- who QEMU runs as --------------------------------------------------------------------------
+
+// Capabilities: <secmodel><model>dac</model>…<baselabel type='kvm'>+64055:+64055</baselabel>.
+static bool base_label(const char *capabilities, const char *model, char *out, size_t bytes)
+{
+    char wanted[64];
+    snprintf(wanted, sizeof wanted, "<model>%s</model>", model);
+    const char *at = strstr(capabilities, wanted), *end = at ? strstr(at, "</secmodel>") : NULL;
+    out[0] = 0;
+    if (!end) {
+        return false;
+    }
+    at = strstr(at, "<baselabel type='kvm'>");
+    if (at && at < end) {
+        at += strlen("<baselabel type='kvm'>");
+        snprintf(out, bytes, "%.*s", (int)strcspn(at, ":<"), at);
+    }
+    return true;
+}
+
+void check_qemu_user(struct doctor *d)
+{
+    char label[64];
+    char *capabilities = d->system ? virConnectGetCapabilities(d->system) : NULL;
+    if (!capabilities) {
+        return;
+    }
+    if (!base_label(capabilities, "dac", label, sizeof label) || !label[0]) {
+        doctor_say(d, DOCTOR_WARNING, "qemu:///system does not say which user QEMU runs as");
+    } else if (hardware_user(label, &d->qemu) != 0) {
+        doctor_say(d, DOCTOR_WARNING, "QEMU would run as %s under qemu:///system: no such user",
+                   label);
+    } else {
+        doctor_say(d, DOCTOR_OK,
+                   "%s (uid %u) by default under qemu:///system, %s under "
+                   "qemu:///session",
+                   d->qemu.name, d->qemu.uid, doctor_user());
+    }
+    free(capabilities);
+}
+
+#define SNIPPET "/etc/apparmor.d/local/abstractions/libvirt-qemu"
+
+static bool snippet_is_installed(void)
+{
+    char line[512];
+    bool found = false;
+    FILE *f = fopen(SNIPPET, "re");
+    while (f && fgets(line, sizeof line, f)) {
+        found |= line[0] != '#' && strstr(line, "/var/lib/tessera/") != NULL;
+    }
+    if (f) {
+        fclose(f);
+    }
+    return found;
+}
+
+void check_apparmor(struct doctor *d)
+{
+    char label[64], path[PATH_MAX + 64];
+    char *capabilities = d->system ? virConnectGetCapabilities(d->system) : NULL;
+    if (!capabilities) {
+        return;
+    }
+    bool active = base_label(capabilities, "apparmor", label, sizeof label);
+    free(capabilities);
+    if (!active) {
+        doctor_say(d, DOCTOR_OK, "does not confine guests here");
+        return;
+    }
+    if (snippet_is_installed()) {
+        doctor_say(d, DOCTOR_OK,
+                   "confines guests of qemu:///system, and lets them read "
+                   "/var/lib/tessera (%s)",
+                   SNIPPET);
+        return;
+    }
+    doctor_say(d, DOCTOR_MISSING,
+               "confines guests of qemu:///system, and knows nothing of "
+               "/var/lib/tessera");
+    doctor_cost(d, "QEMU may not map weights there (libvirt labels no file of its own command "
+                   "line): guests of qemu:///system do not start; those of qemu:///session do");
+    snprintf(path, sizeof path, "%s/../../hypercall/host/apparmor/libvirt-qemu", d->folder);
+    doctor_mend(d, "%stee -a " SNIPPET " < %s", doctor_sudo(), doctor_quote(path));
+}
+
+// ---- what stands beside guests -----------------------------------------------------------------
+
+void check_console_log(struct doctor *d)
+{
+    char path[PATH_MAX];
+    if (hardware_program(d->root, (const char *[]){"virtlogd", NULL}, path)) {
+        doctor_say(d, DOCTOR_OK, "virtlogd keeps consoles' logs");
+        return;
+    }
+    doctor_say(d, DOCTOR_MISSING, "virtlogd is not installed");
+    doctor_cost(d, "guests with a console's log do not start");
+    doctor_mend(d, "%sapt-get install --no-install-recommends libvirt-daemon", doctor_sudo());
+    doctor_blocks(d);
+}
+
+void check_network(struct doctor *d)
+{
+    if (!d->system) {
+        return;
+    }
+    virNetworkPtr n = virNetworkLookupByName(d->system, "default");
+    int active = n ? virNetworkIsActive(n) : 0;
+    if (active > 0) {
+        doctor_say(d, DOCTOR_OK, "libvirt's network `default` is active");
+    } else {
+        doctor_say(d, DOCTOR_MISSING, "libvirt's network `default` is %s",
+                   n ? "not active" : "not defined");
+        doctor_cost(d, "--network default is not to be had; the user network, which is the "
+                       "default, needs none");
+        static const char virsh[] = "virsh -c qemu:///system";
+        char define[200] = "";
+        if (!n) {
+            snprintf(define, sizeof define,
+                     "%s%s net-define /usr/share/libvirt/networks/default.xml && ", doctor_sudo(),
+                     virsh);
+        }
+        doctor_mend(d, "%s%s%s net-start default && %s%s net-autostart default", define,
+                    doctor_sudo(), virsh, doctor_sudo(), virsh);
+    }
+    if (n) {
+        virNetworkFree(n);
+    }
+}
