@@ -169,13 +169,16 @@ static void the_other_slot_stands_in_where_none_is_up(void **unused)
     start("");
     member("g1", 0, "v1");
     member("g2", 1, "v2");
-    row("chat.a", "g1", PROXY_UP, 20000);
+    struct proxy_row *stable = row("chat.a", "g1", PROXY_UP, 20000);
     struct proxy_row *canary = row("chat.b", "g2", PROXY_UP, 20001);
     assert_string_equal(commands(), "");
     assert_true(says_map("canary.map chat chat.b"));
     assert_true(says_map("version-a.map chat v1"));
     assert_true(says_map("version-b.map chat v2"));
     canary->health = PROXY_DOWN;
+    stable->health = PROXY_DOWN; // so is this one: no help
+    assert_string_equal(commands(), "");
+    stable->health = PROXY_UP;
     // It is known to be up: no check first.
     assert_non_null(strstr(commands(), "add server chat.b/g1 127.0.0.1:20000 "));
     assert_non_null(strstr(commands(), "|enable health chat.b/g1;enable server chat.b/g1"));
