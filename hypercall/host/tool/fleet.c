@@ -4,6 +4,7 @@
 // What the commands of fleets share: the connection, the record under its lock, waiting.
 #include "hypercall/host/tool/fleet.h"
 
+#include "hypercall/host/packages/packages.h"
 #include "hypercall/host/tool/run.h"
 
 #include <errno.h>
@@ -54,6 +55,22 @@ static char *installed_image(const struct fleet_tool *t)
     return realpath(path, NULL);
 }
 
+static int installed_model(const char *name, char *path, size_t path_bytes, char *error,
+                           size_t error_bytes)
+{
+    char found[PATH_MAX];
+    int rc = packages_resolve(name, found, error, error_bytes);
+    if (rc == -ENOENT) {
+        snprintf(error, error_bytes,
+                 "%s: is neither a file (write ./%s) nor an installed model (`tessera pkg list`)",
+                 name, name);
+    } else if (!rc && snprintf(path, path_bytes, "%s", found) >= (int)path_bytes) {
+        rc = -ENAMETOOLONG;
+        snprintf(error, error_bytes, "%s: its path is too long", found);
+    }
+    return rc;
+}
+
 // What fleet.yaml can say and guests cannot be made with is refused rather than left out.
 static int check_variant(const char *name, const struct fleet_variant *v)
 {
@@ -86,7 +103,7 @@ int fleet_tool_spec(const struct fleet_tool *t, const char *path, struct fleet_s
     char *image = installed_image(t);
     int rc = fleet_spec_read(path, out, error, sizeof error);
     if (!rc) {
-        rc = fleet_resolve(out, image, NULL, &t->host.progress, error, sizeof error);
+        rc = fleet_resolve(out, image, installed_model, &t->host.progress, error, sizeof error);
         if (rc) {
             fleet_spec_free(out);
         }
@@ -106,7 +123,8 @@ int fleet_tool_resolve(const struct fleet_tool *t, struct fleet_variant *v)
 {
     char error[900];
     char *image = installed_image(t);
-    int rc = fleet_resolve_variant(v, image, NULL, &t->host.progress, error, sizeof error);
+    int rc =
+        fleet_resolve_variant(v, image, installed_model, &t->host.progress, error, sizeof error);
     free(image);
     return rc ? tool_fail("%s", error) : TOOL_OK;
 }

@@ -22,6 +22,13 @@ void fleet_tool_close(struct fleet_tool *t);
 // What fleet.yaml says, with the files that it names looked at.
 int fleet_tool_spec(const struct fleet_tool *t, const char *path, struct fleet_spec *out);
 int fleet_tool_resolve(const struct fleet_tool *t, struct fleet_variant *v);
+struct fleet_changes { // NULL and 0: as it was
+    const char *model, *image, *memory, *settings;
+    uint32_t vcpus;
+};
+// Changes *v and looks at its files.
+int fleet_tool_change(const struct fleet_tool *t, const struct fleet_changes *o,
+                      struct fleet_variant *v);
 // The record under the lock, to be changed and committed.
 int fleet_tool_begin(struct fleet_tool *t, const char *fleet, struct fleet_record *out);
 // Writes it, gives the lock back, makes sure that an agent runs, and lets it look.

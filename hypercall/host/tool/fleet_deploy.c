@@ -14,8 +14,9 @@
 enum { WAIT_SECONDS = 1800 };
 
 struct deploy {
-    const char *uri, *service, *model, *image, *memory, *strategy, *steps, *settings;
-    uint32_t weight, vcpus, seconds, step_seconds, ready_seconds, requests;
+    const char *uri, *service, *strategy, *steps;
+    struct fleet_changes new;
+    uint32_t weight, seconds, step_seconds, ready_seconds, requests;
     double error_rate, latency_ratio;
     bool status, roll_back, promote, no_wait, hold;
     struct tool_option *options;
@@ -117,73 +118,6 @@ static int read_limits(const struct deploy *o, struct fleet_limits *l)
     return TOOL_OK;
 }
 
-// "key=value key=value" in place of what is there of those keys.
-static int set_settings(struct fleet_variant *v, const char *text)
-{
-    char *copy = strdup(text), *rest = copy;
-    int status = copy ? TOOL_OK : tool_fail("no memory");
-    for (char *word; !status && (word = strsep(&rest, " ")) != NULL;) {
-        char *equals = strchr(word, '=');
-        size_t at = 0;
-        if (!*word) {
-            continue;
-        }
-        if (!equals || equals == word || (size_t)(equals - word) >= sizeof v->settings[0].key ||
-            strlen(equals + 1) >= sizeof v->settings[0].value || !machine_word_is_valid(word)) {
-            status = tool_misuse("--settings: '%s' is no KEY=VALUE", word);
-            break;
-        }
-        *equals = 0;
-        while (at < v->setting_count && strcmp(v->settings[at].key, word) < 0) {
-            at++;
-        }
-        if (at == v->setting_count || strcmp(v->settings[at].key, word) != 0) {
-            if (v->setting_count == FLEET_MOST_SETTINGS) {
-                status = tool_misuse("--settings: at most %d", FLEET_MOST_SETTINGS);
-                break;
-            }
-            memmove(&v->settings[at + 1], &v->settings[at],
-                    (v->setting_count - at) * sizeof v->settings[0]);
-            v->setting_count++;
-        }
-        snprintf(v->settings[at].key, sizeof v->settings[at].key, "%s", word);
-        snprintf(v->settings[at].value, sizeof v->settings[at].value, "%s", equals + 1);
-    }
-    free(copy);
-    return status;
-}
-
-static int absolute(const char *path, char out[FLEET_PATH])
-{
-    char *full = realpath(path, NULL);
-    if (!full || strlen(full) >= FLEET_PATH) {
-        free(full);
-        return tool_fail("%s: %s", path, strerror(full ? ENAMETOOLONG : errno));
-    }
-    snprintf(out, FLEET_PATH, "%s", full);
-    free(full);
-    return TOOL_OK;
-}
-
-static int make_variant(struct fleet_tool *t, const struct deploy *o, struct fleet_variant *v)
-{
-    int status = TOOL_OK;
-    if (o->model) {
-        status = absolute(o->model, v->model);
-    }
-    if (!status && o->image) {
-        status = absolute(o->image, v->image);
-    }
-    if (!status && o->memory && machine_parse_memory(o->memory, &v->memory_mb) != 0) {
-        status = tool_misuse("--memory: '%s' is no size like 512M or 2G", o->memory);
-    }
-    v->vcpus = o->vcpus ? o->vcpus : v->vcpus;
-    if (!status && o->settings) {
-        status = set_settings(v, o->settings);
-    }
-    return status ? status : fleet_tool_resolve(t, v);
-}
-
 // file: NULL, or a fleet.yaml whose variant of the service is meant.
 static int start(struct fleet_tool *t, const struct deploy *o, const char *fleet,
                  const char *service, const struct fleet_spec *file, char chosen[FLEET_SERVICE])
@@ -210,7 +144,7 @@ static int start(struct fleet_tool *t, const struct deploy *o, const char *fleet
     if (!status) {
         memcpy(chosen, s->name, FLEET_SERVICE);
         d.variant = in_file ? in_file->variant : m->variant;
-        status = make_variant(t, o, &d.variant);
+        status = fleet_tool_change(t, &o->new, &d.variant);
     }
     if (!status) {
         fleet_version(&m->variant, d.from);
@@ -313,8 +247,8 @@ static int run_deploy(struct deploy *o, const char *word)
         status = show(&t, fleet, service);
     } else if (!status && (o->promote || o->roll_back)) {
         status = change(&t, o, fleet, service, chosen);
-    } else if (!status && !is_file && !o->model && !o->image && !o->memory && !o->vcpus &&
-               !o->settings) {
+    } else if (!status && !is_file && !o->new.model && !o->new.image && !o->new.memory &&
+               !o->new.vcpus && !o->new.settings) {
         status = tool_misuse("--model, --image, --memory, --vcpus or --settings say what is new");
     } else if (!status) {
         status = start(&t, o, fleet, service, is_file ? &spec : NULL, chosen);
@@ -339,11 +273,11 @@ static int deploy(int argc, char **argv)
     struct tool_option options[] = {
         {"--connect", OPTION_TEXT, &o.uri, false},
         {"--service", OPTION_TEXT, &o.service, false},
-        {"--model", OPTION_TEXT, &o.model, false},
-        {"--image", OPTION_TEXT, &o.image, false},
-        {"--memory", OPTION_TEXT, &o.memory, false},
-        {"--vcpus", OPTION_COUNT, &o.vcpus, false},
-        {"--settings", OPTION_TEXT, &o.settings, false},
+        {"--model", OPTION_TEXT, &o.new.model, false},
+        {"--image", OPTION_TEXT, &o.new.image, false},
+        {"--memory", OPTION_TEXT, &o.new.memory, false},
+        {"--vcpus", OPTION_COUNT, &o.new.vcpus, false},
+        {"--settings", OPTION_TEXT, &o.new.settings, false},
         {"--strategy", OPTION_TEXT, &o.strategy, false},
         {"--weight", OPTION_COUNT, &o.weight, false},
         {"--steps", OPTION_TEXT, &o.steps, false},
