@@ -262,15 +262,15 @@ void agent_converge(struct agent *a, struct agent_fleet *f)
 {
     struct agent_look l = {0};
     f->problem_count = 0;
-    f->again = false;
+    f->again = f->stale = false;
     if (look(a, f, &l) == 0) {
         bool goes = l.record.down || l.orphaned;
         if (!goes) {
             agent_course(a, f, &l);
         }
-        if (!f->again && goes && l.guest_count == 0) {
+        if (!f->stale && goes && l.guest_count == 0) {
             end_fleet(a, f, &l);
-        } else if (!f->again) {
+        } else if (!f->stale) {
             decide_all(&l);
             if (!l.orphaned) {
                 agent_route(a, f, &l);

@@ -16,7 +16,9 @@ static void commit(struct agent *a, struct agent_fleet *f, struct agent_look *l)
     if (rc && rc != -EAGAIN) {
         agent_problem(f, "%s", error);
     }
-    f->again = true; // also after a failure: what was looked at is no longer what is there
+    // After a failure, too, nothing is done by what was looked at: it is not what is wanted.
+    f->again = rc == 0;
+    f->stale = true;
 }
 
 static bool is_of(const struct agent_look *l, size_t guest, const char *service,

@@ -102,7 +102,8 @@ struct agent_service {
 
 struct agent_fleet {
     char name[FLEET_NAME], folder[PATH_MAX];
-    bool present, again; // again: something was committed, look at once
+    bool present;
+    bool stale, again; // the record is another by now; by our own commit: look again at once
     struct agent_member *members;
     size_t member_count;
     struct agent_service *services;

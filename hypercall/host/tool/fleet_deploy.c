@@ -118,47 +118,69 @@ static int read_limits(const struct deploy *o, struct fleet_limits *l)
     return TOOL_OK;
 }
 
+// What is to be deployed. Files may take long to be looked at: not under the lock.
+static int prepare(struct fleet_tool *t, const struct deploy *o, const char *fleet,
+                   const char *service, const struct fleet_spec *file, struct fleet_deployment *d,
+                   char chosen[FLEET_SERVICE])
+{
+    char error[900];
+    struct fleet_record r;
+    if (carrier_read(t->host.libvirt, fleet, &r, error, sizeof error) != 0) {
+        return tool_fail("%s", error);
+    }
+    const struct fleet_service *s = choose(&r, service);
+    const struct fleet_model *m = s ? fleet_find(&r.spec, s->name) : NULL;
+    const struct fleet_model *in_file = m && file ? fleet_find(file, m->name) : NULL;
+    int status = m ? read_strategy(o, d) : TOOL_FAILED;
+    status = status ? status : read_limits(o, &d->limits);
+    if (!status && file && !in_file) {
+        status = tool_fail("the file has no service '%s'", m->name);
+    }
+    if (!status) {
+        memcpy(chosen, m->name, FLEET_SERVICE);
+        d->variant = in_file ? in_file->variant : m->variant;
+        fleet_version(&m->variant, d->from);
+        status = fleet_tool_change(t, &o->new, &d->variant);
+    }
+    if (!status) {
+        fleet_version(&d->variant, d->to);
+        if (strcmp(d->from, d->to) == 0) {
+            status =
+                tool_fail("%s runs that version (%s) already: nothing to deploy", chosen, d->to);
+        }
+    }
+    fleet_record_free(&r);
+    return status;
+}
+
 // file: NULL, or a fleet.yaml whose variant of the service is meant.
 static int start(struct fleet_tool *t, const struct deploy *o, const char *fleet,
                  const char *service, const struct fleet_spec *file, char chosen[FLEET_SERVICE])
 {
     struct fleet_record r;
-    int status = fleet_tool_begin(t, fleet, &r);
+    struct fleet_deployment d = {0};
+    char from[FLEET_VERSION] = "";
+    int status = prepare(t, o, fleet, service, file, &d, chosen);
+    status = status ? status : fleet_tool_begin(t, fleet, &r);
     if (status) {
         return status;
     }
-    struct fleet_service *s = choose(&r, service);
-    struct fleet_model *m = s ? fleet_find(&r.spec, s->name) : NULL;
-    const struct fleet_model *in_file = s && file ? fleet_find(file, s->name) : NULL;
-    struct fleet_deployment d = {.started_ms = now_ms()};
-    d.since_ms = d.started_ms;
-    status = !m ? TOOL_FAILED : read_strategy(o, &d);
-    status = status ? status : read_limits(o, &d.limits);
-    if (!status && s->has_deployment && deploy_is_running(&s->deployment)) {
+    struct fleet_service *s = fleet_service(&r, chosen);
+    struct fleet_model *m = fleet_find(&r.spec, chosen);
+    if (m) {
+        fleet_version(&m->variant, from);
+    }
+    if (!s || !m || strcmp(from, d.from) != 0) {
+        status = tool_fail("%s was changed meanwhile: try again", chosen);
+    } else if (s->has_deployment && deploy_is_running(&s->deployment)) {
         print(s->name, &s->deployment);
-        status = tool_fail("a deployment of '%s' runs: --promote or --rollback ends it", s->name);
-    }
-    if (!status && file && !in_file) {
-        status = tool_fail("the file has no service '%s'", s->name);
-    }
-    if (!status) {
-        memcpy(chosen, s->name, FLEET_SERVICE);
-        d.variant = in_file ? in_file->variant : m->variant;
-        status = fleet_tool_change(t, &o->new, &d.variant);
-    }
-    if (!status) {
-        fleet_version(&m->variant, d.from);
-        fleet_version(&d.variant, d.to);
-        if (strcmp(d.from, d.to) == 0) {
-            status =
-                tool_fail("%s runs that version (%s) already: nothing to deploy", s->name, d.to);
-        } else if (m->has_canary) {
-            status = tool_fail("%s has a canary of fleet.yaml; take it out first: a service has "
-                               "room for two versions",
-                               s->name);
-        }
-    }
-    if (!status) {
+        status = tool_fail("a deployment of '%s' runs: --promote or --rollback ends it", chosen);
+    } else if (m->has_canary) {
+        status = tool_fail("%s has a canary of fleet.yaml; take it out first: a service has room "
+                           "for two versions",
+                           chosen);
+    } else {
+        d.started_ms = d.since_ms = now_ms();
         s->deployment = d;
         s->has_deployment = true;
         print(s->name, &s->deployment);
