@@ -158,10 +158,11 @@ static char *settings_of(const struct fleet_variant *v)
     return t.failed ? NULL : t.data;
 }
 
-// Where libvirt can give shares: a user's session has no control groups.
+// 0: libvirt's own, which is the usual number. A user's session has no control groups for others.
 static uint32_t shares_of(const struct agent *a, const struct fleet_variant *v)
 {
-    if (!a->host.is_system) {
+    bool usual = v->policy == FLEET_POLICY_NORMAL && v->priority == AGENT_USUAL_SHARES;
+    if (!a->host.is_system || usual) {
         return 0;
     }
     uint32_t n = v->policy == FLEET_POLICY_REALTIME ? v->priority * 8

@@ -23,6 +23,7 @@ enum {
     AGENT_DRAIN_MS = 120000,   // for requests to end
     AGENT_SHUTDOWN_MS = 10000, // for a guest to power off
     AGENT_STARTS = 2,          // guests that are made or started in one look at a fleet
+    AGENT_USUAL_SHARES = 1024, // fleet.yaml's default priority, and libvirt's
     AGENT_FIRST_PORT = 9100,   //
     AGENT_SHELF = 512,         // listeners that outlive a process
     AGENT_PROBLEMS = 8,        // kept for `status`

@@ -72,8 +72,14 @@ static int installed_model(const char *name, char *path, size_t path_bytes, char
 }
 
 // What fleet.yaml can say and guests cannot be made with is refused rather than left out.
-static int check_variant(const char *name, const struct fleet_variant *v)
+static int check_variant(const struct fleet_tool *t, const char *name,
+                         const struct fleet_variant *v)
 {
+    if (!t->host.is_system && (v->priority != 1024 || v->policy != FLEET_POLICY_NORMAL)) {
+        return tool_fail("models (%s): priority and policy need a system's libvirt (--connect "
+                         "qemu:///system): a user's own has no CPU shares to give",
+                         name);
+    }
     const char *field = v->hugepages != FLEET_HUGEPAGES_OFF ? "hugepages"
                         : v->pin[0]                         ? "pin"
                         : v->cpu[0]                         ? "cpu"
@@ -85,13 +91,13 @@ static int check_variant(const char *name, const struct fleet_variant *v)
                  : TOOL_OK;
 }
 
-static int check_variants(const struct fleet_spec *s)
+static int check_variants(const struct fleet_tool *t, const struct fleet_spec *s)
 {
     int status = TOOL_OK;
     for (size_t i = 0; i < s->model_count && !status; i++) {
-        status = check_variant(s->models[i].name, &s->models[i].variant);
+        status = check_variant(t, s->models[i].name, &s->models[i].variant);
         if (!status && s->models[i].has_canary) {
-            status = check_variant(s->models[i].name, &s->models[i].canary);
+            status = check_variant(t, s->models[i].name, &s->models[i].canary);
         }
     }
     return status;
@@ -112,7 +118,7 @@ int fleet_tool_spec(const struct fleet_tool *t, const char *path, struct fleet_s
     if (rc) {
         return tool_fail("%s", error);
     }
-    rc = check_variants(out);
+    rc = check_variants(t, out);
     if (rc) {
         fleet_spec_free(out);
     }
