@@ -5,14 +5,18 @@
 host_c = $(sort $(filter-out %_test.c %_fuzz.c,$(wildcard hypercall/host/$(1)/*.c)))
 # Of the weights' identity and copies: for the tool and the daemon.
 store_c := $(call host_c,store)
-tessera_c := $(foreach folder,tool guest machine view talk remote packages image,$(call host_c,$(folder))) \
+# A fleet's specification, record, plan and endpoint: what needs no libvirt.
+fleet_library_c := $(addprefix hypercall/host/fleet/,spec.c fields.c tables.c parts.c endpoint_parts.c \
+	yaml.c version.c resolve.c record.c record_json.c plan.c proxy_config.c proxy_files.c proxy_folder.c \
+	proxy_servers.c proxy_sync.c proxy_stats.c proxy_runtime.c proxy_process.c proxy_launch.c)
+tessera_c := $(foreach folder,tool fleet guest machine view talk remote packages image,$(call host_c,$(folder))) \
 	$(filter-out %_host.c,$(call host_c,hardware)) $(store_c)
 host_programs += $(BUILD)/bin/tessera
 
 $(BUILD)/bin/tessera: $(patsubst %.c,$(BUILD)/host/%.o,$(tessera_c)) $(TENSOR_HOST_OBJECTS)
 	@mkdir -p $(@D)
 	$(call say,link $@)
-	$(Q)$(CC) $^ -o $@ $(HOST_LIBS) -lmbedcrypto -lvirt -lcurl -lfdt
+	$(Q)$(CC) $^ -o $@ $(HOST_LIBS) -lmbedcrypto -lvirt -lcurl -lfdt -lyaml
 
 # The daemon: its main file apart, so that tests link the rest.
 tensord_c := $(filter-out %_host.c,$(call host_c,tensord)) $(store_c) hypercall/host/hardware/nvml.c

@@ -41,6 +41,9 @@ struct machine_watch {
     atomic_int end; // enum machine_end, written by the thread of events
     int callback;   // libvirt's number for it, -1: none
 };
+// The thread of libvirt's events, for all connections; once it runs, nothing. Also begun by a
+// watch.
+int machine_events_start(void);
 // Begins before the guest is created, so that nothing is missed.
 int machine_watch_start(virConnectPtr c, const char *name, struct machine_watch *w, char *error,
                         size_t error_bytes);

@@ -22,6 +22,16 @@ static const struct tool_command *const commands[] = {
     &tool_rm,
     &tool_suspend,
     &tool_resume,
+    // fleets
+    &tool_check,
+    &tool_up,
+    &tool_diff,
+    &tool_down,
+    &tool_scale,
+    &tool_deploy,
+    &tool_fleets,
+    &tool_status,
+    &tool_agent,
     // images and models
     &tool_image,
     &tool_pkg,

@@ -1,0 +1,113 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# SPDX-FileCopyrightText: The Tessera authors
+#
+# A fleet as an ordinary user: up, load through its endpoint while a guest is killed, scaled and
+# deployed, a bad version rolled back, to zero and awake again, down. In process and mount namespaces
+# of the test's own, so that no daemon outlives it.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+if [ "$(id -u)" -ne 0 ] || ! command -v libvirtd >/dev/null || ! command -v haproxy >/dev/null ||
+    ! unshare -mpf --mount-proc true 2>/dev/null; then
+    echo "ok skipped: needs root (for namespaces of its own), libvirt's daemon and HAProxy"
+    exit 0
+fi
+if [ -z "${TESSERA_FLEET_INSIDE:-}" ]; then
+    make --no-print-directory build/bin/tessera build/images/llm.elf >&2 || exit 1
+    exec env TESSERA_FLEET_INSIDE=1 unshare -mpf --mount-proc --kill-child "$0"
+fi
+. ci/lib.sh
+. ci/fleet.sh
+fleet_begin
+
+# ---- up ----------------------------------------------------------------------------------------
+fleet_yaml 4 2 >"$work/fleet.yaml"
+out=$(t up "$work/fleet.yaml" --dry-run 2>&1)
+holds "up --dry-run tells the plan" '^ *\+ .*chat' "$out"
+same "and makes nothing" "" "$(v list --all --name)"
+out=$(t up "$work/fleet.yaml" 2>&1)
+same "up of 6 guests of two models succeeds" 0 $?
+holds "it tells where" "shop is up after .*http://127.0.0.1:$port" "$out"
+same "libvirt shows 6 guests that run" 6 "$(v list --name | grep -c '^shop-')"
+holds "and what carries the fleet, off" 'shop.fleet +shut off' "$(v list --all)"
+v dumpxml shop.fleet >"$work/carrier.xml"
+check "its XML is valid" virt-xml-validate "$work/carrier.xml" domain
+same "a request is answered" 200 "$(status_of "$url/v1/chat/completions" -d "$question")"
+same "by the other model, too" 200 "$(status_of "$url/v1/chat/completions" -d "${question/chat/code}")"
+before=$(v list --name | sort)
+out=$(t up "$work/fleet.yaml" 2>&1)
+holds "a second up says that nothing is to do" 'Nothing to do' "$out"
+same "and changes nothing" "$before" "$(v list --name | sort)"
+
+# ---- a guest is killed under load --------------------------------------------------------------
+load_begin killed 150 4
+streams_begin killed 3
+sleep 2
+victim=$(guests chat | head -n 1)
+kill -KILL "$(qemu_of "$victim")"
+same "virsh destroy takes another" 0 "$(v destroy "$(guests chat | tail -n 1)" >/dev/null && echo 0)"
+sleep 3
+streams_end killed
+load_end killed
+check "both come back by themselves" until_true 40 settled
+holds "the same guest is started again" "$victim" "$(guests chat | tr '\n' ' ')"
+
+# ---- a stream that has begun -------------------------------------------------------------------
+curl -sS -N --max-time 60 -D "$work/begun.head" -o "$work/begun" "$url/v1/completions" -H 'X-Note: long' \
+    -d '{"model":"chat","prompt":"Once","max_tokens":400,"ignore_eos":true,"stream":true}' 2>"$work/begun.err" &
+client=$!
+until_true 20 grep -qs '^data: ' "$work/begun"
+victim=$(tr -d '\r' <"$work/begun.head" | sed -n 's/^[Xx]-[Tt]essera-[Gg]uest: //p')
+kill -KILL "$(qemu_of "$victim")"
+wait "$client"
+status=$?
+holds "a stream whose guest dies ends with an error" '^[1-9]|"error"' "$status $(grep '"error"' "$work/begun")"
+same "and not as if it were whole" 0 "$(grep -c 'DONE' "$work/begun")"
+check "its guest comes back" until_true 40 settled
+
+# ---- scale, deploy -----------------------------------------------------------------------------
+load_begin scale 120 4
+out=$(t scale shop chat=2 code=1 2>&1)
+same "scale down succeeds" 0 $?
+same "it is so" "2 1" "$(guests chat | wc -l) $(guests code | wc -l)"
+out=$(t scale shop/chat 3 2>&1)
+same "scale up succeeds" 0 $?
+load_end scale
+old=$(t status shop --json | jq -r '.services[0].guests[0].version')
+load_begin rolling 150 4
+streams_begin rolling 2
+out=$(t deploy shop/chat --memory 72M 2>&1)
+same "a rolling deployment succeeds" 0 $?
+streams_end rolling
+load_end rolling
+same "no stream broke off" 0 "$broken"
+same "all guests are of the new version" "3 0" \
+    "$(t status shop --json | jq -r ".services[0].guests | \"\(length) \(map(select(.version == \"$old\")) | length)\"")"
+holds "libvirt shows it" 'KiB|73728' "$(v dominfo "$(guests chat | head -n 1)" | grep 'Max memory')"
+before=$(guests chat)
+load_begin unready 80 4
+out=$(t deploy shop/chat --model "$work/models/unknown.gguf" --strategy canary --ready-seconds 4 2>&1)
+same "a canary that cannot serve: exit status 1" 1 $?
+holds "it was rolled back, and why" 'rolled back: .*0 of 1 guests were ready within 4 seconds' "$out"
+load_end unready
+same "the guests are the same" "$before" "$(guests chat)"
+holds "status tells of it" 'rolled-back.*0 of 1' "$(t deploy shop/chat --status)"
+# Healthy by its own words, and every answer of it is an error.
+load_begin canary 250 4
+out=$(t deploy shop/chat --model "$work/models/damaged.gguf" --strategy canary --weight 25 --requests 6 --step-seconds 60 2>&1)
+same "a canary that answers with errors: exit status 1" 1 $?
+holds "it was rolled back, and why" 'rolled back: [0-9]+ of [0-9]+ requests failed' "$out"
+wait "$load_pid"
+same "no connection failed" 0 "$(sed -n 's/^Failed requests: *//p' "$work/canary.ab")"
+bad=$(sed -n 's/^Non-2xx responses: *//p' "$work/canary.ab")
+check "few requests met it (${bad:-0} of 250)" test "${bad:-0}" -gt 0 -a "${bad:-0}" -lt 60
+same "the guests are the same" "$before" "$(guests chat)"
+same "afterwards all is answered" 200 "$(status_of "$url/v1/chat/completions" -d "$question")"
+
+# ---- down --------------------------------------------------------------------------------------
+out=$(t down shop 2>&1)
+same "down succeeds" 0 $?
+same "nothing is left in libvirt" "" "$(v list --all --name)"
+same "no HAProxy" "" "$(pgrep -x haproxy)"
+same "nothing of it in the folder" "" "$(ls "$work/run/tessera/fleet" 2>/dev/null)"
+finish_checks

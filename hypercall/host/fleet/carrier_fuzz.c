@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Tessera authors
+//
+// Any text as a carrier's metadata: whoever may define domains may have written it.
+//
+// Links: hypercall/host/fleet/carrier_text.c
+// Links: hypercall/host/fleet/record.c hypercall/host/fleet/record_json.c
+// Links: hypercall/host/fleet/spec.c hypercall/host/fleet/fields.c hypercall/host/fleet/tables.c
+// Links: hypercall/host/fleet/parts.c hypercall/host/fleet/endpoint_parts.c
+// Links: hypercall/host/fleet/yaml.c hypercall/host/fleet/version.c
+// Links: hypercall/host/machine/size.c hypercall/host/machine/text.c
+// Libs: -lyaml -ljansson -lmbedcrypto
+#include "hypercall/host/fleet/carrier.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    char *xml = malloc(size + 1);
+    if (!xml) {
+        return 0;
+    }
+    memcpy(xml, data, size);
+    xml[size] = 0;
+    char *text = carrier_element_text(xml);
+    if (text && strlen(text) > size) {
+        abort();
+    }
+    free(text);
+    free(xml);
+    return 0;
+}
