@@ -129,7 +129,7 @@ static int move_port(struct guest_host *h, struct guest *g, struct machine_facts
     if (moved) {
         virDomainFree(g->domain);
         g->domain = moved;
-        facts->port = port;
+        facts->port = g->plan.port = port;
         guest_url(g->domain, facts, g->url, sizeof g->url);
     }
     return rc;
