@@ -227,6 +227,23 @@ same "it is stopped" "[]" "$(t ls --json)"
 refused "a name that is none" 2 "--name: letters" run "$demo" --name 'a b'
 refused "a key that is none" 2 "--key: printable" run "$demo" --key 'a b'
 
+# ---- images with all in them -------------------------------------------------------------------
+"$work/bin/tessera" image build --model "$demo" --set http.port=8099 -o "$work/models/own.elf" >"$work/out"
+"$work/bin/tessera" image build --model "$demo" --model-outside -o "$work/models/pinned.elf" >"$work/out"
+chmod 644 "$work"/models/*.elf
+check "a sealed image runs" t run "$work/models/own.elf" --detach --port "$port" --vcpus 1
+vm_port=$port
+holds "it answers, from its own port" '"content":"[^"]*7' "$(ask /v1/chat/completions "$question")"
+v dumpxml own >"$work/dump.xml"
+same "it has no command line" 0 "$(grep -c '<cmdline>' "$work/dump.xml")"
+check "its XML is valid" virt-xml-validate "$work/dump.xml" domain
+t rm --force own >"$work/out" 2>&1
+check "an image that pins a model runs with it" t run "$demo" --image "$work/models/pinned.elf" --detach --port "$port" --vcpus 1
+t rm --force demo >"$work/out" 2>&1
+refused "not with another" 1 'before it served|refused' run "$work/models/packed.gguf" --image "$work/models/pinned.elf" --port "$port" --timeout 30
+refused "nor without one" 2 'wants the model .* beside it' run "$work/models/pinned.elf"
+refused "a sealed image takes no key" 2 "has its settings in it" run "$work/models/own.elf" --key k
+
 # ---- what cannot work --------------------------------------------------------------------------
 printf 'no model\n' >"$work/models/text.gguf"
 chmod 644 "$work/models/text.gguf"

@@ -60,15 +60,15 @@ static void send_message(int to, int64_t value, int fd)
     }
 }
 
-// Version 0, the peer's number, the region, and the peer's own vectors.
+// Version 0, the peer's number (0: QEMU is the master), the region, and the peer's own vectors.
 static void welcome(struct guest *g)
 {
     g->connection = accept(g->listener, NULL, NULL);
     send_message(g->connection, 0, -1);
-    send_message(g->connection, 1, -1);
+    send_message(g->connection, 0, -1);
     send_message(g->connection, -1, g->region);
     for (int v = 0; v < VECTORS; v++) {
-        send_message(g->connection, 1, g->events[v]);
+        send_message(g->connection, 0, g->events[v]);
     }
 }
 

@@ -37,6 +37,7 @@
 // Links: hypercall/host/image/elf.c hypercall/host/image/pe.c hypercall/host/image/payload.c
 // Links: hypercall/host/image/record.c hypercall/host/image/rope.c
 // Links: hypercall/host/image/disk_read.c hypercall/host/image/manifest.c
+// Links: hypercall/host/image/program.c
 // Links: tensor/format/files_host.c @tensor
 // Links: hypercall/host/guest/remote.c hypercall/host/remote/pool.c hypercall/host/remote/send.c
 // Links: hypercall/host/remote/state.c hypercall/host/remote/volume.c hypercall/host/remote/where.c

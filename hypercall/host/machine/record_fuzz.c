@@ -8,6 +8,7 @@
 // Links: hypercall/host/machine/record_take.c hypercall/host/machine/facts.c
 // Links: hypercall/host/machine/console.c hypercall/host/machine/text.c
 // Links: hypercall/host/machine/host.c
+// Links: hypercall/host/machine/watch.c
 // Libs: -ljansson -lmbedcrypto -lvirt
 #include "hypercall/host/machine/record.h"
 #include "hypercall/host/machine/text.h"

@@ -8,6 +8,7 @@
 // Links: hypercall/host/machine/record_take.c hypercall/host/machine/record_times.c
 // Links: hypercall/host/machine/facts.c hypercall/host/machine/console.c
 // Links: hypercall/host/machine/text.c hypercall/host/machine/host.c
+// Links: hypercall/host/machine/watch.c
 // Libs: -ljansson -lmbedcrypto -lvirt
 #include "hypercall/host/machine/record.h"
 #include "hypercall/host/machine/record_private.h"

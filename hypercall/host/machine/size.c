@@ -75,8 +75,13 @@ void machine_name_of(const char *path, char out[NAME_MOST + 1])
 {
     const char *slash = strrchr(path, '/'), *c = slash ? slash + 1 : path;
     size_t length = strlen(c), n = 0;
-    if (length > 5 && strcmp(c + length - 5, ".gguf") == 0) {
-        length -= 5;
+    static const char *const ends[] = {".gguf", ".elf", ".efi", ".img", ".raw", ".qcow2"};
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        size_t end = strlen(ends[i]);
+        if (length > end && strcmp(c + length - end, ends[i]) == 0) {
+            length -= end;
+            break;
+        }
     }
     for (size_t i = 0; i < length && n < NAME_MOST; i++) {
         bool good = is_plain(c[i]) || (n && strchr("._-", c[i]));
