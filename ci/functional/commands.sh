@@ -106,6 +106,43 @@ holds "a guest that hangs: the other is shown" '^one .*running' "$out"
 holds "and it as unhealthy, or loading while young" '^two .*(unhealthy|loading)' "$out"
 kill -CONT "$(pgrep -f 'guest=two,')"
 
+# ---- what the agent of a fleet notes -------------------------------------------------------------
+# A stand-in for the agent, at its socket, and a member of a fleet that is off.
+cat >"$work/agent.py" <<'P'
+import json, os, socket, sys
+uri, h = b"qemu:///session", 0xcbf29ce484222325
+for c in uri: h = ((h ^ c) * 0x100000001b3) & 0xffffffffffffffff
+folder = os.environ["XDG_RUNTIME_DIR"] + "/tessera"
+os.makedirs(folder, mode=0o700, exist_ok=True)
+s = socket.socket(socket.AF_UNIX)
+s.bind("%s/agent-%08x" % (folder, (h ^ h >> 32) & 0xffffffff)); s.listen(5)
+while True:
+    c, _ = s.accept()
+    asked = json.loads(c.makefile().readline())
+    notes = {"shop-chat-ab12": "flapping: ended 6 times; next start in 40 s"} if asked == {"op": "status", "fleet": "shop"} else {}
+    c.sendall(json.dumps({"ok": True, "notes": notes, "problems": []}).encode() + b"\n"); c.close()
+P
+"${as[@]}" python3 "$work/agent.py" >/dev/null 2>&1 &
+agent=$!
+vm_pids+=("$agent")
+cat >"$work/member.xml" <<'X'
+<domain type='qemu'><name>shop-chat-ab12</name>
+<metadata><t:guest xmlns:t='urn:tessera:guest:1'><t:model>/m.gguf</t:model><t:port>1</t:port><t:fleet>shop</t:fleet></t:guest></metadata>
+<memory unit='MiB'>16</memory><os><type arch='x86_64' machine='q35'>hvm</type></os></domain>
+X
+chmod 644 "$work/member.xml"
+v define "$work/member.xml" >/dev/null
+sleep 0.5
+out=$(t ls)
+holds "a member that ends again and again is flapping" '^shop-chat-ab12 .*flapping .* shop ' "$out"
+holds "and ls says when it is tried next" 'shop-chat-ab12 is flapping: ended 6 times; next start in 40 s' "$out"
+holds "rm --all leaves it to its fleet" 'shop-chat-ab12 is left: it is of the fleet shop' "$(t rm --all 2>&1)"
+kill "$agent"
+wait "$agent" 2>/dev/null
+rm -f "$work"/run/tessera/agent-*
+holds "without an agent it is off" '^shop-chat-ab12 .* off ' "$(t ls)"
+v undefine shop-chat-ab12 >/dev/null
+
 # ---- chat --------------------------------------------------------------------------------------
 out=$(t chat one What is 3 plus 4? --temperature 0 --max-tokens 40 --stats 2>"$work/err" </dev/null)
 same "chat with a prompt: exit status" 0 $?

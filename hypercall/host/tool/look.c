@@ -3,6 +3,7 @@
 //
 // A guest as JSON, as `ls`, `top` and `inspect` print it.
 #include "hypercall/host/tool/look.h"
+#include "hypercall/host/fleet/agent.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -13,10 +14,38 @@ bool look_is_local(const struct guest_host *h)
     return !h->is_remote;
 }
 
+// What the agent thinks of members that it had to start again; where none runs, nothing.
+static void take_notes(struct guest_host *h, struct view *v, const char *fleet)
+{
+    char why[400];
+    json_t *request = json_pack("{s:s,s:s}", "op", "status", "fleet", fleet), *answer = NULL;
+    if (request && agent_ask(h->uri, request, &answer, why, sizeof why) == 0) {
+        view_take_notes(v, json_object_get(answer, "notes"));
+        json_decref(answer);
+    }
+    json_decref(request);
+}
+
+static bool was_before(const struct view *v, size_t i)
+{
+    for (size_t j = 0; j < i; j++) {
+        if (strcmp(v->guests[j].facts.fleet, v->guests[i].facts.fleet) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 int look_take(struct guest_host *h, const char *only, struct view *out, char *error,
               size_t error_bytes)
 {
-    return view_look(h->libvirt, only, look_is_local(h), out, error, error_bytes);
+    int rc = view_look(h->libvirt, only, look_is_local(h), out, error, error_bytes);
+    for (size_t i = 0; !rc && i < out->count; i++) {
+        if (out->guests[i].facts.fleet[0] && !was_before(out, i)) {
+            take_notes(h, out, out->guests[i].facts.fleet);
+        }
+    }
+    return rc;
 }
 
 static json_t *text(const char *s)
