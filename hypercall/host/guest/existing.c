@@ -125,7 +125,7 @@ static int take_port(struct guest_host *h, struct guest *g, struct machine_facts
     }
     const char *listen = facts->listen[0] ? facts->listen : NULL;
     uint32_t wanted = port ? port : facts->port;
-    if (!endpoint_port_is_free(listen, wanted) || !guest_claim_port(claims, wanted)) {
+    if (!guest_claim_port(claims, wanted) || !endpoint_port_is_free(listen, wanted)) {
         return guest_refuse(error, error_bytes, -EADDRINUSE,
                             "port %u is in use on this machine; the next free one is %u: "
                             "--port %u moves the guest there",
