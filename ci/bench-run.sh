@@ -148,7 +148,9 @@ for machine in ${MACHINES:-q35 microvm}; do
                 runs+=($!)
                 names+=("g$i")
             done
-            wait "${runs[@]}" || exit 1
+            for i in "${runs[@]}"; do
+                wait "$i" || exit 1
+            done
             # Of many, the last one says how long all took; the parts are medians.
             if [ "$count" -eq 1 ]; then
                 cat "$work/ms/g1.run" >>"$work/ms/runs"

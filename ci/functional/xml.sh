@@ -200,6 +200,20 @@ answers "UEFI" --boot uefi --vcpus 1
 same "its variables are kept" 1 "$(find "$work/home/.local/state/tessera" -name 'v.vars' | wc -l)"
 gone
 same "and go with it" 0 "$(find "$work/home" -name '*.vars' | wc -l)"
+# At once: each has a name and a port of its own, and nobody spoils the start of another by trying its port.
+together=()
+for i in $(seq 10); do
+    t run "$demo" --detach --machine microvm --vcpus 1 --timeout 90 >"$work/together.$i" 2>&1 &
+    together+=($!)
+done
+failed=0
+for i in "${together[@]}"; do
+    wait "$i" || failed=$((failed + 1))
+done
+same "ten at once: all serve" 0 $failed
+same "ten names, ten ports" "10 10" "$(t ls --json | jq -r '"\([.[].name] | unique | length) \([.[].url] | unique | length)"')"
+mapfile -t together < <(v list --all --name | grep .)
+t rm --force "${together[@]}" >"$work/out" 2>&1
 before=$(cat /proc/sys/vm/nr_hugepages)
 if sysctl -qw vm.nr_hugepages=$((before + 40)) 2>/dev/null && [ "$(awk '/^HugePages_Free/ {print $2}' /proc/meminfo)" -ge 32 ]; then
     answers "2 MB pages" --hugepages --vcpus 1

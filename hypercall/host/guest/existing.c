@@ -152,7 +152,7 @@ static int take_port(struct guest_host *h, struct guest *g, struct machine_facts
     uint32_t wanted = port ? port : facts->port;
     // Another machine's ports cannot be tried from here: libvirt will say.
     if (!h->is_remote &&
-        (!endpoint_port_is_free(listen, wanted) || !guest_claim_port(claims, wanted))) {
+        (!guest_claim_port(claims, wanted) || !endpoint_port_is_free(listen, wanted))) {
         return guest_refuse(error, error_bytes, -EADDRINUSE,
                             "port %u is in use on this machine; the next free one is %u: "
                             "--port %u moves the guest there",

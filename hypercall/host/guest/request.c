@@ -165,14 +165,17 @@ static int choose_sizes(struct guest_host *h, const struct guest_request *q, str
     return 0;
 }
 
-// A free one that no run at the same time is about to take.
+// A free one that no run at the same time is about to take. Whether it is free is tried by opening
+// it, which would spoil the start of a QEMU that does so: only what is claimed is tried.
 static uint32_t next_port(const struct guest_request *q, int claims, uint32_t from)
 {
-    uint32_t port = endpoint_next_port(q->listen, from);
-    while (port && claims >= 0 && !guest_claim_port(claims, port)) {
-        port = port < 65535 ? endpoint_next_port(q->listen, port + 1) : 0;
+    for (uint32_t port = from; port >= 1 && port <= 65535; port++) {
+        if ((claims < 0 || guest_claim_port(claims, port)) &&
+            endpoint_port_is_free(q->listen, port)) {
+            return port;
+        }
     }
-    return port;
+    return 0;
 }
 
 int guest_choose_port(const struct guest_request *q, struct guest *g, int claims, char *error,
@@ -200,6 +203,21 @@ int guest_choose_port(const struct guest_request *q, struct guest *g, int claims
     snprintf(g->url, sizeof g->url, "http://%s:%u",
              q->listen && strcmp(q->listen, "0.0.0.0") != 0 ? q->listen : "127.0.0.1", next);
     return 0;
+}
+
+// The port as it would be now: a taken one is told before anything takes long.
+static int foresee_port(const struct guest_host *h, const struct guest_request *q, struct guest *g,
+                        char *error, size_t error_bytes)
+{
+    int claims = h->libvirt ? guest_claims_open(error, error_bytes) : -1;
+    if (h->libvirt && claims < 0) {
+        return claims;
+    }
+    int rc = guest_choose_port(q, g, claims, error, error_bytes);
+    if (claims >= 0) {
+        close(claims);
+    }
+    return rc;
 }
 
 // ---- files -------------------------------------------------------------------------------------
@@ -358,7 +376,7 @@ int guest_plan(struct guest_host *h, const struct guest_request *asked, struct g
         return guest_plan_remote(h, q, g, error, error_bytes);
     }
     rc = choose_accel(q, g, error, error_bytes);
-    rc = rc ? rc : guest_choose_port(q, g, -1, error, error_bytes);
+    rc = rc ? rc : foresee_port(h, q, g, error, error_bytes);
     rc = rc ? rc : guest_choose_variant(h, q, g, error, error_bytes);
     rc = rc ? rc : guest_find_image(h, q, g, error, error_bytes);
     rc = rc ? rc : guest_choose_firmware(h, q, g, error, error_bytes);
