@@ -156,6 +156,9 @@ bench: bench-boot bench-engine bench-gemm
 bench-boot:
 	@ci/setup test
 	@ci/bench-boot.sh
+bench-run:
+	@ci/setup test
+	@ci/bench-run.sh
 bench-engine:
 	@ci/setup test
 	@$(MAKE) --no-print-directory $(BUILD)/bin/tessera
@@ -169,6 +172,9 @@ compare-llama:
 bench-offload:
 	@ci/setup test
 	@ci/bench-offload.sh
+bench-snapshot:
+	@ci/setup test
+	@ci/bench-snapshot.sh
 bench-call:
 	@ci/setup test
 	@ci/bench-call.sh
@@ -196,6 +202,8 @@ help:
 #: make image APP=llm       builds one image; FORMAT=pvh|uefi, MODEL=x.gguf LINK=1 links a model in
 #: make default-model       trains the default model again (about an hour on two cores)
 #: make bench-boot          time from QEMU's start to the first answer, beside a Linux guest
+#: make bench-run           time of `tessera run` beyond QEMU's own, and what memory a guest adds
+#:   ROUNDS=7 MANY=32         rounds, guests at once
 #: make bench-engine        the engine beside llama.cpp, from the same files, and the machine's limits
 #:   SIZES=110m,1b TYPES=f16,q8_0,q4_0,q4_k_m,q6_k THREADS=1,2 REPEAT=5 MODELS=dir   (~20 minutes)
 #: make bench-channel       tensors between host and guests without copying, beside memcpy
@@ -205,6 +213,8 @@ help:
 #:   ROUNDS=10 CALLS=2000     rounds, calls a round
 #: make bench-offload       guests whose tokens the host computes: speed, a fleet of 8, memory of 32
 #:   PARTS=speed,fleet,memory  SPEED=110m-q4_0,1b-q8_0 THREADS=1,2 FLEET=1b-q8_0   (~20 minutes)
+#: make bench-snapshot      starts from a boot and from a saved ready state, to the first answer
+#:   RUNS=9 MODELS=110m-q4_0  of each, besides the demonstration model (~10 minutes)
 #: make bench-gemm          matrix products beside oneDNN and OpenBLAS
 #: make bench-cuda          the CUDA executor beside the CPU executor; needs a GPU (MODEL=, ARGS=)
 #: make fuzz                runs every fuzzer for a short time (FUZZ_SECONDS=60 each)
@@ -212,4 +222,4 @@ help:
 #: make clean               removes build/
 
 
-.PHONY: compare-llama all images programs test-images run test lint fuzz bench bench-boot bench-call bench-channel bench-cuda bench-offload bench-engine bench-gemm clean help
+.PHONY: compare-llama all images programs test-images run test lint fuzz bench bench-boot bench-call bench-channel bench-cuda bench-offload bench-run bench-engine bench-gemm bench-snapshot clean help

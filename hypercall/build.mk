@@ -9,14 +9,14 @@ store_c := $(call host_c,store)
 fleet_library_c := $(addprefix hypercall/host/fleet/,spec.c fields.c tables.c parts.c endpoint_parts.c \
 	yaml.c version.c resolve.c record.c record_json.c plan.c proxy_config.c proxy_files.c proxy_folder.c \
 	proxy_servers.c proxy_sync.c proxy_stats.c proxy_runtime.c proxy_process.c proxy_launch.c)
-tessera_c := $(call host_c,tool) $(call host_c,fleet) $(call host_c,guest) $(call host_c,machine) $(call host_c,packages) \
+tessera_c := $(foreach folder,tool fleet guest machine view talk remote packages image,$(call host_c,$(folder))) \
 	$(filter-out %_host.c,$(call host_c,hardware)) $(store_c)
 host_programs += $(BUILD)/bin/tessera
 
 $(BUILD)/bin/tessera: $(patsubst %.c,$(BUILD)/host/%.o,$(tessera_c)) $(TENSOR_HOST_OBJECTS)
 	@mkdir -p $(@D)
 	$(call say,link $@)
-	$(Q)$(CC) $^ -o $@ $(HOST_LIBS) -lmbedcrypto -lvirt -lcurl -lyaml
+	$(Q)$(CC) $^ -o $@ $(HOST_LIBS) -lmbedcrypto -lvirt -lcurl -lfdt -lyaml
 
 # The daemon: its main file apart, so that tests link the rest.
 tensord_c := $(filter-out %_host.c,$(call host_c,tensord)) $(store_c) hypercall/host/hardware/nvml.c

@@ -187,11 +187,10 @@ static void on_drain(void *ctx)
 // ---- starting ----------------------------------------------------------------------------------
 static void make_id(struct llm *l, const char *prefix, char *out, size_t size)
 {
-    uint64_t z = l->id_seed + ++l->id_next * 0x9e3779b97f4a7c15u;
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-    snprintf(out, size, "%s-%016llx%08llx", prefix, (unsigned long long)(z ^ z >> 31),
-             (unsigned long long)l->id_next);
+    uint64_t chance; // drawn anew: a saved machine may run twice
+    port_random(&chance, sizeof chance);
+    snprintf(out, size, "%s-%016llx%08llx", prefix, (unsigned long long)chance,
+             (unsigned long long)++l->id_next);
 }
 
 static struct exchange *make(struct llm *l, enum exchange_kind kind, const char *body, size_t bytes)

@@ -30,7 +30,7 @@ struct llm {
     struct exchange *exchanges; // all that are not freed, oldest first
     uint32_t live, aside;       // of them for the engine, for the reader alone
     bool pumping;
-    uint64_t id_seed, id_next;
+    uint64_t id_next;
     // Requests answered with an error before they became jobs: wrong ones, one too many.
     _Atomic uint64_t refused, turned_away;
 

@@ -6,6 +6,7 @@
 #include "apps/llm/guest.h"
 #include "apps/llm/port.h"
 #include "libos/app.h"
+#include "libos/image.h"
 #include "libos/log.h"
 #include "libos/mem.h"
 #include "libos/net.h"
@@ -87,6 +88,10 @@ static void load(const struct manifest *m)
         return;
     }
     stage_mark("model found");
+    if (image_record()) {
+        found.bytes = image_require_model(found.data, found.bytes, found.source);
+        stage_mark("model checked");
+    }
     if (!llm_open(&llm, found.data, found.bytes, m->model_name[0] ? m->model_name : found.name,
                   found.source, &o))
         stage_mark("engine ready");

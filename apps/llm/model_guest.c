@@ -73,7 +73,7 @@ static int from_boot(const struct find *f, enum boot_file_origin origin)
         const struct boot_file *b = boot_file_at(i);
         if (b->kind == BOOT_FILE_GGUF && b->origin == origin)
             return take(f, b->data, b->bytes, "",
-                        origin == BOOT_FILE_LINKED ? "linked into the image" : "boot module");
+                        origin == BOOT_FILE_MODULE ? "boot module" : "linked into the image");
     }
     return -ENOENT;
 }
@@ -210,7 +210,10 @@ int model_find(const struct manifest *m, struct found_model *out, char *problem,
     enum model_source wanted = m->model_source;
     int rc = -ENOENT;
     problem[0] = 0;
-    if (wanted == MODEL_AUTO || wanted == MODEL_PMEM)
+    // What the image itself brings is what it was sealed with.
+    if (wanted == MODEL_AUTO || wanted == MODEL_LINKED)
+        rc = from_boot(&f, BOOT_FILE_IMAGE);
+    if (rc && (wanted == MODEL_AUTO || wanted == MODEL_PMEM))
         rc = from_pmem(&f);
     if (rc && (wanted == MODEL_AUTO || wanted == MODEL_MODULE))
         rc = from_boot(&f, BOOT_FILE_MODULE);

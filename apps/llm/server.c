@@ -93,7 +93,6 @@ int llm_open(struct llm *l, const void *data, size_t bytes, const char *name, co
     set_name(l, name && name[0] ? name : l->info.name);
     l->source = source;
     l->created = (long)time(NULL);
-    port_random(&l->id_seed, sizeof l->id_seed);
     atomic_store_explicit(&l->state, LLM_READY, memory_order_release); // who waits goes first
     port_log(PORT_INFO, "%s: %s, %llu K parameters, context %u, %u slots, %s, KV %llu KB, %s",
              l->name, l->info.architecture, (unsigned long long)l->info.parameters / 1000,

@@ -113,7 +113,7 @@ holds "it tells the memory" 'memory +0\.[1-9]|memory +[1-9][0-9.]* MB of 64 MB' 
 holds "it tells the acceleration" 'emulated|hardware KVM' "$out"
 vm_port=$port
 holds "the guest answers" '"content":"[^"]*7' "$(ask /v1/chat/completions "$question")"
-holds "ls shows it" "^demo +demo.gguf +running +2 +64 .*http://127.0.0.1:$port" "$(t ls)"
+holds "ls shows it" "^demo +demo.gguf +running +2 +[0-9]+% +[0-9]+/64 .*http://127.0.0.1:$port" "$(t ls)"
 t ls --json >"$work/ls.json"
 same "ls --json: model and memory" "demo $demo 64" "$(jq -r '.[] | "\(.name) \(.model) \(.memory_mb)"' "$work/ls.json")"
 same "ls --json: the identity that pack records" "sha256:$("$work/bin/tessera" pack "$demo" "$work/packed.gguf" --json | jq -r .source_sha256)" \
@@ -250,7 +250,7 @@ refused "a guest that does not serve in time" 1 'does not answer after 1 seconds
 refused "too much memory" 1 'this machine has' run "$demo" --memory 4000G
 refused "a size that is none" 2 "--memory: 'lots'" run "$demo" --memory lots
 refused "a URI of another driver" 2 "is no URI of libvirt's QEMU driver" run "$demo" --connect test:///default
-refused "another machine" 1 'is on another machine' run "$demo" --connect qemu+ssh://host/system
+refused "another machine that is not there" 1 'no connection to libvirt' run "$demo" --connect qemu+ssh://127.0.0.1:1/system
 refused "libvirt does not answer" 1 'no connection to libvirt at' run "$demo" --connect "qemu+unix:///system?socket=/nonexistent"
 refused "ls says so, too" 1 'no connection to libvirt at' ls --connect "qemu+unix:///system?socket=/nonexistent"
 same "nothing is left of all these" "" "$(v list --all --name)"

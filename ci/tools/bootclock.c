@@ -28,6 +28,7 @@ static const char usage[] =
     "  -l LOG      COMMAND's output goes to this file (default: thrown away; with -b needed for "
     "nothing)\n"
     "  -t SECONDS  give up after this long (default 30) and exit with 124\n"
+    "  -a MS       wait so long for an answer to each question (default 250)\n"
     "  -k          end COMMAND once the time is known (default: stay until it ends)\n"
     "  -w MS       with -k: let it go on this long before, so that it can say more\n";
 
@@ -86,11 +87,12 @@ static bool healthy(int port, int wait_ms)
 
 int main(int argc, char **argv)
 {
-    int port = 0, limit = 30, linger_ms = 0, option, log_fd = -1, pipe_fd[2] = {-1, -1};
+    int port = 0, limit = 30, linger_ms = 0, answer_ms = 250, option, log_fd = -1;
+    int pipe_fd[2] = {-1, -1};
     bool first_byte = false, end_after = false;
     const char *out = NULL, *log = NULL;
 
-    while ((option = getopt(argc, argv, "+p:bo:l:t:kw:h")) != -1) {
+    while ((option = getopt(argc, argv, "+p:bo:l:t:a:kw:h")) != -1) {
         switch (option) {
         case 'p':
             port = atoi(optarg);
@@ -106,6 +108,9 @@ int main(int argc, char **argv)
             break;
         case 't':
             limit = atoi(optarg);
+            break;
+        case 'a':
+            answer_ms = atoi(optarg);
             break;
         case 'k':
             end_after = true;
@@ -164,7 +169,7 @@ int main(int argc, char **argv)
             if (poll(&p, 1, 50) > 0 && read(pipe_fd[0], &byte, 1) == 1) {
                 taken = now_ms() - start;
             }
-        } else if (healthy(port, 250)) {
+        } else if (healthy(port, answer_ms)) {
             taken = now_ms() - start;
         } else {
             usleep(500);

@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 #define HC_MAGIC       0x4c4c414354524554ull // "TERTCALL"
-#define HC_ABI_VERSION 1u
+#define HC_ABI_VERSION 2u
 
 // ---- the region --------------------------------------------------------------------------------
 enum {
@@ -29,9 +29,10 @@ enum {
     HC_COMPLETION_RESERVE = HC_SUBMISSION_COUNT,
 };
 
-// Peers and vectors of the ivshmem device: the host is peer 0. A doorbell is a write of
-// peer << 16 | vector to BAR 0 at offset 12.
-enum { HC_PEER_HOST = 0, HC_PEER_GUEST = 1, HC_DOORBELL = 12 };
+// Peers and vectors of the ivshmem device: the guest is peer 0, because QEMU saves a machine with
+// the region in it only as that one (master=on). A doorbell is a write of peer << 16 | vector to
+// BAR 0 at offset 12.
+enum { HC_PEER_HOST = 1, HC_PEER_GUEST = 0, HC_DOORBELL = 12 };
 enum {
     HC_VECTOR_CALLS = 0, // guest to host: new submissions; host to guest: new completions
     HC_VECTOR_STATE = 1, // guest to host: attach; host to guest: host_state or epoch changed

@@ -27,6 +27,11 @@ static uint64_t now(const struct hc_client *c)
     return c->port.now_ns(c->port.ctx);
 }
 
+static uint32_t machine_generation(const struct hc_client *c)
+{
+    return c->port.generation ? c->port.generation(c->port.ctx) : 0;
+}
+
 int hc_client_init(struct hc_client *c, void *region, uint64_t region_bytes,
                    const struct hc_port *port)
 {
@@ -39,6 +44,7 @@ int hc_client_init(struct hc_client *c, void *region, uint64_t region_bytes,
                             .next_tag = 1,
                             .link = HC_LINK_DOWN};
     c->generation = hc_load(&guest_page(c)->generation); // of an earlier life in this region
+    c->machine_generation = machine_generation(c);
     c->down_since_ns = now(c);
     return 0;
 }
@@ -349,8 +355,20 @@ static void check_silence(struct hc_client *c)
     }
 }
 
+// A restored region holds the page of a host of the past, whatever it says; even one that was gone
+// may be there again.
+static void look_for_restore(struct hc_client *c)
+{
+    uint32_t found = machine_generation(c);
+    if (found != c->machine_generation) {
+        c->machine_generation = found;
+        lose(c, HC_LOSS_RESTORED);
+    }
+}
+
 enum hc_link hc_look(struct hc_client *c)
 {
+    look_for_restore(c);
     switch (c->link) {
     case HC_LINK_DOWN:
         look_for_host(c);

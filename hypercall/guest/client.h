@@ -21,7 +21,9 @@ struct hc_port {
     // Sleeps until the host rings, or has since the last wait, or until deadline_ns.
     void (*wait)(void *ctx, uint64_t deadline_ns);
     uint64_t (*now_ns)(void *ctx); // monotonic
-    void (*relax)(void *ctx);      // between looks while spinning; may be NULL
+    // Changes when this side goes on from a saved state, and with it the region; NULL: never.
+    uint32_t (*generation)(void *ctx);
+    void (*relax)(void *ctx); // between looks while spinning; may be NULL
 };
 
 enum hc_link {
@@ -39,6 +41,7 @@ enum hc_loss {
     HC_LOSS_GONE,       // nobody will serve this region again
     HC_LOSS_CUT_OFF,    // the host says that we broke the rules: hc_client.reason
     HC_LOSS_NONSENSE,   // the host broke the rules: indices or completions that cannot be
+    HC_LOSS_RESTORED,   // we go on from a saved state: that host is of the past
     HC_LOSS_COUNT,
 };
 
@@ -75,6 +78,7 @@ struct hc_client {
     uint64_t down_since_ns;                    // while not up
 
     // Below: the client's own.
+    uint32_t machine_generation;
     bool same_epoch_no_more; // cut off, or it lied: wait for another worker
     uint32_t generation;
     uint32_t submission_tail, submission_head; // ours, and the host's as last believed

@@ -19,6 +19,7 @@ const char *hc_loss_name(enum hc_loss loss)
         [HC_LOSS_GONE] = "the host serves this machine no more",
         [HC_LOSS_CUT_OFF] = "the host has cut this machine off",
         [HC_LOSS_NONSENSE] = "the host answers what cannot be",
+        [HC_LOSS_RESTORED] = "this machine goes on from a saved state",
     };
     return name[loss];
 }

@@ -104,6 +104,50 @@ static void a_new_life_attaches_to_a_host_that_cut_the_old_one_off(void **state)
     free(h.region);
 }
 
+static uint32_t machine_generation;
+static uint32_t generation(void *ctx)
+{
+    (void)ctx;
+    return machine_generation;
+}
+
+// The page of the saved region says that all is well, or that the host is gone for good: either is
+// of the past.
+static void a_restored_machine_attaches_anew(void **state)
+{
+    (void)state;
+    for (int gone = 0; gone < 2; gone++) {
+        struct fake_host h;
+        struct hc_client c;
+        uint64_t tag;
+        fake_open(&h, REGION);
+        struct hc_port port = fake_port(&h);
+        port.generation = generation;
+        h.act = fake_good;
+        assert_int_equal(hc_client_init(&c, h.region, REGION, &port), 0);
+        assert_int_equal(hc_attach_wait(&c, 100), 0);
+        h.act = NULL;
+        assert_int_equal(hc_submit(&c, HC_NOTHING, none, 0, &tag), 0);
+        if (gone) {
+            hc_store(&fake_page(&h)->state, HC_HOST_GONE);
+            assert_int_equal(hc_look(&c), HC_LINK_GONE);
+            hc_store(&fake_page(&h)->state, HC_HOST_READY);
+            assert_int_equal(hc_look(&c), HC_LINK_GONE);
+        }
+        uint32_t before = c.generation;
+        machine_generation++;
+        assert_int_equal(hc_look(&c), HC_LINK_ATTACHING);
+        assert_int_equal(c.flight_count, 0); // nothing of the old host's is waited for
+        assert_int_not_equal(fake_guest(&h)->generation, before);
+        assert_int_equal(hc_submit(&c, HC_NOTHING, none, 0, &tag), -ENOLINK);
+        h.act = fake_good;
+        assert_int_equal(hc_attach_wait(&c, 100), 0);
+        struct hc_completion x;
+        assert_int_equal(hc_call(&c, HC_NOTHING, none, 1000, &x), 0);
+        free(h.region);
+    }
+}
+
 static void calls_are_answered_in_any_number(void **state)
 {
     (void)state;
@@ -431,6 +475,7 @@ int main(void)
         cmocka_unit_test(an_absent_host_is_waited_for_in_bounded_time),
         cmocka_unit_test(a_second_life_has_another_generation),
         cmocka_unit_test(a_new_life_attaches_to_a_host_that_cut_the_old_one_off),
+        cmocka_unit_test(a_restored_machine_attaches_anew),
         cmocka_unit_test(calls_are_answered_in_any_number),
         cmocka_unit_test(an_awake_host_is_not_rung),
         cmocka_unit_test(sleeping_asks_for_the_doorbell_and_looks_again),

@@ -62,11 +62,12 @@ static void *greet(void *arg)
     struct server *s = arg;
     int to = accept(s->listener, NULL, NULL);
     tell(to, s->way == WRONG_VERSION, -1);
-    tell(to, 1, -1);
+    tell(to, HC_PEER_GUEST, -1);
     if (s->way != CLOSES) {
         tell(to, s->way == MISPLACED ? 3 : -1, s->way == NO_MEMORY ? -1 : s->memory);
         for (int i = 0; i < 4; i++) {
-            tell(to, s->way == STRANGE_PEER && i == 1 ? 7 : i / 2,
+            int peer = i < 2 ? HC_PEER_HOST : HC_PEER_GUEST;
+            tell(to, s->way == STRANGE_PEER && i == 1 ? 7 : peer,
                  s->way == NO_EVENT && i == 3 ? -1 : s->events[i]);
         }
     }
@@ -117,7 +118,7 @@ static void doorbells_ring_both_ways(void **unused)
     uint64_t count, one = 1;
     server_start(&s, ORDERLY);
     assert_int_equal(hc_connect(s.path, &c, error, sizeof error), 0);
-    assert_int_equal(c.id, 1);
+    assert_int_equal(c.id, HC_PEER_GUEST);
     assert_int_equal(c.region_bytes, HC_LEAST_REGION);
     struct hc_port p = hc_connection_port(&c);
     p.kick(p.ctx, HC_VECTOR_STATE);

@@ -15,6 +15,12 @@ static uint64_t now_ns(void *ctx)
     return sched_now_ns();
 }
 
+static uint32_t generation(void *ctx)
+{
+    (void)ctx;
+    return sched_generation();
+}
+
 static void kick(void *ctx, unsigned vector)
 {
     (void)ctx;
@@ -40,8 +46,12 @@ int hc_device_open(struct wake *wake, struct hc_port *port, void **region, uint6
     if (rc) {
         return rc;
     }
-    *port = (struct hc_port){
-        .ctx = wake, .kick = kick, .wait = wait_until, .now_ns = now_ns, .relax = relax};
+    *port = (struct hc_port){.ctx = wake,
+                             .kick = kick,
+                             .wait = wait_until,
+                             .now_ns = now_ns,
+                             .generation = generation,
+                             .relax = relax};
     *region = device->memory;
     *bytes = device->bytes;
     return 0;

@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // The machine's boot files (modules of the loader, files linked into the image) and its manifest.
+#include "libos/image/seal.h"
 #include "libos/log.h"
 #include "libos/manifest/collect.h"
 
@@ -63,7 +64,9 @@ void boot_files_init(void)
                       (unsigned long long)m->base, (unsigned long long)m->length);
             continue;
         }
-        if (boot_files_add(&files, data, m->length, BOOT_FILE_MODULE, error, sizeof(error)) != 0) {
+        enum boot_file_origin origin =
+            i + 1 == boot->image_module ? BOOT_FILE_IMAGE : BOOT_FILE_MODULE;
+        if (boot_files_add(&files, data, m->length, origin, error, sizeof(error)) != 0) {
             // It may have held the manifest: going on without would open what a key was to guard.
             pf_panic("boot module %u: %s", i, error);
         }
@@ -84,7 +87,9 @@ void boot_files_init(void)
     }
     for (size_t i = 0; i < files.count; i++) {
         log_debug("boot", "file %s, %zu bytes, %s", files.file[i].name, files.file[i].bytes,
-                  files.file[i].origin == BOOT_FILE_LINKED ? "linked in" : "from a module");
+                  files.file[i].origin == BOOT_FILE_LINKED  ? "linked in"
+                  : files.file[i].origin == BOOT_FILE_IMAGE ? "from the image"
+                                                            : "from a module");
     }
 }
 
@@ -97,7 +102,10 @@ const struct manifest *manifest(void)
 void manifest_init(void)
 {
     char error[256] = "";
-    const struct boot_file *dtb = boot_file_find("manifest.dtb");
+    const struct boot_file *dtb = image_seal();
+    if (dtb == NULL) {
+        dtb = boot_file_find("manifest.dtb");
+    }
     if (dtb == NULL) {
         dtb = boot_file_first(BOOT_FILE_DTB);
     }

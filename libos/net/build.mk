@@ -37,7 +37,7 @@ $(BUILD)/guest/third_party/llhttp/%.o: /usr/share/llhttp/%.c
 # Tests, fuzzers and host programs name llhttp's sources by their own path.
 $(foreach f,$(llhttp_sources),$(eval CFLAGS_/usr/share/llhttp/$(f) := $(LLHTTP_FLAGS)))
 
-lwip_users := net netif net_info configure port http_lwip
+lwip_users := net netif net_info configure port resume http_lwip
 $(foreach f,$(lwip_users),$(eval CFLAGS_libos/net/$(f).c := $(LWIP_INCLUDES)))
 $(patsubst %,$(BUILD)/guest/libos/net/%.o,$(lwip_users)): | $(lwip_stamp)
 

@@ -127,6 +127,7 @@ static void send_again(void)
 static uint64_t turn(void)
 {
     bool was_stalled = net.interface.stalled;
+    net_resume_look(&net.netif);
     bool busy = post_run(&net.posts);
     busy |= net_interface_poll(&net.netif);
     if (net.interface.early_count)

@@ -54,4 +54,7 @@ uint64_t net_now_ms(void);
 // True on the net strand.
 bool net_on_strand(void);
 
+// resume.c: notices that the machine goes on from a saved state, at most ten times a second.
+void net_resume_look(struct netif *n);
+
 #endif

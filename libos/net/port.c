@@ -6,6 +6,7 @@
 
 #include "libos/net/isn.h"
 #include "libos/virtio.h"
+#include "platform/generation.h"
 #include "platform/power.h"
 #include "platform/time.h"
 
@@ -42,10 +43,10 @@ uint32_t net_port_isn(const ip_addr_t *local, uint16_t local_port, const ip_addr
                       uint16_t remote_port)
 {
     static uint8_t key[16];
-    static bool have_key;
-    if (!have_key) {
+    static uint32_t generation = UINT32_MAX;
+    if (generation != pf_generation_look()) { // two runs of one state must not answer alike
         random_bytes(key, sizeof key);
-        have_key = true;
+        generation = pf_generation();
     }
     uint8_t tuple[36] = {0};
     memcpy(tuple, local, IP_IS_V6(local) ? 16 : 4);

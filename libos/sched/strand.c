@@ -9,6 +9,7 @@
 #include "libos/posix.h"
 #include "platform/paging.h"
 #include "platform/power.h"
+#include "platform/generation.h"
 #include "platform/time.h"
 
 #include <errno.h>
@@ -254,6 +255,11 @@ static uint64_t ticks_to_ns(uint64_t ticks)
 uint64_t sched_now_ns(void)
 {
     return pf_now_ns();
+}
+
+uint32_t sched_generation(void)
+{
+    return pf_generation();
 }
 
 uint64_t sched_strand_ns(void)

@@ -2,7 +2,8 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // Random bytes: a generator (drbg.h) fed by virtio-rng, RDSEED/RDRAND and timing. The device is
-// asked at start and answers while the machine boots; the first caller waits for it, briefly.
+// asked at start and answers while the machine boots; the first caller waits for it, briefly. Each
+// draw asks whether this machine is a saved state that runs again, and then all is seeded anew.
 // Source: virtio 1.2, 5.4.
 #include "libos/virtio/device.h"
 #include "libos/virtio/drbg.h"
@@ -13,6 +14,7 @@
 #include "libos/spin.h"
 #include "platform/boot.h"
 #include "platform/cpu.h"
+#include "platform/generation.h"
 #include "platform/time.h"
 
 #include <errno.h>
@@ -37,6 +39,8 @@ static struct {
     uint8_t *buffer; // SEED_BYTES of DMA memory
     uint64_t buffer_phys;
     bool asked; // the buffer is the device's
+    bool stale; // and its answer may belong to a state that runs elsewhere, too
+    uint32_t generation;
 } rng;
 
 static bool rdseed64(uint64_t *out)
@@ -125,9 +129,10 @@ static void collect(void)
     rng.asked = false;
     drbg_mix(&rng.generator, rng.buffer, bytes); // 5.4.6.2: as many as it liked, at least one
     drbg_wipe(rng.buffer, SEED_BYTES);
-    if (bytes >= 32) {
+    if (bytes >= 32 && !rng.stale) {
         seeded();
     } else {
+        rng.stale = false;
         ask_device();
     }
 }
@@ -140,6 +145,26 @@ static void start(void)
         if (mix_cpu()) {
             seeded();
         }
+    }
+}
+
+// A saved state may run more than once: from here on this run's key is its own, and secret as soon
+// as a source has answered. Under the lock.
+static void look_for_restore(void)
+{
+    uint32_t now = pf_generation_look();
+    if (now == rng.generation) {
+        return;
+    }
+    uint8_t id[PF_GENERATION_BYTES];
+    rng.generation = now;
+    drbg_mix(&rng.generator, id, pf_generation_id(id));
+    mix_timing();
+    rng.seeded = rng.gave_up = false;
+    rng.stale = rng.asked;
+    ask_device();
+    if (mix_cpu()) {
+        seeded();
     }
 }
 
@@ -172,7 +197,11 @@ static void first_seed(void)
 
 void random_bytes(void *out, size_t bytes)
 {
-    if (!__atomic_load_n(&rng.seeded, __ATOMIC_RELAXED)) {
+    spin_lock(&rng.lock);
+    look_for_restore();
+    bool ready = rng.seeded;
+    spin_unlock(&rng.lock);
+    if (!ready) {
         first_seed();
     }
     uint8_t key[32];

@@ -10,11 +10,14 @@
 #include "libos/virtio/sim_host.h"
 #include "platform/boot.h"
 #include "platform/cpu.h"
+#include "platform/generation.h"
 #include "platform/time.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -30,6 +33,18 @@ const struct pf_boot_info *pf_boot_info(void)
 }
 uint64_t pf_wall_ns(void)
 {
+    return 1;
+}
+
+static uint32_t generation;
+static uint8_t generation_id;
+uint32_t pf_generation_look(void)
+{
+    return generation;
+}
+size_t pf_generation_id(uint8_t out[PF_GENERATION_BYTES])
+{
+    out[0] = generation_id;
     return 1;
 }
 
@@ -112,6 +127,52 @@ static void it_is_seeded_anew_after_a_while(void **state)
     assert_int_equal(answers, before + 1);
 }
 
+static void a_restored_machine_is_seeded_anew_before_it_draws(void **state)
+{
+    (void)state;
+    uint8_t a[32];
+    fake_now_ns += 61ull * 1000000000;
+    random_bytes(a, 32); // asks the device
+    answer();            // which answers, and then the state is saved
+    unsigned before = answers;
+    generation++;
+    uint64_t began = fake_now_ns;
+    random_bytes(a, 32); // that answer may be another run's, too: it is no seed
+    assert_true(fake_now_ns - began >= 100000000);
+    assert_false(random_is_seeded());
+    answer();
+    assert_int_equal(answers, before + 1);
+    random_bytes(a, 32);
+    assert_true(random_is_seeded());
+}
+
+static void two_runs_of_one_state_draw_differently(void **state)
+{
+    (void)state;
+    static uint8_t drawn[3][32];
+    // Each child process is the same state run again; without another generation they agree.
+    for (int i = 0; i < 3; i++) {
+        int ends[2];
+        assert_int_equal(pipe(ends), 0);
+        pid_t child = fork();
+        if (child == 0) {
+            generation += i > 0;
+            generation_id = (uint8_t)i;
+            fake_now_ns = 1ull << 40;
+            uint8_t out[32];
+            random_bytes(out, 32);
+            _exit(write(ends[1], out, 32) == 32 ? 0 : 1);
+        }
+        int status = -1;
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_int_equal(read(ends[0], drawn[i], 32), 32);
+        close(ends[0]);
+        close(ends[1]);
+    }
+    assert_memory_not_equal(drawn[0], drawn[1], 32);
+    assert_memory_not_equal(drawn[1], drawn[2], 32);
+}
+
 static void a_lying_device_is_dropped(void **state)
 {
     (void)state;
@@ -136,6 +197,8 @@ int main(void)
         cmocka_unit_test(a_stingy_device_is_asked_again),
         cmocka_unit_test(the_device_seeds_it),
         cmocka_unit_test(it_is_seeded_anew_after_a_while),
+        cmocka_unit_test(a_restored_machine_is_seeded_anew_before_it_draws),
+        cmocka_unit_test(two_runs_of_one_state_draw_differently),
         cmocka_unit_test(a_lying_device_is_dropped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

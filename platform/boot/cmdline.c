@@ -86,3 +86,58 @@ bool pf_cmdline_listed(const char *line, const char *key, const char *item)
     }
     return false;
 }
+
+static bool describes_machine(const char *word, size_t length)
+{
+    static const char allowed[] = "virtio_mmio.device=";
+    if (length < sizeof allowed - 1) {
+        return false;
+    }
+    for (size_t i = 0; i < length; i++) {
+        // A quote would let other words hide in this one.
+        if ((i < sizeof allowed - 1 && word[i] != allowed[i]) || word[i] == '"') {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void remember(char *first, size_t size, const char *word, size_t length)
+{
+    if (first[0] != '\0') {
+        return;
+    }
+    size_t i = 0;
+    for (; i < length && i < size - 1; i++) {
+        first[i] = word[i];
+    }
+    first[i] = '\0';
+}
+
+void pf_cmdline_seal(char *line, char *refused, char *dropped, size_t size)
+{
+    char *to = line;
+    refused[0] = dropped[0] = '\0';
+    for (const char *at = line; *at != '\0';) {
+        while (is_blank(*at)) {
+            at++;
+        }
+        const char *word = at;
+        bool value = false;
+        while (*at != '\0' && !is_blank(*at)) {
+            value |= *at++ == '=';
+        }
+        size_t length = (size_t)(at - word);
+        if (length > 0 && !describes_machine(word, length)) {
+            remember(value ? refused : dropped, size, word, length);
+        } else if (length > 0) {
+            if (to > line) {
+                *to++ = ' ';
+            }
+            while (word < at) {
+                *to++ = *word++;
+            }
+        }
+    }
+    *to = '\0';
+}

@@ -13,5 +13,9 @@
 int pf_cmdline_find(const char *line, const char *key, char *buf, size_t size);
 // Whether `key=a,b,c` in `line` has `item` among its values.
 bool pf_cmdline_listed(const char *line, const char *key, const char *item);
+// For a sealed image: keeps of `line` only what describes the machine (`virtio_mmio.device=…`,
+// which QEMU's microvm adds), in place. refused gets the beginning of the first other word with a
+// `=`, dropped of the first without, each "" if there is none.
+void pf_cmdline_seal(char *line, char *refused, char *dropped, size_t size);
 
 #endif

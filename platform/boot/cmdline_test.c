@@ -9,6 +9,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <string.h>
 #include <cmocka.h>
 
 static char value[16];
@@ -72,6 +73,44 @@ static void listed_items_match_whole(void **state)
     assert_false(pf_cmdline_listed("other=-nx", "protect", "-nx"));
 }
 
+static char line[256], refused[16], dropped[16];
+
+static void seal(const char *text)
+{
+    strcpy(line, text);
+    pf_cmdline_seal(line, refused, dropped, sizeof refused);
+}
+
+static void a_sealed_line_keeps_the_machine_and_names_the_rest(void **state)
+{
+    (void)state;
+    seal("");
+    assert_string_equal(line, "");
+    assert_string_equal(refused, "");
+    seal(" virtio_mmio.device=512@0xfeb00000:5  virtio_mmio.device=512@0xfeb00200:6 ");
+    assert_string_equal(line,
+                        "virtio_mmio.device=512@0xfeb00000:5 virtio_mmio.device=512@0xfeb00200:6");
+    assert_string_equal(refused, "");
+    assert_string_equal(dropped, "");
+    seal("nokaslr virtio_mmio.device=1 http.port=8080 shell http.key=x");
+    assert_string_equal(line, "virtio_mmio.device=1");
+    assert_string_equal(refused, "http.port=8080");
+    assert_string_equal(dropped, "nokaslr");
+    seal("model.name=a-long-name-that-is-cut");
+    assert_string_equal(line, "");
+    assert_string_equal(refused, "model.name=a-lo");
+}
+
+static void nothing_hides_in_quotes_of_a_sealed_line(void **state)
+{
+    (void)state;
+    seal("virtio_mmio.device=\"1 kaslr=off\"");
+    assert_string_equal(line, "");
+    assert_string_equal(refused, "virtio_mmio.dev");
+    seal("virtio_mmio.devices=1 xvirtio_mmio.device=1");
+    assert_string_equal(line, "");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -81,6 +120,8 @@ int main(void)
         cmocka_unit_test(quotes_hold_blanks_together),
         cmocka_unit_test(a_small_buffer_is_an_error_not_a_cut),
         cmocka_unit_test(listed_items_match_whole),
+        cmocka_unit_test(a_sealed_line_keeps_the_machine_and_names_the_rest),
+        cmocka_unit_test(nothing_hides_in_quotes_of_a_sealed_line),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

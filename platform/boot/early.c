@@ -143,20 +143,37 @@ static void relocate(uint64_t base)
     }
 }
 
+static bool in_ram(const struct pf_boot_info *info, uint64_t start, uint64_t end)
+{
+    bool inside = false;
+    for (uint32_t i = 0; i < info->range_count && start < end; i++) {
+        const struct pf_range *r = &info->ranges[i];
+        inside |= r->type == PF_RANGE_RAM && r->base <= start && end <= r->base + r->length;
+    }
+    return inside;
+}
+
 // The image must lie in RAM that the map knows, modules must not lie on it.
 static void check_image(const struct pf_boot_info *info)
 {
     uint64_t start = info->image_phys, end = start + info->image_bytes;
-    bool inside = false;
-    for (uint32_t i = 0; i < info->range_count; i++) {
-        const struct pf_range *r = &info->ranges[i];
-        inside |= r->type == PF_RANGE_RAM && r->base <= start && end <= r->base + r->length;
-    }
-    if (!inside) {
+    if (!in_ram(info, start, end)) {
         pf_early_fail("the memory map has no RAM where the image lies: give the guest more memory");
+    }
+    const struct pf_module *own = NULL;
+    if (info->image_module > 0) {
+        own = &info->modules[info->image_module - 1];
+        if (!in_ram(info, own->base, own->base + own->length)) {
+            pf_early_fail("the memory map has no RAM where the image's model lies: give the guest "
+                          "more memory");
+        }
     }
     for (uint32_t i = 0; i < info->module_count; i++) {
         const struct pf_module *m = &info->modules[i];
+        if (own != NULL && m != own && m->base < own->base + own->length &&
+            own->base < m->base + m->length) {
+            pf_early_fail("a boot module overlaps the image's own");
+        }
         if (m->base + m->length < m->base || (m->base < end && start < m->base + m->length)) {
             pf_early_fail("a boot module overlaps the image or wraps around");
         }
@@ -171,6 +188,9 @@ uint64_t pf_early_finish(void)
     info->magic = PF_BOOT_MAGIC;
     info->image_phys = (uint64_t)__ehdr_start;
     info->image_bytes = (uint64_t)(__image_end - __ehdr_start);
+    if (info->image_module > 0) {
+        pf_cmdline_seal(info->cmdline, info->refused, info->dropped, sizeof info->refused);
+    }
     int count = pf_ranges_normalise(info->ranges, info->range_count);
     if (count < 0) {
         pf_early_fail("the memory map has too many pieces");
@@ -231,7 +251,7 @@ uint64_t pf_early_uefi(const struct pf_boot_info *given);
 uint64_t pf_early_uefi(const struct pf_boot_info *given)
 {
     if (given->magic != PF_BOOT_MAGIC || given->range_count > PF_MAX_RANGES ||
-        given->module_count > PF_MAX_MODULES) {
+        given->module_count > PF_MAX_MODULES || given->image_module > given->module_count) {
         pf_early_fail("the UEFI wrapper and the kernel do not belong together");
     }
     memcpy(&pf_boot_record, given, sizeof pf_boot_record);

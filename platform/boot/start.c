@@ -68,6 +68,7 @@ _Noreturn void pf_start(void)
     pf_pci_init();
     pf_crash_devices_init();
     stage("pci");
+    pf_generation_init();
     pf_serial_init_irq();
     pf_power_init();
     stage("serial and power");

@@ -10,6 +10,7 @@
 #include "platform/clock/convert.h"
 #include "platform/clock/reference.h"
 #include "platform/cpu.h"
+#include "platform/generation.h"
 #include "platform/paging.h"
 #include "platform/power.h"
 #include "platform/priv/init.h"
@@ -23,7 +24,8 @@
 
 static const char *name = "none";
 static uint64_t tsc_hz = 1000000000; // a guess until pf_clock_init; delays stay bounded with it
-static uint64_t wall_base_ns;        // wall clock minus pf_now_ns
+static uint64_t wall_base_ns;        // wall clock minus pf_now_ns; atomic
+static uint32_t wall_generation;     // that it was read in; atomic
 static uint64_t entry_pv_ns;         // kvmclock's time at entry
 static bool use_pvclock;
 
@@ -88,9 +90,23 @@ uint64_t pf_now_ns(void)
     return clock_scale_ns(&scale, tsc_in_order());
 }
 
+static void read_wall_clock(void);
+
+// A machine that goes on from a saved state has missed what time passed meanwhile. Whoever finds
+// that reads the clock anew, others go by the old one for that moment.
+static void catch_up(void)
+{
+    uint32_t mine = __atomic_load_n(&wall_generation, __ATOMIC_RELAXED), found = pf_generation();
+    if (mine != found && __atomic_compare_exchange_n(&wall_generation, &mine, found, false,
+                                                     __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
+        read_wall_clock();
+    }
+}
+
 uint64_t pf_wall_ns(void)
 {
-    return wall_base_ns + pf_now_ns();
+    catch_up();
+    return __atomic_load_n(&wall_base_ns, __ATOMIC_RELAXED) + pf_now_ns();
 }
 
 uint64_t pf_tsc_hz(void)
@@ -293,8 +309,8 @@ static void read_wall_clock(void)
     }
     pf_out8(0x70, 0x0d);
     if (valid) {
-        wall_base_ns = seconds * NS_PER_S - pf_now_ns();
-    } else {
+        __atomic_store_n(&wall_base_ns, seconds * NS_PER_S - pf_now_ns(), __ATOMIC_RELAXED);
+    } else if (!wall_base_ns) {
         pf_printk("clock: no real-time clock; the wall clock starts at 1970\n");
     }
 }

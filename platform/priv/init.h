@@ -15,6 +15,7 @@ void pf_apic_init_ap(void);            // on each other CPU, after its GS base i
 void pf_clock_init(void);              // pf_now_ns works from here on
 void pf_irq_init(void);                // vectors, the timer
 void pf_pci_init(void);
+void pf_generation_init(void); // needs paging
 void pf_serial_init_irq(void);
 void pf_power_init(void);
 

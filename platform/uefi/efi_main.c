@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Tessera authors
 //
-// The UEFI wrapper: an application that carries the kernel image, reads \tessera\manifest.dtb,
-// \tessera\model.gguf and \tessera\cmdline.txt from the volume it came from, leaves boot services
-// and enters the kernel as PVH does. Source: UEFI 2.9, ch. 4, 7, 9, 13.
+// The UEFI wrapper: an application that carries the kernel image, takes the payload of its own file
+// and reads \tessera\manifest.dtb, \tessera\model.gguf and \tessera\cmdline.txt from the volume it
+// came from (a sealed image's kernel holds them against its payload), leaves boot services and
+// enters the kernel as PVH does. Source: UEFI 2.9, ch. 4, 7, 9, 13.
 #include <efi.h>
 
 #include "platform/boot.h"
 #include "platform/uefi/efi_file.h"
 #include "platform/uefi/efi_image.h"
+#include "platform/uefi/efi_payload.h"
 
 #define MAP_BYTES  (64u << 10)
 #define EXIT_TRIES 4
@@ -153,6 +155,10 @@ static EFI_STATUS read_files(const EFI_LOADED_IMAGE *loaded, struct pf_boot_info
     UINTN used = 0;
 
     info->module_count = 0;
+    if (efi_payload_find(loaded->ImageBase, loaded->ImageSize, &base, &length)) {
+        info->modules[info->module_count++] = (struct pf_module){base, length};
+        info->image_module = info->module_count;
+    }
     if (efi_volume_open(&volume, system_table, loaded->DeviceHandle) != EFI_SUCCESS) {
         add_options(info, loaded, 0);
         return EFI_SUCCESS;

@@ -4,7 +4,9 @@
 // Guests that exist: found, started again, stopped, removed.
 #include "hypercall/host/guest/private.h"
 #include "hypercall/host/machine/console.h"
+#include "hypercall/host/machine/record.h"
 #include "hypercall/host/machine/text.h"
+#include "hypercall/host/remote/remote.h"
 
 #include <errno.h>
 #include <libvirt/virterror.h>
@@ -32,17 +34,35 @@ static bool find_address(virDomainPtr domain, unsigned source, char *out, size_t
     return found;
 }
 
+// A port of the machine that the guest runs on.
+static int user_url(virDomainPtr domain, const struct machine_facts *facts, char *url,
+                    size_t url_bytes)
+{
+    struct remote_machine there = {0};
+    char *uri = virConnectGetURI(virDomainGetConnect(domain));
+    if (uri) {
+        remote_machine_of(uri, &there);
+    }
+    free(uri);
+    const char *listen = facts->listen[0] ? facts->listen : "127.0.0.1";
+    if (there.host[0] && endpoint_is_loopback(listen)) {
+        return -EHOSTUNREACH;
+    }
+    bool any = strcmp(listen, "0.0.0.0") == 0, six = strchr(there.host, ':') != NULL;
+    snprintf(url, url_bytes, "http://%s%s%s:%u", any && six ? "[" : "",
+             !any            ? listen
+             : there.host[0] ? there.host
+                             : "127.0.0.1",
+             any && six ? "]" : "", facts->port);
+    return 0;
+}
+
 int guest_url(virDomainPtr domain, const struct machine_facts *facts, char *url, size_t url_bytes)
 {
     char address[64];
     url[0] = 0;
     if (!facts->network[0]) {
-        if (facts->port) {
-            bool any = !facts->listen[0] || strcmp(facts->listen, "0.0.0.0") == 0;
-            snprintf(url, url_bytes, "http://%s:%u", any ? "127.0.0.1" : facts->listen,
-                     facts->port);
-        }
-        return facts->port ? 0 : -EAGAIN;
+        return facts->port ? user_url(domain, facts, url, url_bytes) : -EAGAIN;
     }
     if (find_address(domain, VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_LEASE, address, sizeof address) ||
         find_address(domain, VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_ARP, address, sizeof address)) {
@@ -65,6 +85,7 @@ int guest_find(struct guest_host *h, const char *name, struct guest *g, struct m
     snprintf(g->tensord_folder, sizeof g->tensord_folder, "%s", facts->offload_folder);
     snprintf(g->identity, sizeof g->identity, "%.*s", WEIGHTS_TEXT - 1, facts->identity);
     g->plan.name = g->name;
+    g->plan.port = facts->port;
     g->persistent = virDomainIsPersistent(g->domain) == 1;
     guest_url(g->domain, facts, g->url, sizeof g->url);
     return 0;
@@ -115,7 +136,7 @@ static int move_port(struct guest_host *h, struct guest *g, struct machine_facts
 }
 
 static int take_port(struct guest_host *h, struct guest *g, struct machine_facts *facts,
-                     uint32_t port, char *error, size_t error_bytes)
+                     uint32_t port, int claims, char *error, size_t error_bytes)
 {
     if (facts->network[0]) {
         return port ? guest_refuse(error, error_bytes, -EINVAL,
@@ -125,7 +146,9 @@ static int take_port(struct guest_host *h, struct guest *g, struct machine_facts
     }
     const char *listen = facts->listen[0] ? facts->listen : NULL;
     uint32_t wanted = port ? port : facts->port;
-    if (!endpoint_port_is_free(listen, wanted)) {
+    // Another machine's ports cannot be tried from here: libvirt will say.
+    if (!h->is_remote &&
+        (!endpoint_port_is_free(listen, wanted) || !guest_claim_port(claims, wanted))) {
         return guest_refuse(error, error_bytes, -EADDRINUSE,
                             "port %u is in use on this machine; the next free one is %u: "
                             "--port %u moves the guest there",
@@ -137,7 +160,7 @@ static int take_port(struct guest_host *h, struct guest *g, struct machine_facts
 
 static int check_files(const struct machine_facts *facts, char *error, size_t error_bytes)
 {
-    if (access(facts->mapped, R_OK) != 0) {
+    if (facts->mapped[0] && access(facts->mapped, R_OK) != 0) {
         return guest_refuse(error, error_bytes, -errno,
                             "the guest's weights %s: %s (of the model %s)", facts->mapped,
                             strerror(errno), facts->model);
@@ -157,29 +180,53 @@ static int take_seat(struct guest_host *h, struct guest *g, const struct machine
     return rc ? rc : guest_seat_take(g, error, error_bytes);
 }
 
-static int start_found(struct guest_host *h, struct guest *g, struct machine_facts *facts,
-                       uint32_t port, char *error, size_t error_bytes)
+// What a start takes, under the lock. Port and name stay claimed by this run until it runs.
+static int prepare(struct guest_host *h, struct guest *g, struct machine_facts *facts,
+                   uint32_t port, enum guest_from from, int claims, char *error, size_t error_bytes)
 {
     char unused[400], path[PATH_MAX];
     if (virDomainIsActive(g->domain) == 1) {
         return guest_refuse(error, error_bytes, -EALREADY, "'%s' runs already", g->name);
     }
-    int rc = check_files(facts, error, error_bytes);
-    rc = rc ? rc : take_port(h, g, facts, port, error, error_bytes);
+    if (!guest_claim_name(claims, g->name)) {
+        return guest_refuse(error, error_bytes, -EALREADY, "'%s' is being started by another run",
+                            g->name);
+    }
+    int rc = h->is_remote ? guest_prepare_remote(h, facts, g->name, error, error_bytes)
+                          : check_files(facts, error, error_bytes);
+    if (!rc && port && port != facts->port && from != GUEST_FROM_BOOT &&
+        virDomainHasManagedSaveImage(g->domain, 0) == 1) {
+        rc = guest_refuse(error, error_bytes, -EINVAL,
+                          "--port: '%s' is suspended with port %u (`tessera start --cold` drops "
+                          "that state)",
+                          g->name, facts->port);
+    }
+    rc = rc ? rc : take_port(h, g, facts, port, claims, error, error_bytes);
+    rc = rc ? rc : guest_choose_origin(h, g, facts, from, error, error_bytes);
     if (!rc && facts->offload[0]) {
         rc = take_seat(h, g, facts, error, error_bytes);
     }
     if (rc) {
         return rc;
     }
-    // A new life has a new log; a saved state goes on with its own.
-    if (virDomainHasManagedSaveImage(g->domain, 0) != 1) {
+    // A new life has a new log; one that was suspended goes on with its own.
+    if (!h->is_remote && g->from != GUEST_FROM_SUSPENDED) {
         console_log_path(g->name, 1, path, sizeof path, unused, sizeof unused);
     }
-    rc = machine_watch_start(h->libvirt, g->name, &g->watch, error, error_bytes);
-    guest_say(h, "Starting %s", g->name);
-    if (!rc && virDomainCreate(g->domain) != 0) {
-        rc = machine_say_libvirt("the guest cannot be started", error, error_bytes);
+    return 0;
+}
+
+static int start_found(struct guest_host *h, struct guest *g, const struct machine_facts *facts,
+                       enum guest_from from, char *error, size_t error_bytes)
+{
+    int rc = machine_watch_start(h->libvirt, g->name, &g->watch, error, error_bytes);
+    guest_say(h, g->from == GUEST_FROM_BOOT ? "Starting %s" : "Starting %s %s", g->name,
+              guest_from_name(g->from));
+    rc = rc ? rc : guest_launch(h, g, from, error, error_bytes);
+    if (rc && guest_port_was_taken(error)) {
+        rc = guest_refuse(error, error_bytes, -EADDRINUSE,
+                          "port %u is in use on the guest's machine: --port N moves the guest",
+                          facts->port);
     }
     if (rc && facts->offload[0]) {
         guest_leave_tensord(g->tensord_folder, g->name);
@@ -190,15 +237,27 @@ static int start_found(struct guest_host *h, struct guest *g, struct machine_fac
 int guest_start(struct guest_host *h, const char *name, uint32_t port, struct guest *g, char *error,
                 size_t error_bytes)
 {
+    return guest_start_from(h, name, port, GUEST_FROM_ANY, g, error, error_bytes);
+}
+
+int guest_start_from(struct guest_host *h, const char *name, uint32_t port, enum guest_from from,
+                     struct guest *g, char *error, size_t error_bytes)
+{
     struct machine_facts facts;
-    int lock = guest_lock(error, error_bytes);
+    *g = (struct guest){.watch.callback = -1};
+    int claims = guest_claims_open(error, error_bytes);
+    int lock = claims < 0 ? claims : guest_lock(error, error_bytes);
     if (lock < 0) {
-        *g = (struct guest){.watch.callback = -1};
+        if (claims >= 0) {
+            close(claims);
+        }
         return lock;
     }
     int rc = guest_find(h, name, g, &facts, error, error_bytes);
-    rc = rc ? rc : start_found(h, g, &facts, port, error, error_bytes);
+    rc = rc ? rc : prepare(h, g, &facts, port, from, claims, error, error_bytes);
     close(lock);
+    rc = rc ? rc : start_found(h, g, &facts, from, error, error_bytes);
+    close(claims);
     // The texts end with this function.
     g->plan.mapped = g->plan.identity = g->plan.offload = NULL;
     return rc;
@@ -253,6 +312,11 @@ int guest_remove(struct guest_host *h, const char *name, char *error, size_t err
     if (facts.offload[0]) {
         guest_leave_tensord(facts.offload_folder, name);
     }
+    if (h->is_remote) {
+        guest_forget_remote(h, name);
+        return 0;
+    }
+    record_forget(name);
     // Only where we put it: whoever may define domains may have written another path.
     char log[PATH_MAX], unused[200];
     if (console_log_path(name, 0, log, sizeof log, unused, sizeof unused) == 0) {

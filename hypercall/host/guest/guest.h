@@ -24,11 +24,13 @@ struct guest_host {
     virConnectPtr libvirt; // NULL: nothing is made, only planned
     const char *uri;
     bool is_system;
+    bool is_remote; // another machine's: files go there by ../remote, ports are its own
     // What happens, a line each; NULL: nobody wants to know.
     void (*say)(void *context, const char *line);
     void *context;
     struct weights_progress progress;
-    char programs[PATH_MAX]; // the folder of `tessera` and `tensord`
+    const volatile int *stop; // not 0: what takes long ends with -EINTR; NULL: nothing does
+    char programs[PATH_MAX];  // the folder of `tessera` and `tensord`
 };
 // Fills in `programs`, uri and is_system (machine_uri); connects unless plan_only.
 int guest_host_open(struct guest_host *h, const char *uri, bool plan_only, char *error,
@@ -41,8 +43,9 @@ void guest_host_close(struct guest_host *h);
 
 // Texts are borrowed; NULL, 0 and false: chosen by the model and the host.
 struct guest_request {
-    const char *name; // NULL: the model's, with a number where it is taken
-    const char *model, *image;
+    const char *name;    // NULL: the model's, with a number where it is taken
+    const char *model;   // a GGUF file; or an image that boots by itself, with its model in it
+    const char *image;   // the kernel
     const char *accel;   // "auto", "kvm", "tcg"
     const char *offload; // "auto", "host"; NULL or "off": none
     const char *key;
@@ -55,18 +58,40 @@ struct guest_request {
     bool insecure;       // an endpoint that others reach without a key is wanted
     bool persistent;     // defined: stays when it is off. Otherwise it is gone then.
     bool autostart;      // with the host (persistent ones)
+    // the machine
+    const char *machine;     // "q35", "microvm"
+    const char *cpu;         // "host", "max" or a model, then ",+FEATURE,-FEATURE"
+    const char *hugepages;   // "2M", "1G"
+    const char *pin;         // CPUs of the host, "0-3,8"
+    const char *numa;        // its nodes, "0,1": a cell of the guest each
+    const char *boot;        // "pvh", "uefi"
+    const char *secure_boot; // whose keys: "ms", "snakeoil"
+    const char *weights;     // "mapped", "disk"
+    const char *devices[16]; // "gpu:auto", "pci:0000:65:00.0,nic:…": devices.h of hardware
+    uint32_t device_count;
+    bool nested, shared_memory, iommu;
     // of a fleet
     const char *fleet, *service, *version;
+};
+
+// Where a start begins.
+enum guest_from {
+    GUEST_FROM_ANY, // where it was suspended; else its ready state or a boot, as measured faster
+    GUEST_FROM_BOOT,
+    GUEST_FROM_READY,
+    GUEST_FROM_SUSPENDED,
 };
 
 struct guest {
     struct machine_plan plan;
     char name[64], identity[WEIGHTS_TEXT], console_log[PATH_MAX], tensord_folder[256];
-    char url[128]; // "http://127.0.0.1:8080"; "": not known yet (by a lease, later)
+    char url[128];            // "http://127.0.0.1:8080"; "": not known yet (by a lease, later)
+    char variables[PATH_MAX]; // of UEFI, "": none
     char *model_path, *mapped, *image_path;
     struct tensord_guest calls;
     bool persistent, autostart;
-    virDomainPtr domain; // NULL: not made
+    enum guest_from from; // what guest_start did: never GUEST_FROM_ANY
+    virDomainPtr domain;  // NULL: not made
     struct machine_watch watch;
 };
 
@@ -99,12 +124,31 @@ int guest_wait(struct guest_host *h, struct guest *g, uint32_t seconds, const vo
 // of itself is in *facts.
 int guest_find(struct guest_host *h, const char *name, struct guest *g, struct machine_facts *facts,
                char *error, size_t error_bytes);
-// "http://ADDRESS:PORT" of a domain; "" while it has no address. 0 or -EAGAIN.
+// "http://ADDRESS:PORT" of a domain; "" while it has no address: 0 or -EAGAIN; -EHOSTUNREACH: it
+// serves on another machine's loopback address.
 int guest_url(virDomainPtr domain, const struct machine_facts *facts, char *url, size_t url_bytes);
 // Starts a defined guest that is off: its seat at tensord, its port, the domain. -EALREADY: it
 // runs. port: not 0: moves it there (a user network's).
 int guest_start(struct guest_host *h, const char *name, uint32_t port, struct guest *g, char *error,
                 size_t error_bytes);
+// The same from one place only. -ENOENT: there is no such state; -ESTALE: it is of another image,
+// model, host CPU, QEMU or definition. GUEST_FROM_BOOT drops a suspended state. guest_start, which
+// is from any, refuses a suspended state that is stale, and boots anew (and says so) where a ready
+// state is.
+int guest_start_from(struct guest_host *h, const char *name, uint32_t port, enum guest_from from,
+                     struct guest *g, char *error, size_t error_bytes);
+// After guest_wait: how long it took until it served, by which guest_start chooses next time.
+void guest_note_start(const struct guest *g, double ms);
+const char *guest_from_name(enum guest_from from);
+
+// Saves a defined guest in place and switches it off (libvirt's managed save); its next start goes
+// on there. Waits up to `seconds` until no request is under way, unless forced. -EBUSY, -EINTR.
+int guest_suspend(struct guest_host *h, const char *name, unsigned seconds, bool force,
+                  const volatile int *hurry, char *error, size_t error_bytes);
+// Saves a guest that serves and has had no request yet, and switches it off: from now on its starts
+// may begin there, any number of times. *bytes of the state. -EBUSY: it has had requests.
+int guest_save_ready(struct guest_host *h, const char *name, uint64_t *bytes, char *error,
+                     size_t error_bytes);
 // In order, within `seconds`; a persistent one stays defined. As of machine_stop.
 int guest_stop(struct guest_host *h, const char *name, unsigned seconds, const volatile int *hurry,
                bool *in_order, char *error, size_t error_bytes);
@@ -112,7 +156,18 @@ int guest_stop(struct guest_host *h, const char *name, unsigned seconds, const v
 int guest_remove(struct guest_host *h, const char *name, char *error, size_t error_bytes);
 // Gives its place at tensord up; where tensord does not run, there is none.
 void guest_leave_tensord(const char *folder, const char *name);
+// The files of a guest that is gone and was never defined.
+void guest_forget_files(struct guest *g);
 // Ends a guest at once and forgets it: after a failure.
 void guest_give_up(struct guest_host *h, struct guest *g);
+
+// ---- on another machine ------------------------------------------------------------------------
+
+// Why the endpoint of a guest is not reached from here, and what makes it so; "" where it is
+// reached. Asks it, for at most two seconds.
+void guest_explain_reach(struct guest_host *h, const struct guest *g, char *out, size_t out_bytes);
+// As console_print_file, of a guest of another machine.
+int guest_print_remote_log(struct guest_host *h, FILE *out, const char *name, unsigned lines,
+                           uint64_t *at, char *error, size_t error_bytes);
 
 #endif

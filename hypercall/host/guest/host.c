@@ -1,15 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Tessera authors
 //
-// Where guests are made: the connection, the programs beside this one, messages, the lock.
+// Where guests are made: the connection, the programs beside this one, messages.
 #include "hypercall/host/guest/private.h"
-#include "hypercall/host/machine/console.h"
+#include "hypercall/host/remote/remote.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdarg.h>
 #include <string.h>
-#include <sys/file.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -79,6 +77,11 @@ int guest_host_open(struct guest_host *h, const char *uri, bool plan_only, char 
 {
     int rc = find_programs(h, error, error_bytes);
     rc = rc ? rc : machine_uri(uri, &h->uri, &h->is_system, error, error_bytes);
+    if (!rc) {
+        struct remote_machine m;
+        remote_machine_of(h->uri, &m);
+        h->is_remote = m.host[0] != 0;
+    }
     if (rc || plan_only) {
         return rc;
     }
@@ -97,23 +100,4 @@ void guest_host_close(struct guest_host *h)
         virConnectClose(h->libvirt);
         h->libvirt = NULL;
     }
-}
-
-int guest_lock(char *error, size_t error_bytes)
-{
-    char path[PATH_MAX];
-    // No guest's name begins with a dot.
-    int rc = console_log_path(".lock", 1, path, sizeof path, error, error_bytes);
-    if (rc) {
-        return rc;
-    }
-    int lock = open(path, O_RDWR | O_CLOEXEC);
-    if (lock >= 0 && flock(lock, LOCK_EX) == 0) {
-        return lock;
-    }
-    rc = -errno;
-    if (lock >= 0) {
-        close(lock);
-    }
-    return guest_refuse(error, error_bytes, rc, "%s: cannot be locked: %s", path, strerror(-rc));
 }

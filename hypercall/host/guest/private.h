@@ -17,11 +17,44 @@ void guest_sleep_ms(long ms);
 
 // ---- request.c ---------------------------------------------------------------------------------
 
-int guest_choose_port(const struct guest_request *q, struct guest *g, char *error,
+// claims: of lock.c, so that no other run takes the same while this one's guest starts; -1: only
+// planned.
+int guest_choose_port(const struct guest_request *q, struct guest *g, int claims, char *error,
                       size_t error_bytes);
-// Where libvirt is known: one that no domain has.
+// Where libvirt is known: one that no domain has. With claims, its files are made, too.
 int guest_choose_name(struct guest_host *h, const struct guest_request *q, struct guest *g,
-                      bool make, char *error, size_t error_bytes);
+                      int claims, char *error, size_t error_bytes);
+
+// ---- image.c, firmware.c -----------------------------------------------------------------------
+
+// What boots: the image that q->model is, or a kernel for the model.
+int guest_find_image(const struct guest_host *h, const struct guest_request *q, struct guest *g,
+                     char *error, size_t error_bytes);
+// UEFI's code and variables.
+int guest_choose_firmware(const struct guest_host *h, const struct guest_request *q,
+                          struct guest *g, char *error, size_t error_bytes);
+// The guest's own variables, by its name; with `make` the file is made anew.
+int guest_name_variables(struct guest *g, bool make, char *error, size_t error_bytes);
+
+// ---- variant.c, devices.c ----------------------------------------------------------------------
+// Where h->libvirt is NULL the host is not asked whether it can: the XML is only shown.
+
+// What of the request can never work, whatever the host.
+int guest_check_variant(const struct guest_request *q, char *error, size_t error_bytes);
+// The kind of machine, the CPU, where its memory lies.
+int guest_choose_variant(const struct guest_host *h, const struct guest_request *q, struct guest *g,
+                         char *error, size_t error_bytes);
+// memory_mb in whole pages and cells; are there so many pages?
+int guest_fit_memory(const struct guest_host *h, struct guest *g, char *error, size_t error_bytes);
+int guest_choose_devices(struct guest_host *h, const struct guest_request *q, struct guest *g,
+                         char *error, size_t error_bytes);
+
+// ---- create.c ----------------------------------------------------------------------------------
+
+// Defines or creates the domain of the plan and starts it. A definition that does not start is
+// gone.
+int guest_start_plan(struct guest_host *h, struct guest *g, char *error, size_t error_bytes);
+void guest_tell_boot(struct guest_host *h, const struct machine_plan *p);
 
 // ---- seat.c: the place at tensord --------------------------------------------------------------
 
@@ -32,9 +65,42 @@ int guest_seat_take(struct guest *g, char *error, size_t error_bytes);
 // What tensord would say, for XML that is only shown.
 int guest_seat_imagine(struct guest *g, char *error, size_t error_bytes);
 
+// ---- remote.c: where h->is_remote --------------------------------------------------------------
+
+// As guest_plan and guest_create, by what the other machine has. The request was checked.
+int guest_plan_remote(struct guest_host *h, const struct guest_request *q, struct guest *g,
+                      char *error, size_t error_bytes);
+int guest_create_remote(struct guest_host *h, const struct guest_request *q, struct guest *g,
+                        char *error, size_t error_bytes);
+// As of guest_xml, without sending anything.
+int guest_imagine_remote(struct guest *g, char *error, size_t error_bytes);
+// Before a defined guest is started: its files are still there, its log begins anew.
+int guest_prepare_remote(struct guest_host *h, const struct machine_facts *facts, const char *name,
+                         char *error, size_t error_bytes);
+// Is this guest ready, as its console says? 1, 0, or a negative errno.
+int guest_is_ready_remote(struct guest_host *h, const char *name);
+void guest_forget_remote(struct guest_host *h, const char *name);
+// libvirt's message tells of a port that is in use there.
+bool guest_port_was_taken(const char *message);
+// ---- snapshot.c: saved states ------------------------------------------------------------------
+
+// Sets g->from by what there is and what is wanted.
+int guest_choose_origin(struct guest_host *h, struct guest *g, const struct machine_facts *facts,
+                        enum guest_from from, char *error, size_t error_bytes);
+// Starts the domain from there; where `from` leaves it open, a boot takes a failed restore's place.
+int guest_launch(struct guest_host *h, struct guest *g, enum guest_from from, char *error,
+                 size_t error_bytes);
+
 // ---- lock.c ------------------------------------------------------------------------------------
 
 // Runs at the same time take port and name one after the other. The lock, to close; or an errno.
+// -EBUSY: another one holds it for a minute.
 int guest_lock(char *error, size_t error_bytes);
+// What is claimed stays so until the descriptor is closed: a domain's name is its own once it is
+// defined, a port is once QEMU listens. The claims, none yet; or an errno.
+int guest_claims_open(char *error, size_t error_bytes);
+// False: another run has it.
+bool guest_claim_port(int claims, uint32_t port);
+bool guest_claim_name(int claims, const char *name);
 
 #endif

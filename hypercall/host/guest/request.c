@@ -4,6 +4,7 @@
 // What is asked for becomes a plan: what the model and this host leave open is chosen here.
 #include "hypercall/host/guest/private.h"
 #include "hypercall/host/machine/console.h"
+#include "hypercall/host/packages/packages.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -11,6 +12,7 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { FIRST_PORT = 8080, REGION_MOST_MB = 64 << 10, CPUS_MOST = 255 };
@@ -69,7 +71,8 @@ static int check(const struct guest_request *q, char *error, size_t error_bytes)
     if (q->port > 65535) {
         return guest_refuse(error, error_bytes, -EINVAL, "--port: 1 to 65535");
     }
-    return check_network(q, error, error_bytes);
+    int rc = guest_check_variant(q, error, error_bytes);
+    return rc ? rc : check_network(q, error, error_bytes);
 }
 
 // ---- what the host has -------------------------------------------------------------------------
@@ -113,11 +116,43 @@ static uint32_t host_cpus(void)
     return n > CPUS_MOST ? CPUS_MOST : n;
 }
 
-static int choose_sizes(const struct guest_request *q, struct guest *g, char *error,
-                        size_t error_bytes)
+// CPUs of the host that were named are as many of the guest's.
+static uint32_t usual_cpus(const struct guest *g)
 {
-    g->plan.vcpus = q->vcpus ? q->vcpus : g->plan.offload ? 1 : host_cpus();
-    g->plan.memory_mb = q->memory_mb ? q->memory_mb : machine_memory_mb(g->plan.mapped_bytes);
+    uint32_t pins = 0, unused;
+    while (g->plan.pin && pins < CPUS_MOST && machine_set_member(g->plan.pin, pins, &unused) == 0) {
+        pins++;
+    }
+    uint32_t cpus = pins ? pins : g->plan.offload ? 1 : host_cpus();
+    return cpus < g->plan.cell_count ? g->plan.cell_count : cpus;
+}
+
+static uint32_t usual_memory_mb(const struct guest *g)
+{
+    enum { FIRMWARE_MB = 64 };
+    uint32_t mb = machine_memory_mb(g->plan.mapped_bytes);
+    // What is not mapped has to be read into memory.
+    uint64_t all = mb + (g->plan.mapped_bytes >> 20);
+    mb = g->plan.weights == MACHINE_WEIGHTS_MAPPED ? mb
+         : all > UINT32_MAX                        ? UINT32_MAX
+                                                   : (uint32_t)all;
+    return g->plan.boot == MACHINE_BOOT_UEFI ? mb + FIRMWARE_MB : mb;
+}
+
+static int choose_sizes(struct guest_host *h, const struct guest_request *q, struct guest *g,
+                        char *error, size_t error_bytes)
+{
+    g->plan.vcpus = q->vcpus ? q->vcpus : usual_cpus(g);
+    if (g->plan.vcpus < g->plan.cell_count) {
+        return guest_refuse(error, error_bytes, -EINVAL,
+                            "--numa: %u nodes need as many CPUs, and --vcpus is %u",
+                            g->plan.cell_count, g->plan.vcpus);
+    }
+    g->plan.memory_mb = q->memory_mb ? q->memory_mb : usual_memory_mb(g);
+    int rc = guest_fit_memory(h, g, error, error_bytes);
+    if (rc) {
+        return rc;
+    }
     uint64_t host_mb = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE) >> 20;
     if (g->plan.memory_mb > host_mb) {
         return guest_refuse(error, error_bytes, -ENOMEM,
@@ -128,14 +163,24 @@ static int choose_sizes(const struct guest_request *q, struct guest *g, char *er
     return 0;
 }
 
-int guest_choose_port(const struct guest_request *q, struct guest *g, char *error,
+// A free one that no run at the same time is about to take.
+static uint32_t next_port(const struct guest_request *q, int claims, uint32_t from)
+{
+    uint32_t port = endpoint_next_port(q->listen, from);
+    while (port && claims >= 0 && !guest_claim_port(claims, port)) {
+        port = port < 65535 ? endpoint_next_port(q->listen, port + 1) : 0;
+    }
+    return port;
+}
+
+int guest_choose_port(const struct guest_request *q, struct guest *g, int claims, char *error,
                       size_t error_bytes)
 {
     if (g->plan.network) {
         return 0;
     }
     uint32_t first = q->first_port ? q->first_port : FIRST_PORT, wanted = q->port ? q->port : first;
-    uint32_t next = endpoint_next_port(q->listen, wanted);
+    uint32_t next = next_port(q, claims, wanted);
     if (q->port && next != wanted) {
         return next
                    ? guest_refuse(error, error_bytes, -EADDRINUSE,
@@ -157,32 +202,21 @@ int guest_choose_port(const struct guest_request *q, struct guest *g, char *erro
 
 // ---- files -------------------------------------------------------------------------------------
 
-static int find_image(const struct guest_host *h, const struct guest_request *q, struct guest *g,
-                      char *error, size_t error_bytes)
+// The file as the guest gets it.
+static int find_file(struct guest_host *h, const struct guest_request *q, struct guest *g,
+                     char *error, size_t error_bytes)
 {
-    char beside[PATH_MAX + 32];
-    snprintf(beside, sizeof beside, "%s/../images/llm.elf", h->programs);
-    const char *path = q->image ? q->image : beside;
-    g->image_path = realpath(path, NULL);
-    if (!g->image_path) {
-        return guest_refuse(error, error_bytes, -errno, "the guest's image %s: %s%s", path,
-                            strerror(errno),
-                            q->image ? "" : " (`make` builds it; --image names another)");
+    struct stat status;
+    if (g->plan.weights == MACHINE_WEIGHTS_MAPPED) {
+        return (g->plan.kind == MACHINE_MICROVM ? weights_mappable_power : weights_mappable)(
+            q->model, &h->progress, &g->mapped, &g->plan.mapped_bytes, error, error_bytes);
     }
-    unsigned char magic[4] = {0};
-    FILE *f = fopen(g->image_path, "re");
-    size_t n = f ? fread(magic, 1, sizeof magic, f) : 0;
-    int why = errno;
-    if (f) {
-        fclose(f);
+    // A disk needs no whole pages: it is the file itself.
+    g->mapped = strdup(g->model_path);
+    if (!g->mapped || stat(g->mapped, &status) != 0) {
+        return guest_refuse(error, error_bytes, -errno, "%s: %s", q->model, strerror(errno));
     }
-    if (n != sizeof magic || memcmp(magic, "\177ELF", 4) != 0) {
-        return f ? guest_refuse(error, error_bytes, -ENOEXEC,
-                                "%s is no image for a guest: it is no ELF file", path)
-                 : guest_refuse(error, error_bytes, -why, "the guest's image %s: %s", path,
-                                strerror(why));
-    }
-    g->plan.image = g->image_path;
+    g->plan.mapped_bytes = (uint64_t)status.st_size;
     return 0;
 }
 
@@ -199,14 +233,13 @@ static int find_weights(struct guest_host *h, const struct guest_request *q, str
                                 : "");
     }
     weights_identity_text(&id, g->identity);
-    rc = weights_mappable(q->model, &h->progress, &g->mapped, &g->plan.mapped_bytes, error,
-                          error_bytes);
-    if (rc) {
-        return rc == -EINVAL ? -ENOEXEC : rc;
-    }
     g->model_path = realpath(q->model, NULL);
     if (!g->model_path) {
         return guest_refuse(error, error_bytes, -errno, "%s: %s", q->model, strerror(errno));
+    }
+    rc = find_file(h, q, g, error, error_bytes);
+    if (rc) {
+        return rc == -EINVAL ? -ENOEXEC : rc;
     }
     guest_say(h, "Model %s: %llu MB, %s%s", g->model_path,
               (unsigned long long)(g->plan.mapped_bytes >> 20), g->identity,
@@ -228,13 +261,19 @@ static bool is_taken(struct guest_host *h, const char *name)
     return d != NULL;
 }
 
+static bool can_have_name(struct guest_host *h, const char *name, int claims)
+{
+    return (claims < 0 || guest_claim_name(claims, name)) && !is_taken(h, name);
+}
+
 int guest_choose_name(struct guest_host *h, const struct guest_request *q, struct guest *g,
-                      bool make, char *error, size_t error_bytes)
+                      int claims, char *error, size_t error_bytes)
 {
     char base[49];
+    bool make = claims >= 0;
     if (q->name) {
         snprintf(g->name, sizeof g->name, "%s", q->name);
-        if (is_taken(h, q->name)) {
+        if (!can_have_name(h, q->name, claims)) {
             return guest_refuse(error, error_bytes, -EEXIST,
                                 "a guest named '%s' exists already: `tessera rm %s` removes it, "
                                 "`tessera start %s` starts it if it is off, --name gives another "
@@ -244,7 +283,7 @@ int guest_choose_name(struct guest_host *h, const struct guest_request *q, struc
     } else {
         machine_name_of(q->model, base);
         snprintf(g->name, sizeof g->name, "%s", base);
-        for (unsigned i = 2; is_taken(h, g->name); i++) {
+        for (unsigned i = 2; !can_have_name(h, g->name, claims); i++) {
             snprintf(g->name, sizeof g->name, "%.40s-%u", base, i);
         }
     }
@@ -252,13 +291,13 @@ int guest_choose_name(struct guest_host *h, const struct guest_request *q, struc
     int rc =
         console_log_path(g->name, make, g->console_log, sizeof g->console_log, error, error_bytes);
     g->plan.console_log = g->console_log;
-    return rc;
+    return rc ? rc : guest_name_variables(g, make, error, error_bytes);
 }
 
 int guest_choose_free_name(struct guest_host *h, const struct guest_request *q, struct guest *g,
                            char *error, size_t error_bytes)
 {
-    return guest_choose_name(h, q, g, false, error, error_bytes);
+    return guest_choose_name(h, q, g, -1, error, error_bytes);
 }
 
 // ---- the plan ----------------------------------------------------------------------------------
@@ -279,25 +318,54 @@ static void copy_texts(const struct guest_host *h, const struct guest_request *q
     g->plan.service = q->service;
     g->plan.version = q->version;
     // A system's libvirt would run QEMU as a user of its own, who may not read this user's files.
-    g->plan.runs_as_user = h->is_system;
+    g->plan.runs_as_user = h->is_system && !h->is_remote;
     g->plan.user_id = getuid();
     g->plan.group_id = getgid();
 }
 
-int guest_plan(struct guest_host *h, const struct guest_request *q, struct guest *g, char *error,
-               size_t error_bytes)
+// Where no file has the model's name, it may be that of an installed one.
+static int find_model(struct guest_request *q, char path[PATH_MAX], char *error, size_t error_bytes)
 {
+    char why[900];
+    if (access(q->model, F_OK) == 0 || strchr(q->model, '/')) {
+        return 0;
+    }
+    int rc = packages_resolve(q->model, path, why, sizeof why);
+    if (rc == -ENOENT) {
+        return guest_refuse(error, error_bytes, -ENOENT,
+                            "%s: No such file, and no model of this name is installed (`tessera "
+                            "pkg list`)",
+                            q->model);
+    }
+    q->model = rc ? q->model : path;
+    return rc ? guest_refuse(error, error_bytes, rc, "%s", why) : 0;
+}
+
+int guest_plan(struct guest_host *h, const struct guest_request *asked, struct guest *g,
+               char *error, size_t error_bytes)
+{
+    struct guest_request copy = *asked, *q = &copy;
+    char path[PATH_MAX];
     *g = (struct guest){.watch.callback = -1};
     int rc = check(q, error, error_bytes);
+    rc = rc ? rc : find_model(q, path, error, error_bytes);
     if (rc) {
         return rc;
     }
     copy_texts(h, q, g);
+    if (h->is_remote) {
+        return guest_plan_remote(h, q, g, error, error_bytes);
+    }
     rc = choose_accel(q, g, error, error_bytes);
-    rc = rc ? rc : guest_choose_port(q, g, error, error_bytes);
-    rc = rc ? rc : find_image(h, q, g, error, error_bytes);
-    rc = rc ? rc : find_weights(h, q, g, error, error_bytes);
-    rc = rc ? rc : choose_sizes(q, g, error, error_bytes);
+    rc = rc ? rc : guest_choose_port(q, g, -1, error, error_bytes);
+    rc = rc ? rc : guest_choose_variant(h, q, g, error, error_bytes);
+    rc = rc ? rc : guest_find_image(h, q, g, error, error_bytes);
+    rc = rc ? rc : guest_choose_firmware(h, q, g, error, error_bytes);
+    if (!rc && g->plan.weights != MACHINE_WEIGHTS_NONE) {
+        rc = find_weights(h, q, g, error, error_bytes);
+    }
+    rc = rc ? rc : choose_sizes(h, q, g, error, error_bytes);
+    rc = rc ? rc : guest_choose_devices(h, q, g, error, error_bytes);
     if (!rc && h->libvirt && g->plan.offload) {
         rc = guest_seat_model(h, g, error, error_bytes);
     }

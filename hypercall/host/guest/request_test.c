@@ -5,14 +5,35 @@
 //
 // Links: hypercall/host/guest/request.c hypercall/host/guest/host.c hypercall/host/guest/seat.c
 // Links: hypercall/host/guest/create.c hypercall/host/guest/existing.c
-// Links: hypercall/host/machine/xml.c hypercall/host/machine/text.c hypercall/host/machine/size.c
-// Links: hypercall/host/machine/facts.c hypercall/host/machine/host.c
-// Links: hypercall/host/machine/watch.c hypercall/host/machine/console.c
-// Links: hypercall/host/machine/endpoint.c hypercall/host/machine/tensord.c
-// Links: hypercall/host/machine/tensord_answer.c hypercall/host/store/cache.c
-// Links: hypercall/host/store/content.c hypercall/host/store/identity.c
-// Links: hypercall/host/store/mappable.c hypercall/host/store/progress.c
-// Links: hypercall/host/store/text.c tensor/format/files_host.c @tensor
+// Links: hypercall/host/guest/variant.c hypercall/host/guest/image.c
+// Links: hypercall/host/guest/firmware.c hypercall/host/guest/devices.c
+// Links: hypercall/host/guest/lock.c hypercall/host/hardware/cpu.c
+// Links: hypercall/host/hardware/devices.c hypercall/host/hardware/files.c
+// Links: hypercall/host/hardware/image.c hypercall/host/hardware/memory.c
+// Links: hypercall/host/hardware/nvml.c hypercall/host/hardware/pci.c
+// Links: hypercall/host/hardware/wishes.c hypercall/host/machine/xml.c
+// Links: hypercall/host/machine/xml_machine.c hypercall/host/machine/xml_cpu.c
+// Links: hypercall/host/machine/xml_devices.c hypercall/host/machine/xml_qemu.c
+// Links: hypercall/host/machine/values.c hypercall/host/machine/text.c
+// Links: hypercall/host/machine/size.c hypercall/host/machine/facts.c
+// Links: hypercall/host/machine/host.c hypercall/host/machine/watch.c
+// Links: hypercall/host/machine/console.c hypercall/host/machine/endpoint.c
+// Links: hypercall/host/machine/tensord.c hypercall/host/machine/tensord_answer.c
+// Links: hypercall/host/store/cache.c hypercall/host/store/content.c
+// Links: hypercall/host/store/identity.c hypercall/host/store/mappable.c
+// Links: hypercall/host/store/progress.c hypercall/host/store/text.c
+// Links: hypercall/host/packages/copy.c hypercall/host/packages/download.c
+// Links: hypercall/host/packages/entry.c hypercall/host/packages/fetch.c
+// Links: hypercall/host/packages/files.c hypercall/host/packages/index.c
+// Links: hypercall/host/packages/indexes.c hypercall/host/packages/install.c
+// Links: hypercall/host/packages/lock.c hypercall/host/packages/make_index.c
+// Links: hypercall/host/packages/model.c hypercall/host/packages/partial.c
+// Links: hypercall/host/packages/remove.c hypercall/host/packages/source.c
+// Links: hypercall/host/packages/store.c hypercall/host/packages/text.c
+// Links: tensor/format/files_host.c @tensor
+// Links: hypercall/host/guest/remote.c hypercall/host/remote/pool.c hypercall/host/remote/send.c
+// Links: hypercall/host/remote/state.c hypercall/host/remote/volume.c hypercall/host/remote/where.c
+// Links: hypercall/host/remote/sizes.c hypercall/host/remote/file.c
 // Libs: -lvirt -lcurl -lmbedcrypto
 #include "hypercall/host/guest/guest.h"
 
@@ -195,6 +216,112 @@ static void files_that_are_none_are_named(void **unused)
     refused(&q, -ENOMEM, "this machine has");
 }
 
+static void a_machine_is_chosen(void **unused)
+{
+    (void)unused;
+    struct guest_host h = {0};
+    struct guest_request q = request();
+    struct guest g;
+    q.pin = "1-3";
+    q.hugepages = "2M";
+    q.memory_mb = 65;
+    q.nested = true;
+    if (plan(&q, &g) != 0) {
+        fail_msg("%s", error);
+    }
+    assert_int_equal(g.plan.vcpus, 3); // as many as were named
+    assert_int_equal(g.plan.memory_mb, 66);
+    assert_string_equal(g.plan.nested, "svm"); // what is emulated
+    guest_free(&h, &g);
+    q = request();
+    q.numa = "0,5";
+    q.memory_mb = 65;
+    if (plan(&q, &g) != 0) {
+        fail_msg("%s", error);
+    }
+    assert_true(g.plan.vcpus >= 2);
+    assert_int_equal(g.plan.memory_mb, 66);
+    assert_int_equal(g.plan.cells[1].node, 5);
+    guest_free(&h, &g);
+    q = request();
+    q.machine = "microvm";
+    q.weights = "disk";
+    if (plan(&q, &g) != 0) {
+        fail_msg("%s", error);
+    }
+    // The file as it is, and room to read it into.
+    assert_string_equal(g.plan.mapped, g.plan.model);
+    assert_true(g.plan.memory_mb > machine_memory_mb(g.plan.mapped_bytes));
+    guest_free(&h, &g);
+    q = request();
+    q.device_count = 2;
+    q.devices[0] = "pci:65:00.0,nic:0001:66:00.1";
+    q.devices[1] = "gpu:0000:b3:00.0";
+    if (plan(&q, &g) != 0) {
+        fail_msg("%s", error);
+    }
+    assert_int_equal(g.plan.device_count, 3);
+    assert_string_equal(g.plan.devices[0], "0000:65:00.0");
+    assert_string_equal(g.plan.devices[2], "0000:b3:00.0");
+    guest_free(&h, &g);
+}
+
+static void a_model_that_is_an_image_boots_by_itself(void **unused)
+{
+    (void)unused;
+    struct guest_host h = {0};
+    struct guest_request q = {.model = "/proc/self/exe", .accel = "tcg"};
+    struct guest g;
+    if (plan(&q, &g) != 0) {
+        fail_msg("%s", error);
+    }
+    assert_int_equal(g.plan.weights, MACHINE_WEIGHTS_NONE);
+    assert_string_equal(g.plan.image, g.plan.model);
+    assert_null(g.plan.mapped);
+    guest_free(&h, &g);
+    q.image = image;
+    refused(&q, -EINVAL, "boots with its own model");
+    q.image = NULL;
+    q.offload = "host";
+    refused(&q, -EINVAL, "boots with its own model");
+    q.offload = NULL;
+    q.boot = "uefi";
+    refused(&q, -EINVAL, "is no image for UEFI");
+}
+
+static void machines_that_cannot_be_are_refused(void **unused)
+{
+    (void)unused;
+    struct guest_request q = request();
+    q.machine = "pc";
+    refused(&q, -EINVAL, "none of q35, microvm");
+    q.machine = "microvm";
+    q.iommu = true;
+    refused(&q, -EINVAL, "microvm has no --iommu");
+    q.iommu = false;
+    q.secure_boot = "ms";
+    refused(&q, -EINVAL, "microvm has no UEFI");
+    q = request();
+    q.secure_boot = "mine";
+    refused(&q, -EINVAL, "none of ms, snakeoil");
+    q = request();
+    q.cpu = "host";
+    refused(&q, -EINVAL, "needs hardware KVM");
+    q = request();
+    q.numa = "0-8";
+    refused(&q, -EINVAL, "at most 8 nodes");
+    q.numa = "0,1";
+    q.vcpus = 1;
+    refused(&q, -EINVAL, "need as many CPUs");
+    q = request();
+    q.boot = "uefi";
+    refused(&q, -ENOEXEC, "no PE file"); // the image is ELF
+    q = request();
+    q.device_count = 1;
+    q.devices[0] = "tpu:0";
+    refused(&q, -EINVAL, "tpu:0");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -203,6 +330,9 @@ int main(void)
         cmocka_unit_test(a_taken_port_is_refused_with_the_next_one),
         cmocka_unit_test(what_can_never_work_is_wrong_usage),
         cmocka_unit_test(files_that_are_none_are_named),
+        cmocka_unit_test(a_machine_is_chosen),
+        cmocka_unit_test(a_model_that_is_an_image_boots_by_itself),
+        cmocka_unit_test(machines_that_cannot_be_are_refused),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -64,6 +64,8 @@ int guest_wait(struct guest_host *h, struct guest *g, uint32_t seconds, const vo
     uint64_t until = guest_now_ms() + seconds * 1000ull;
     int http = 0, rc = 0;
     bool told = false;
+    long pause_ms =
+        1; // most guests serve within a tenth of a second; who waits long is not in a hurry
     while (!hurry || !*hurry) {
         if (!g->url[0] && g->domain) { // an address by a lease comes when the guest asks for it
             char *xml =
@@ -91,6 +93,12 @@ int guest_wait(struct guest_host *h, struct guest *g, uint32_t seconds, const vo
         if (rc) {
             goto out;
         }
+        // Where it is not reached from here, its console tells.
+        if (h->is_remote && http <= 0 && (rc = guest_is_ready_remote(h, g->name))) {
+            rc = rc > 0 ? 0
+                        : guest_refuse(error, error_bytes, rc, "the guest cannot serve this model");
+            goto out;
+        }
         if (guest_now_ms() > until) {
             rc = http > 0 ? guest_refuse(error, error_bytes, -ETIMEDOUT,
                                          "the guest is not ready after %u seconds: /health says %d "
@@ -106,7 +114,8 @@ int guest_wait(struct guest_host *h, struct guest *g, uint32_t seconds, const vo
                                     seconds);
             goto out;
         }
-        guest_sleep_ms(http > 0 ? 20 : 10);
+        guest_sleep_ms(h->is_remote ? 200 : pause_ms);
+        pause_ms = pause_ms < 32 ? 2 * pause_ms : pause_ms;
     }
     rc = guest_refuse(error, error_bytes, -EINTR, "interrupted; the guest is ended");
 out:

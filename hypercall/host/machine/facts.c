@@ -64,7 +64,7 @@ static int unescape(const char *text, size_t bytes, char *out, size_t room)
     return 0;
 }
 
-static int read_element(const char *xml, const char *name, char *out, size_t room)
+int machine_element(const char *xml, const char *name, char *out, size_t room)
 {
     size_t bytes;
     out[0] = 0;
@@ -76,7 +76,7 @@ static int read_element(const char *xml, const char *name, char *out, size_t roo
 static int read_number(const char *xml, const char *name, uint32_t most, uint32_t *out)
 {
     char text[16];
-    int rc = read_element(xml, name, text, sizeof text);
+    int rc = machine_element(xml, name, text, sizeof text);
     if (rc || !text[0]) {
         return rc;
     }
@@ -99,6 +99,7 @@ int machine_facts_parse(const char *xml, struct machine_facts *out)
     } texts[] = {{"model", out->model, sizeof out->model},
                  {"mapped", out->mapped, sizeof out->mapped},
                  {"identity", out->identity, sizeof out->identity},
+                 {"machine", out->machine, sizeof out->machine},
                  {"console", out->console_log, sizeof out->console_log},
                  {"key", out->key, sizeof out->key},
                  {"network", out->network, sizeof out->network},
@@ -109,7 +110,7 @@ int machine_facts_parse(const char *xml, struct machine_facts *out)
                  {"service", out->service, sizeof out->service},
                  {"version", out->version, sizeof out->version}};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
-        int rc = read_element(xml, texts[i].name, texts[i].text, texts[i].room);
+        int rc = machine_element(xml, texts[i].name, texts[i].text, texts[i].room);
         if (rc) {
             return rc;
         }

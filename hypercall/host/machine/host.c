@@ -38,12 +38,15 @@ int machine_uri(const char *wanted, const char **out, bool *is_system, char *err
                     "qemu:///system",
                     uri);
     }
-    if (host[3] != '/') {
-        return fail(error, error_bytes, -ENOTSUP,
-                    "'%s' is on another machine: only guests of this one can be run so far", uri);
+    const char *path = strchr(host + 3, '/');
+    if (!path || (strncmp(path, "/system", 7) != 0 && strncmp(path, "/session", 8) != 0)) {
+        return fail(error, error_bytes, -EINVAL,
+                    "'%s' is no URI of libvirt's QEMU driver: it ends in /session or /system, like "
+                    "qemu+ssh://HOST/system",
+                    uri);
     }
     *out = uri;
-    *is_system = strncmp(host + 3, "/system", 7) == 0;
+    *is_system = strncmp(path, "/system", 7) == 0;
     return 0;
 }
 
@@ -122,6 +125,11 @@ int machine_connect(const char *uri, void (*say)(const char *line), virConnectPt
                               "libvirt-daemon libvirt-daemon-driver-qemu"
                             : ". --connect or LIBVIRT_DEFAULT_URI name another connection "
                               "(qemu:///session is a user's own and needs no rights)");
+    }
+    int rc = machine_events_start();
+    if (rc) {
+        virConnectClose(c);
+        return fail(error, error_bytes, rc, "no thread for libvirt's events: %s", strerror(-rc));
     }
     *out = c;
     return 0;

@@ -14,7 +14,7 @@
 #include <stdatomic.h>
 
 // The connection's URI: `wanted` if not NULL, else LIBVIRT_DEFAULT_URI, else the user's own session
-// (root has none: the system's). -ENOTSUP: another machine's.
+// (root has none: the system's). -EINVAL: of another driver.
 int machine_uri(const char *wanted, const char **out, bool *is_system, char *error,
                 size_t error_bytes);
 // Connects; `say` (may be NULL) hears of what takes long. libvirt starts a user's daemon itself;
@@ -30,6 +30,10 @@ int machine_find(virConnectPtr c, const char *name, virDomainPtr *out, struct ma
                  char *error, size_t error_bytes);
 
 // ---- lifecycle ---------------------------------------------------------------------------------
+
+// The thread of libvirt's events: it also answers the daemon, which gives clients up that are
+// silent for half a minute. machine_connect starts it. 0 or a negative errno.
+int machine_events_start(void);
 
 enum machine_end { MACHINE_RUNS, MACHINE_POWERED_OFF, MACHINE_DESTROYED, MACHINE_CRASHED };
 struct machine_watch {

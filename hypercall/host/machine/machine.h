@@ -19,19 +19,48 @@
 
 // ---- what is wanted ----------------------------------------------------------------------------
 
+enum machine_kind { MACHINE_Q35, MACHINE_MICROVM };
+enum machine_boot { MACHINE_BOOT_PVH, MACHINE_BOOT_UEFI };
+enum machine_weights { MACHINE_WEIGHTS_MAPPED, MACHINE_WEIGHTS_DISK, MACHINE_WEIGHTS_NONE };
+enum { MACHINE_MOST_CELLS = 8, MACHINE_MOST_DEVICES = 16, MACHINE_MOST_CPUS = 1024 };
+
+// A part of the guest's CPUs and memory that lies on one NUMA node of the host.
+struct machine_cell {
+    uint32_t node;
+    char cpus[128]; // of that node, "0-3,8-11"; "": not known
+};
+
 // Texts are borrowed; NULL, 0 and false: not wanted, or the usual.
 struct machine_plan {
     const char *name;
-    const char *image;         // the kernel, an absolute path
+    const char *image;         // the kernel, an absolute path; NULL: on the disk
     const char *model;         // as the user sees it, an absolute path
-    const char *mapped;        // the file that is mapped: whole pages of 2 MB
+    const char *mapped;        // the file that is mapped (whole pages of 2 MB), or that is the disk
     uint64_t mapped_bytes;     //
-    const char *identity;      // "sha256:…"
+    const char *identity;      // "sha256:…"; NULL: the image knows
     uint32_t vcpus, memory_mb; //
     bool kvm;                  // otherwise emulated
     const char *console_log;   // an absolute path
     const char *key;           // of the HTTP API
     const char *settings;      // more words of the kernel's command line, "name=value name=value"
+    // the machine
+    enum machine_kind kind;
+    enum machine_weights weights;
+    const char *cpu;     // "MODEL[,+FEATURE][,-FEATURE]", MODEL also host or max; NULL: by `kvm`
+    const char *nested;  // "vmx" or "svm": the guest may have guests
+    uint32_t page_kb;    // of the host's memory under the guest's: 2048, 1048576; 0: the usual
+    bool shared_memory;  // other processes may map the guest's memory: a memfd
+    const char *pin;     // CPUs of the host, "0-3,8": the guest's, one after the other
+    uint32_t cell_count; // 0: the host places memory as it likes
+    struct machine_cell cells[MACHINE_MOST_CELLS];
+    uint32_t device_count; // PCI functions of the host, "0000:65:00.0"
+    char devices[MACHINE_MOST_DEVICES][16];
+    bool iommu; // for the guest
+    // how it boots
+    enum machine_boot boot;
+    const char *disk; // an image with a boot loader, an absolute path
+    bool disk_is_qcow2, secure_boot;
+    const char *firmware, *variables, *variables_template; // of UEFI: code, the guest's own, new
     // the network
     const char *network; // a libvirt network's name, or "bridge=BR"; NULL: QEMU's user network
     const char *listen;  // where the user network's port is, an IPv4 address; NULL: 127.0.0.1
@@ -61,6 +90,16 @@ void machine_name_of(const char *path, char out[49]);
 // What the kernel's command line can carry as a value: printable ASCII without blanks and quotes.
 bool machine_word_is_valid(const char *text);
 
+// ---- values that are asked for -----------------------------------------------------------------
+
+// A set of CPUs or nodes like "0-3,8", in rising order and without repetition: the `index`-th, or
+// -ENOENT past the last. -EINVAL: no such set, or numbers from MACHINE_MOST_CPUS on.
+int machine_set_member(const char *set, uint32_t index, uint32_t *out);
+// "MODEL[,+FEATURE][,-FEATURE]".
+bool machine_cpu_is_valid(const char *text);
+// "0000:65:00.0"
+bool machine_address_is_valid(const char *text);
+
 // ---- sizes -------------------------------------------------------------------------------------
 
 // The KV cache and working memory grow with the model; the weights themselves take none of it.
@@ -78,6 +117,7 @@ bool machine_cpu_virtualises(const char *cpuinfo);
 
 struct machine_facts {
     char model[1024], mapped[1024], identity[128], console_log[1024];
+    char machine[16];
     char key[256], network[128], listen[64];
     char offload[16], offload_folder[256];
     char fleet[64], service[64], version[64];
@@ -86,5 +126,8 @@ struct machine_facts {
 // From our metadata element as libvirt gives it. Elements that are missing are empty; -EINVAL: not
 // readable.
 int machine_facts_parse(const char *xml, struct machine_facts *out);
+// The text of the first element of this name, whatever its prefix; "" if there is none. -EINVAL:
+// not readable, or longer than room.
+int machine_element(const char *xml, const char *name, char *out, size_t room);
 
 #endif

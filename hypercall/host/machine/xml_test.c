@@ -4,7 +4,10 @@
 // A plan as XML: what every guest has, that hostile names stay text, and that what the domain says
 // of itself is read back.
 //
-// Links: hypercall/host/machine/xml.c hypercall/host/machine/text.c hypercall/host/machine/size.c
+// Links: hypercall/host/machine/xml.c hypercall/host/machine/xml_machine.c
+// Links: hypercall/host/machine/xml_cpu.c hypercall/host/machine/xml_devices.c
+// Links: hypercall/host/machine/xml_qemu.c hypercall/host/machine/values.c
+// Links: hypercall/host/machine/text.c hypercall/host/machine/size.c
 // Links: hypercall/host/machine/facts.c
 #include "hypercall/host/machine/machine.h"
 #include "hypercall/host/machine/text.h"
@@ -107,7 +110,8 @@ static void offload_adds_the_device_and_its_settings(void **unused)
     p.offload_folder = "/run/user/1/tessera";
     p.offload_vectors = 2;
     char *xml = xml_of(&p);
-    has(xml, "<shmem name='tessera-phi-3'>");
+    has(xml, "<shmem name='tessera-phi-3' role='master'>"); // it can be saved
+    has(xml, "<qemu:arg value='ivshmem-doorbell.master=on'/>");
     has(xml, "<model type='ivshmem-doorbell'/>");
     has(xml, "<server path='/run/user/1/tessera/phi-3.ivshmem'/>");
     has(xml, "<msi vectors='2' ioeventfd='on'/>");
@@ -127,7 +131,7 @@ static void a_fleets_guest_says_whose_it_is(void **unused)
     p.settings = "engine.context=512 log=warn";
     p.listen = "127.0.0.2";
     char *xml = xml_of(&p);
-    has(xml, "<cputune><shares>200</shares></cputune>");
+    has(xml, "<cputune>\n    <shares>200</shares>\n  </cputune>");
     has(xml, "<cmdline>name=phi-3 http.key=a&amp;b engine.context=512 log=warn</cmdline>");
     has(xml, "hostfwd=tcp:127.0.0.2:8080-:80");
     struct machine_facts f;

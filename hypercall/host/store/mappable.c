@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Tessera authors
 //
-// A file of weights that a guest can map: whole pages of 2 MB. A copy is made once, under a lock,
-// and appears when it is whole.
+// A file of weights that a guest can map: whole pages of 2 MB, or a power of two. A copy is made
+// once, under a lock, and appears when it is whole.
 #include "hypercall/host/store/private.h"
 
 #include <errno.h>
@@ -21,6 +21,8 @@ struct copy {
     const struct weights_progress *progress;
     char path[PATH_MAX], part[PATH_MAX], lock[PATH_MAX];
     uint64_t bytes; // of the copy
+    uint64_t takes; // on the disk: what follows the content's pages is a hole
+    const char *suffix;
     uint8_t sha256[32];
     char *error;
     size_t error_bytes;
@@ -36,10 +38,10 @@ static int name_copy(struct copy *c)
         return rc;
     }
     hex_write(c->sha256, sizeof c->sha256, hex);
-    int n = snprintf(c->path, sizeof c->path, "%s/%s.gguf", folder, hex);
+    int n = snprintf(c->path, sizeof c->path, "%s/%s%s.gguf", folder, hex, c->suffix);
     // A fixed name: what a killed run left behind, the next one writes over.
-    int m = snprintf(c->part, sizeof c->part, "%s/%s.part", folder, hex);
-    int k = snprintf(c->lock, sizeof c->lock, "%s/%s.lock", folder, hex);
+    int m = snprintf(c->part, sizeof c->part, "%s/%s%s.part", folder, hex, c->suffix);
+    int k = snprintf(c->lock, sizeof c->lock, "%s/%s%s.lock", folder, hex, c->suffix);
     if (n < 0 || m < 0 || k < 0 || n >= PATH_MAX || m >= PATH_MAX || k >= PATH_MAX) {
         return FAIL(c, -ENAMETOOLONG, "the cache folder's name is too long");
     }
@@ -72,14 +74,14 @@ static int check_room(struct copy *c)
         return 0; // the writing will tell
     }
     uint64_t have = (uint64_t)room.f_bavail * room.f_frsize;
-    if (have < c->bytes) {
+    if (have < c->takes) {
         return FAIL(
             c, -ENOSPC,
             "%s holds %llu MB and a copy in whole pages takes %llu MB, but %s has only %llu "
             "MB free (XDG_CACHE_HOME names another place; `tessera pack` makes a file that "
             "needs no copy)",
             c->from->path, (unsigned long long)(c->from->content >> 20),
-            (unsigned long long)(c->bytes >> 20), folder, (unsigned long long)(have >> 20));
+            (unsigned long long)(c->takes >> 20), folder, (unsigned long long)(have >> 20));
     }
     return 0;
 }
@@ -217,8 +219,19 @@ static int find_or_make(struct copy *c)
     return rc;
 }
 
-int weights_mappable(const char *path, const struct weights_progress *progress, char **out_path,
-                     uint64_t *out_bytes, char *error, size_t error_bytes)
+static uint64_t whole_pages(uint64_t bytes)
+{
+    uint64_t pages = bytes / WEIGHTS_MULTIPLE + (bytes % WEIGHTS_MULTIPLE != 0);
+    return pages * WEIGHTS_MULTIPLE;
+}
+
+static bool is_power(uint64_t bytes)
+{
+    return bytes && !(bytes & (bytes - 1));
+}
+
+static int map(const char *path, bool power, const struct weights_progress *progress,
+               char **out_path, uint64_t *out_bytes, char *error, size_t error_bytes)
 {
     struct weights_file f;
     int rc = weights_file_open(path, &f, error, error_bytes);
@@ -226,16 +239,23 @@ int weights_mappable(const char *path, const struct weights_progress *progress, 
         return rc;
     }
     uint64_t size = (uint64_t)f.status.st_size;
-    if (size % WEIGHTS_MULTIPLE == 0) {
+    if (size && size % WEIGHTS_MULTIPLE == 0 && (!power || is_power(size))) {
         *out_path = strdup(f.path);
         *out_bytes = size;
     } else {
-        uint64_t pages = f.content / WEIGHTS_MULTIPLE + (f.content % WEIGHTS_MULTIPLE != 0);
         struct copy c = {.from = &f,
                          .progress = progress,
-                         .bytes = pages * WEIGHTS_MULTIPLE,
+                         .bytes = whole_pages(f.content),
+                         .takes = whole_pages(f.content),
+                         .suffix = "",
                          .error = error,
                          .error_bytes = error_bytes};
+        if (power && !is_power(c.bytes)) {
+            c.suffix = "-power";
+            for (c.bytes = WEIGHTS_MULTIPLE; c.bytes < f.content;) {
+                c.bytes *= 2;
+            }
+        }
         rc = find_or_make(&c);
         if (!rc) {
             *out_path = strdup(c.path);
@@ -247,4 +267,16 @@ int weights_mappable(const char *path, const struct weights_progress *progress, 
     }
     weights_file_close(&f);
     return rc;
+}
+
+int weights_mappable(const char *path, const struct weights_progress *progress, char **out_path,
+                     uint64_t *out_bytes, char *error, size_t error_bytes)
+{
+    return map(path, false, progress, out_path, out_bytes, error, error_bytes);
+}
+
+int weights_mappable_power(const char *path, const struct weights_progress *progress,
+                           char **out_path, uint64_t *out_bytes, char *error, size_t error_bytes)
+{
+    return map(path, true, progress, out_path, out_bytes, error, error_bytes);
 }

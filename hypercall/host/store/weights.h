@@ -60,6 +60,9 @@ void weights_remember(const char *path, const uint8_t sha256[32]);
 enum { WEIGHTS_MULTIPLE = 2 << 20 };
 int weights_mappable(const char *path, const struct weights_progress *progress, char **out_path,
                      uint64_t *out_bytes, char *error, size_t error_bytes);
+// The same with a size that is a power of two, for microvm's device. A copy has a hole at its end.
+int weights_mappable_power(const char *path, const struct weights_progress *progress,
+                           char **out_path, uint64_t *out_bytes, char *error, size_t error_bytes);
 
 // The bytes of content in an opened GGUF file of file_bytes.
 uint64_t weights_content_bytes(const struct gguf *file, uint64_t file_bytes);

@@ -310,6 +310,45 @@ static void a_file_of_whole_pages_is_used_as_it_is(void **unused)
     free(m.data);
 }
 
+// A model of 5 MB that is almost all hole: whole pages are 6 MB, a power of two is 8.
+static void a_power_of_two_has_a_copy_of_its_own(void **unused)
+{
+    (void)unused;
+    static const uint64_t shape[] = {5 << 18};
+    struct maker m;
+    struct stat status;
+    uint64_t bytes;
+    char *out = NULL;
+    make_header(&m, 3, 1, 1);
+    make_key_string(&m, "general.architecture", "llama");
+    make_tensor(&m, "a.weight", 1, shape, TN_F32, 0);
+    make_align(&m, 32);
+    char *path = save("power.gguf", &m);
+    assert_int_equal(truncate(path, (off_t)m.bytes + (5 << 20)), 0);
+    char *pages = mappable(path, &bytes);
+    assert_int_equal(bytes, 3 * WEIGHTS_MULTIPLE);
+    for (int i = 0; i < 2; i++) { // the second time it is there
+        assert_int_equal(weights_mappable_power(path, NULL, &out, &bytes, error, sizeof error), 0);
+        assert_int_equal(bytes, 4 * WEIGHTS_MULTIPLE);
+        assert_string_not_equal(out, pages);
+        assert_int_equal(stat(out, &status), 0);
+        assert_int_equal(status.st_size, bytes);
+        struct weights_identity a = identity_of(path), b = identity_of(out);
+        assert_true(weights_identity_equal(&a, &b));
+        free(out);
+    }
+    // A copy of whole pages that is no power of two is no good; one that is needs no other.
+    assert_int_equal(weights_mappable_power(pages, NULL, &out, &bytes, error, sizeof error), 0);
+    assert_string_not_equal(out, pages);
+    assert_int_equal(bytes, 4 * WEIGHTS_MULTIPLE);
+    char *same = mappable(out, &bytes);
+    assert_string_equal(same, out);
+    free(same);
+    free(out);
+    free(pages);
+    free(m.data);
+}
+
 // What a killed run leaves behind.
 static void leave_a_part(const struct weights_identity *id)
 {
@@ -445,6 +484,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(another_is_copied_once, begin, end),
         cmocka_unit_test_setup_teardown(many_at_once_make_one_copy, begin, end),
         cmocka_unit_test_setup_teardown(no_place_for_the_copy_is_said, begin, end),
+        cmocka_unit_test_setup_teardown(a_power_of_two_has_a_copy_of_its_own, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

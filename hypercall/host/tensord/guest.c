@@ -42,6 +42,18 @@ void guest_set_state(struct guest *g, enum hc_host_state state)
     kick(g, HC_VECTOR_STATE);
 }
 
+// All of the host's page but its state. A machine that was restored brings an old one.
+static void write_page(struct guest *g)
+{
+    g->mine->magic = HC_MAGIC;
+    g->mine->version = HC_ABI_VERSION;
+    g->mine->region_bytes = g->region_bytes;
+    g->mine->features = worker_features(g->worker);
+    g->mine->reason = 0;
+    hc_store(&g->mine->submission_needs_kick, 1);
+    hc_store(&g->mine->epoch, g->worker->options.epoch);
+}
+
 struct guest *guest_open(struct worker *w, const struct link_message *m, const int *fds,
                          char *error, size_t error_bytes)
 {
@@ -75,12 +87,7 @@ struct guest *guest_open(struct worker *w, const struct link_message *m, const i
     g->refused = hc_load(&g->theirs->generation); // of an older worker
     arena_open(&g->arena, g->region_bytes);
     hc_store(&g->mine->attached, 0);
-    hc_store(&g->mine->submission_needs_kick, 1);
-    g->mine->magic = HC_MAGIC;
-    g->mine->version = HC_ABI_VERSION;
-    g->mine->region_bytes = g->region_bytes;
-    g->mine->features = worker_features(w);
-    hc_store(&g->mine->epoch, w->options.epoch);
+    write_page(g);
     guest_set_state(g, HC_HOST_READY);
     return g;
 }
@@ -166,6 +173,7 @@ static bool attach(struct guest *g, uint32_t generation)
     }
     g->submission_head = g->completion_tail = g->completion_head = 0;
     g->kicked = false;
+    write_page(g);
     hc_store(&g->mine->submission_head, 0);
     hc_store(&g->mine->completion_tail, 0);
     g->attached = generation;

@@ -49,6 +49,33 @@ static void attaching_is_limited(void **unused)
     still_close(s);
 }
 
+// A restored machine brings the page that an older host wrote.
+static void an_attach_writes_the_page_anew(void **unused)
+{
+    (void)unused;
+    struct still *s = still_open();
+    struct still_guest *g = still_come(s, &still_policy);
+    struct hc_host_page before;
+    memcpy(&before, g->host, sizeof before);
+    memset(g->host, 0x5a, sizeof *g->host);
+    g->page->generation = 6; // as the saved guest's, which the worker may see before that runs
+    guest_serve(g->guest, 32);
+    memset(g->host, 0x5a, sizeof *g->host);
+    still_attach(g);
+    guest_serve(g->guest, 32);
+    assert_int_equal(g->host->magic, HC_MAGIC);
+    assert_int_equal(g->host->version, HC_ABI_VERSION);
+    assert_int_equal(g->host->epoch, before.epoch);
+    assert_int_equal(g->host->region_bytes, before.region_bytes);
+    assert_int_equal(g->host->features, before.features);
+    assert_int_equal(g->host->state, HC_HOST_READY);
+    assert_int_equal(g->host->attached, g->page->generation);
+    assert_int_equal(g->host->submission_head, 0);
+    assert_int_equal(g->host->completion_tail, 0);
+    assert_int_equal(g->host->submission_needs_kick, 1);
+    still_close(s);
+}
+
 static int rings(struct still *s, struct still_guest *g, int fd)
 {
     struct epoll_event e[4];
@@ -304,6 +331,7 @@ int main(void)
 {
     const struct CMUnitTest all[] = {
         cmocka_unit_test(attaching_is_limited),
+        cmocka_unit_test(an_attach_writes_the_page_anew),
         cmocka_unit_test(doorbells_without_news_are_heard_so_often),
         cmocka_unit_test(doorbells_of_a_guest_that_has_gone_are_not_heard),
         cmocka_unit_test(a_full_doorbell_that_would_wait_is_left_alone),

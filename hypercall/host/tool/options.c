@@ -47,6 +47,14 @@ static int set(struct tool_option *o, const char *text)
     case OPTION_OPTIONAL:
         *(const char **)o->value = text;
         return TOOL_OK;
+    case OPTION_TEXTS: {
+        struct tool_texts *texts = o->value;
+        if (texts->count == sizeof texts->values / sizeof *texts->values) {
+            return tool_misuse("%s: at most %u", o->name, texts->count);
+        }
+        texts->values[texts->count++] = text;
+        return TOOL_OK;
+    }
     case OPTION_COUNT:
         if (read_count(text, &end, o->value) && *end == 0) {
             return TOOL_OK;

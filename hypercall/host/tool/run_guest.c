@@ -50,6 +50,7 @@ int run_failed(int rc, const char *error)
 int run_connect(struct guest_host *h, const char *uri, bool aside)
 {
     char error[900];
+    h->stop = &run_interrupts;
     h->say = aside ? say_aside : say_line;
     int rc = guest_host_open(h, uri, true, error, sizeof error);
     if (!rc) {
@@ -95,7 +96,7 @@ void run_show_console(const char *path)
     fprintf(stderr, "---\n");
 }
 
-void run_print_ready(const char *url, const char *key, double daemon_ms, double guest_ms,
+void run_print_ready(const char *url, const char *key, const struct run_times *times,
                      uint32_t memory_mb)
 {
     const char *body;
@@ -113,9 +114,10 @@ void run_print_ready(const char *url, const char *key, double daemon_ms, double 
     bool local = strncmp(url, "http://127.0.0.1:", 17) == 0;
     snprintf(shown, sizeof shown, "%s%s", local ? "http://localhost:" : url, local ? url + 17 : "");
     run_say("URL       %s/v1/chat/completions", shown);
-    run_say("boot      %.0f ms: libvirt and QEMU %.0f ms, the guest %.0f ms to the first 200 of "
-            "/health",
-            daemon_ms + guest_ms, daemon_ms, guest_ms);
+    run_say("boot      %.0f ms: connection %.0f ms, model and plan %.0f ms, libvirt and QEMU "
+            "%.0f ms, the guest %.0f ms to the first 200 of /health",
+            times->connect + times->plan + times->create + times->guest, times->connect,
+            times->plan, times->create, times->guest);
     run_say("memory    %s MB of %u MB in use in the guest", used, memory_mb);
     run_say("talk      curl %s/v1/chat/completions%s -d '{\"messages\":[{\"role\":\"user\","
             "\"content\":\"Hello\"}]}'",
@@ -208,6 +210,7 @@ static int stay(struct guest_host *h, struct guest *g)
 int run_stay(struct guest_host *h, struct guest *g)
 {
     int status = stay(h, g);
+    guest_forget_files(g);
     if (g->tensord_folder[0]) {
         guest_leave_tensord(g->tensord_folder, g->name);
     }

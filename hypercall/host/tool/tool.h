@@ -21,19 +21,26 @@ struct tool_command {
 };
 extern const struct tool_command tool_run_guest;
 extern const struct tool_command tool_ls;
+extern const struct tool_command tool_top;
+extern const struct tool_command tool_inspect;
 extern const struct tool_command tool_logs;
+extern const struct tool_command tool_console;
+extern const struct tool_command tool_chat;
 extern const struct tool_command tool_stop_guest;
 extern const struct tool_command tool_start_guest;
 extern const struct tool_command tool_rm;
+extern const struct tool_command tool_suspend;
+extern const struct tool_command tool_resume;
 extern const struct tool_command tool_check;
-extern const struct tool_command tool_diff;
 extern const struct tool_command tool_up;
-extern const struct tool_command tool_status;
-extern const struct tool_command tool_fleets;
+extern const struct tool_command tool_diff;
+extern const struct tool_command tool_down;
 extern const struct tool_command tool_scale;
 extern const struct tool_command tool_deploy;
-extern const struct tool_command tool_down;
+extern const struct tool_command tool_fleets;
+extern const struct tool_command tool_status;
 extern const struct tool_command tool_agent;
+extern const struct tool_command tool_image;
 extern const struct tool_command tool_pkg;
 extern const struct tool_command tool_doctor;
 extern const struct tool_command tool_generate;
@@ -58,7 +65,8 @@ enum option_kind {
     OPTION_COUNT,
     OPTION_NUMBER,
     OPTION_COUNTS,
-    OPTION_OPTIONAL // a text only as "--name=value"; "--name" alone gives ""
+    OPTION_OPTIONAL, // a text only as "--name=value"; "--name" alone gives ""
+    OPTION_TEXTS     // as often as there is room
 };
 
 struct tool_counts {
@@ -66,10 +74,15 @@ struct tool_counts {
     size_t count;
 };
 
+struct tool_texts {
+    const char *values[16];
+    uint32_t count;
+};
+
 struct tool_option {
     const char *name; // "--prompt" or "-n"
     enum option_kind kind;
-    void *value; // bool, const char *, uint32_t, double, struct tool_counts
+    void *value; // bool, const char *, uint32_t, double, struct tool_counts, struct tool_texts
     bool given;
 };
 

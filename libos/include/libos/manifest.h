@@ -51,7 +51,8 @@ int manifest_parse(const void *dtb, size_t bytes, const char *cmdline, struct ma
 // Files that came with the boot (modules; members of a cpio newc module; linked in). Names are
 // "manifest.dtb", "model.gguf" … for bare modules by content. Valid for ever, read-only.
 enum boot_file_kind { BOOT_FILE_OTHER, BOOT_FILE_GGUF, BOOT_FILE_DTB }; // by content
-enum boot_file_origin { BOOT_FILE_MODULE, BOOT_FILE_LINKED };
+// IMAGE: of a sealed image's payload (libos/image.h).
+enum boot_file_origin { BOOT_FILE_MODULE, BOOT_FILE_LINKED, BOOT_FILE_IMAGE };
 struct boot_file {
     char name[128];
     const void *data; // page-aligned for a bare module or linked file, 4-byte-aligned in a cpio

@@ -89,6 +89,8 @@ void sched_relax_stats(uint64_t *longest_ns, uint64_t *looks);
 // The clock of all deadlines, CLOCK_MONOTONIC's: nanoseconds since the machine's start. Cheaper
 // than the system call.
 uint64_t sched_now_ns(void);
+// How often this machine has gone on from a saved state, as far as it has noticed; irq-safe.
+uint32_t sched_generation(void);
 
 // CPU time of the calling strand so far.
 uint64_t sched_strand_ns(void);

@@ -36,6 +36,7 @@ struct pf_module {
 #define PF_MAX_RANGES  128
 #define PF_MAX_MODULES 8
 #define PF_MAX_CMDLINE 2048
+#define PF_MAX_REFUSED 64
 
 struct pf_boot_info {
     uint32_t magic; // PF_BOOT_MAGIC
@@ -47,9 +48,16 @@ struct pf_boot_info {
     uint64_t image_virt;  // random base it runs at
     uint32_t range_count;
     uint32_t module_count;
+    // 1 + index of the module that the image itself brought (a sealed image: its settings are
+    // fixed, what else the loader gives is checked against it), 0: none.
+    uint32_t image_module;
+    uint32_t reserved;
     struct pf_range ranges[PF_MAX_RANGES]; // sorted, not overlapping
     struct pf_module modules[PF_MAX_MODULES];
-    char cmdline[PF_MAX_CMDLINE]; // NUL-terminated copy
+    char cmdline[PF_MAX_CMDLINE]; // NUL-terminated copy; of a sealed image what cmdline.h lets pass
+    // Of a sealed image: the first word of its command line with a `=` that was not let pass, and
+    // the first without; "" none.
+    char refused[PF_MAX_REFUSED], dropped[PF_MAX_REFUSED];
 };
 #define PF_BOOT_MAGIC 0x54455353u
 

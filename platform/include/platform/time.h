@@ -12,7 +12,8 @@
 // Nanoseconds since the kernel's first instruction; monotonic on a CPU, and across CPUs as far as
 // their TSCs agree.
 uint64_t pf_now_ns(void);
-// Nanoseconds since 1970-01-01 UTC; since the start where the machine has no real-time clock.
+// Nanoseconds since 1970-01-01 UTC; since the start where the machine has no real-time clock. Jumps
+// when the machine goes on from a saved state (generation.h); pf_now_ns does not.
 uint64_t pf_wall_ns(void);
 // Cycles a second, never 0; a measured one may be corrected by a few per mille once, early.
 uint64_t pf_tsc_hz(void);

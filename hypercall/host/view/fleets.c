@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+// SPDX-FileCopyrightText: The Tessera authors
+//
+// Where a fleet serves: of its record (../fleet/record.h) only the endpoint is read, so that a
+// later version's other fields are no hindrance.
+#include "hypercall/host/view/fleets.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define RECORD_NAMESPACE "urn:tessera:fleet:1"
+
+// A key file's first key.
+static void read_key(const char *path, char *key, size_t key_bytes)
+{
+    FILE *f = fopen(path, "re");
+    char line[512];
+    while (f && fgets(line, sizeof line, f)) {
+        line[strcspn(line, "\r\n")] = 0;
+        if (line[0] && line[0] != '#') {
+            snprintf(key, key_bytes, "%s", line);
+            break;
+        }
+    }
+    if (f) {
+        fclose(f);
+    }
+}
+
+int view_fleet_record(const char *json, char *url, size_t url_bytes, char *key, size_t key_bytes)
+{
+    json_t *record = json_loads(json, 0, NULL);
+    const json_t *endpoint = json_object_get(json_object_get(record, "spec"), "endpoint");
+    const char *listen = json_string_value(json_object_get(endpoint, "listen"));
+    const json_t *keys = json_object_get(endpoint, "keys");
+    const char *first = json_string_value(json_array_get(keys, 0));
+    const char *file = json_string_value(keys);
+    bool tls = json_is_object(json_object_get(endpoint, "tls"));
+    int rc = listen && listen[0] ? 0 : -EPROTO;
+    url[0] = key[0] = 0;
+    if (!rc) {
+        const char *port = strrchr(listen, ':');
+        bool any = strncmp(listen, "0.0.0.0:", 8) == 0 || strncmp(listen, "[::]:", 5) == 0;
+        snprintf(url, url_bytes, "%s://%s", tls ? "https" : "http",
+                 any && port ? "127.0.0.1" : listen);
+        if (any && port) {
+            snprintf(url + strlen(url), url_bytes - strlen(url), "%s", port);
+        }
+        for (char *c = url; *c; c++) {
+            rc = *c <= 0x20 || *c >= 0x7f ? -EPROTO : rc;
+        }
+        if (first) {
+            snprintf(key, key_bytes, "%s", first);
+        } else if (file) {
+            read_key(file, key, key_bytes);
+        }
+    }
+    json_decref(record);
+    return rc;
+}
+
+// In place: the five entities of XML.
+static void unescape(char *text)
+{
+    static const struct {
+        const char *name;
+        char character;
+    } entities[] = {
+        {"&amp;", '&'}, {"&lt;", '<'}, {"&gt;", '>'}, {"&apos;", '\''}, {"&quot;", '"'}};
+    char *out = text;
+    while (*text) {
+        char c = *text;
+        size_t used = 1;
+        for (size_t e = 0; c == '&' && e < sizeof entities / sizeof *entities; e++) {
+            size_t n = strlen(entities[e].name);
+            if (used == 1 && strncmp(text, entities[e].name, n) == 0) {
+                used = n;
+                *out = entities[e].character;
+            }
+        }
+        if (used == 1) {
+            *out = c;
+        }
+        out++;
+        text += used;
+    }
+    *out = 0;
+}
+
+int view_fleet_url(virConnectPtr c, const char *fleet, char *url, size_t url_bytes, char *key,
+                   size_t key_bytes)
+{
+    char name[80];
+    snprintf(name, sizeof name, "%.60s.fleet", fleet);
+    virDomainPtr d = virDomainLookupByName(c, name);
+    char *xml =
+        d ? virDomainGetMetadata(d, VIR_DOMAIN_METADATA_ELEMENT, RECORD_NAMESPACE, 0) : NULL;
+    char *text = xml ? strchr(xml, '>') : NULL, *end = text ? strrchr(text, '<') : NULL;
+    int rc = xml ? -EPROTO : -ENOENT;
+    if (text && end) {
+        *end = 0;
+        unescape(text + 1);
+        rc = view_fleet_record(text + 1, url, url_bytes, key, key_bytes);
+    }
+    free(xml);
+    if (d) {
+        virDomainFree(d);
+    }
+    return rc;
+}
