@@ -117,6 +117,17 @@ holds "chat: the key of a guest is known" 7 "$(echo 'What is 3 plus 4?' | t chat
 two=$(t ls --json | jq -r '.[1].url')
 refused "chat: a URL wants the key" 1 'says 401: .*--key' chat "$two" hello
 check "chat --key" t chat "$two" hello --key secret --max-tokens 3
+# A fleet's record stands in a domain that never starts.
+cat >"$work/carrier.xml" <<X
+<domain type='qemu'><name>shop.fleet</name>
+<metadata><fleet:record xmlns:fleet='urn:tessera:fleet:1'>{"spec":{"endpoint":{"listen":"${two#http://}","keys":["secret"],"tls":null}}}</fleet:record></metadata>
+<memory unit='MiB'>16</memory><os><type arch='x86_64' machine='q35'>hvm</type></os></domain>
+X
+chmod 644 "$work/carrier.xml"
+v define "$work/carrier.xml" >/dev/null
+holds "chat: a fleet's endpoint by its name, with its key" 7 "$(echo 'What is 3 plus 4?' | t chat shop --temperature 0 --max-tokens 40)"
+same "ls does not show the carrier" "one two" "$(t ls --json | jq -r '[.[].name] | join(" ")')"
+v undefine shop.fleet >/dev/null
 refused "chat: no such guest" 1 "no guest is named 'none'" chat none hello
 refused "chat: nobody listens" 1 "127.0.0.1:1: .*connect" chat http://127.0.0.1:1 hello
 refused "chat: no question" 1 "no question" chat one

@@ -122,6 +122,7 @@ inside bash -c "printf '\\377\\377\\377\\377' | dd of=$images/sha256-$hash.gguf 
 out=$(t run "$big" --detach --vcpus 1 --name big --timeout 100 "${at[@]}" 2>&1 </dev/null)
 same "the next run succeeds" 0 $?
 holds "it goes on from there, notices the damage, and sends again" 'Model sent: .*the rest was there.*had arrived damaged and was sent again' "$out"
+echo "     | $(grep 'Model sent' <<<"$out")"
 same "what is there is the model" "$hash" "$(inside head -c "$size" "$images/sha256-$hash.gguf" | sha256sum | cut -d ' ' -f 1)"
 same "in whole pages of 2 MB" 0 "$(($(inside stat -c %s "$images/sha256-$hash.gguf") % 2097152))"
 holds "its endpoint is said to be out of reach, and what helps" 'not reachable from here: it is on 127.0.0.1:8080 of 10.99.0.2 alone. .ssh -N -L 8080:127.0.0.1:8080 -i .*root@10.99.0.2. brings' "$out"

@@ -66,7 +66,11 @@ int guest_url(virDomainPtr domain, const struct machine_facts *facts, char *url,
     }
     if (find_address(domain, VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_LEASE, address, sizeof address) ||
         find_address(domain, VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_ARP, address, sizeof address)) {
-        snprintf(url, url_bytes, "http://%s", address);
+        if (facts->guest_port && facts->guest_port != 80) {
+            snprintf(url, url_bytes, "http://%s:%u", address, facts->guest_port);
+        } else {
+            snprintf(url, url_bytes, "http://%s", address);
+        }
         return 0;
     }
     return -EAGAIN;
@@ -129,7 +133,7 @@ static int move_port(struct guest_host *h, struct guest *g, struct machine_facts
     if (moved) {
         virDomainFree(g->domain);
         g->domain = moved;
-        facts->port = port;
+        facts->port = g->plan.port = port;
         guest_url(g->domain, facts, g->url, sizeof g->url);
     }
     return rc;

@@ -88,6 +88,7 @@ struct guest {
     char url[128];            // "http://127.0.0.1:8080"; "": not known yet (by a lease, later)
     char variables[PATH_MAX]; // of UEFI, "": none
     char *model_path, *mapped, *image_path;
+    uint32_t image_mb; // of memory that the image alone takes, 0: little
     struct tensord_guest calls;
     bool persistent, autostart;
     enum guest_from from; // what guest_start did: never GUEST_FROM_ANY

@@ -4,6 +4,7 @@
 // What a guest boots: our kernel beside this program and a model apart, or one image with all in
 // it.
 #include "hypercall/host/guest/private.h"
+#include "hypercall/host/image/image.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -36,6 +37,39 @@ static int look(const char *path, enum kind *kind)
     return rc;
 }
 
+// A sealed image has its settings in it: what is asked for must not need a command line.
+static int take_seal(const struct guest_request *q, struct guest *g, const char *path,
+                     bool with_model, char *error, size_t error_bytes)
+{
+    char why[600];
+    struct image_facts f;
+    int rc = image_recognise(path, &f, why, sizeof why);
+    if (rc == -ENOEXEC) {
+        return 0; // somebody's own kernel: libvirt and QEMU will say
+    }
+    if (rc) {
+        return guest_refuse(error, error_bytes, rc == -EINVAL ? -ENOEXEC : rc, "%s", why);
+    }
+    if (f.sealed && (q->key || q->settings || g->plan.offload)) {
+        rc = guest_refuse(error, error_bytes, -EINVAL,
+                          "%s has its settings in it (`tessera image inspect` shows them): %s "
+                          "cannot be set on it",
+                          path,
+                          q->key        ? "--key"
+                          : q->settings ? "settings"
+                                        : "--offload");
+    } else if (with_model && f.sealed && !f.has_model) {
+        rc = guest_refuse(error, error_bytes, -EINVAL,
+                          "%s wants the model %s beside it: `tessera run MODEL --image %s`", path,
+                          f.model_name[0] ? f.model_name : "that it was made for", path);
+    }
+    g->plan.sealed = f.sealed;
+    g->plan.guest_port = f.sealed && f.http_port != 80 ? f.http_port : 0;
+    g->image_mb = f.sealed ? (uint32_t)(f.memory_bytes >> 20) + 1 : 0;
+    image_facts_free(&f);
+    return rc;
+}
+
 // The user's word for a model is an image that has one.
 static int take_whole_image(const struct guest_request *q, struct guest *g, enum kind kind,
                             char *error, size_t error_bytes)
@@ -59,6 +93,10 @@ static int take_whole_image(const struct guest_request *q, struct guest *g, enum
     } else {
         g->plan.disk = g->model_path;
         g->plan.disk_is_qcow2 = kind == KIND_QCOW2;
+    }
+    int rc = take_seal(q, g, g->model_path, true, error, error_bytes);
+    if (rc) {
+        return rc;
     }
     if (kind != KIND_ELF) {
         g->plan.boot = MACHINE_BOOT_UEFI;
@@ -94,5 +132,5 @@ int guest_find_image(const struct guest_host *h, const struct guest_request *q, 
                             uefi ? " that UEFI boots" : "", uefi ? "PE" : "ELF");
     }
     g->plan.image = g->image_path;
-    return 0;
+    return q->image ? take_seal(q, g, g->image_path, false, error, error_bytes) : 0;
 }

@@ -72,34 +72,6 @@ static int choose_sizes(struct guest_host *h, const struct guest_request *q, str
     return 0;
 }
 
-// What is chosen by looking at the host is chosen by looking at this one, so far.
-static int check_machine(const struct guest_request *q, char *error, size_t error_bytes)
-{
-    const struct {
-        const char *option;
-        bool wanted;
-    } options[] = {{"--machine", q->machine && strcmp(q->machine, "q35") != 0},
-                   {"--cpu", q->cpu != NULL},
-                   {"--nested", q->nested},
-                   {"--hugepages", q->hugepages != NULL},
-                   {"--shared-memory", q->shared_memory},
-                   {"--pin", q->pin != NULL},
-                   {"--numa", q->numa != NULL},
-                   {"--device", q->device_count != 0},
-                   {"--iommu", q->iommu},
-                   {"--boot", q->boot && strcmp(q->boot, "pvh") != 0},
-                   {"--secure-boot", q->secure_boot != NULL},
-                   {"--weights", q->weights && strcmp(q->weights, "mapped") != 0}};
-    for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
-        if (options[i].wanted) {
-            return guest_refuse(error, error_bytes, -ENOTSUP,
-                                "%s is not to be had on another machine: run `tessera` there",
-                                options[i].option);
-        }
-    }
-    return 0;
-}
-
 int guest_plan_remote(struct guest_host *h, const struct guest_request *q, struct guest *g,
                       char *error, size_t error_bytes)
 {
@@ -113,8 +85,17 @@ int guest_plan_remote(struct guest_host *h, const struct guest_request *q, struc
                             "--offload: tensord has to run on the guest's own machine: run "
                             "`tessera` there");
     }
-    int rc = check_machine(q, error, error_bytes);
-    rc = rc ? rc : find_files(h, q, g, error, error_bytes);
+    if (q->machine || q->hugepages || q->pin || q->numa || q->boot || q->secure_boot ||
+        q->weights || q->device_count || q->nested) {
+        return guest_refuse(error, error_bytes, -ENOTSUP,
+                            "--machine, --hugepages, --pin, --numa, --boot, --secure-boot, "
+                            "--weights, --device and --nested are of guests of this machine: run "
+                            "`tessera` on the other one");
+    }
+    g->plan.cpu = q->cpu;
+    g->plan.shared_memory = q->shared_memory;
+    g->plan.iommu = q->iommu;
+    int rc = find_files(h, q, g, error, error_bytes);
     rc = rc ? rc : choose_sizes(h, q, g, error, error_bytes);
     g->plan.port = g->plan.network ? 0
                    : q->port       ? q->port

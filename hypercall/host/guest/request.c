@@ -136,7 +136,9 @@ static uint32_t usual_memory_mb(const struct guest *g)
     mb = g->plan.weights == MACHINE_WEIGHTS_MAPPED ? mb
          : all > UINT32_MAX                        ? UINT32_MAX
                                                    : (uint32_t)all;
-    return g->plan.boot == MACHINE_BOOT_UEFI ? mb + FIRMWARE_MB : mb;
+    mb = g->plan.boot == MACHINE_BOOT_UEFI ? mb + FIRMWARE_MB : mb;
+    uint32_t with_image = g->image_mb + machine_memory_mb(0);
+    return mb < with_image ? with_image : mb;
 }
 
 static int choose_sizes(struct guest_host *h, const struct guest_request *q, struct guest *g,

@@ -30,11 +30,18 @@
 // Links: hypercall/host/packages/model.c hypercall/host/packages/partial.c
 // Links: hypercall/host/packages/remove.c hypercall/host/packages/source.c
 // Links: hypercall/host/packages/store.c hypercall/host/packages/text.c
+// Links: hypercall/host/guest/snapshot.c hypercall/host/guest/wait.c
+// Links: hypercall/host/machine/record.c hypercall/host/machine/record_files.c
+// Links: hypercall/host/machine/record_take.c hypercall/host/machine/record_times.c
+// Links: hypercall/host/image/open.c hypercall/host/image/source.c hypercall/host/image/qcow2.c
+// Links: hypercall/host/image/elf.c hypercall/host/image/pe.c hypercall/host/image/payload.c
+// Links: hypercall/host/image/record.c hypercall/host/image/rope.c
+// Links: hypercall/host/image/disk_read.c hypercall/host/image/manifest.c
 // Links: tensor/format/files_host.c @tensor
 // Links: hypercall/host/guest/remote.c hypercall/host/remote/pool.c hypercall/host/remote/send.c
 // Links: hypercall/host/remote/state.c hypercall/host/remote/volume.c hypercall/host/remote/where.c
 // Links: hypercall/host/remote/sizes.c hypercall/host/remote/file.c
-// Libs: -lvirt -lcurl -lmbedcrypto
+// Libs: -lvirt -lcurl -lmbedcrypto -lfdt
 #include "hypercall/host/guest/guest.h"
 
 #include <arpa/inet.h>

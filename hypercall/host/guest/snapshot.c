@@ -61,6 +61,10 @@ static int find_running(struct guest_host *h, const char *name, struct guest *g,
                         struct machine_facts *facts, char *error, size_t error_bytes)
 {
     int rc = guest_find(h, name, g, facts, error, error_bytes);
+    if (!rc && h->is_remote) {
+        rc = guest_refuse(error, error_bytes, -ENOTSUP,
+                          "'%s' is on another machine: run `tessera` there to save it", name);
+    }
     if (!rc && virDomainIsActive(g->domain) != 1) {
         rc = guest_refuse(error, error_bytes, -EALREADY, "'%s' does not run%s", name,
                           virDomainHasManagedSaveImage(g->domain, 0) == 1
@@ -290,6 +294,15 @@ int guest_choose_origin(struct guest_host *h, struct guest *g, const struct mach
     char why[900];
     bool suspended = virDomainHasManagedSaveImage(g->domain, 0) == 1;
     g->from = GUEST_FROM_BOOT;
+    if (h->is_remote) {
+        // What a state belongs to, files and CPU, can only be looked at on its own machine.
+        return from == GUEST_FROM_BOOT || (from == GUEST_FROM_ANY && !suspended)
+                   ? 0
+                   : guest_refuse(error, error_bytes, -ENOTSUP,
+                                  "saved states of '%s' are for `tessera` on its own machine "
+                                  "(`tessera start --cold` boots it)",
+                                  g->name);
+    }
     if (from == GUEST_FROM_SUSPENDED && !suspended) {
         return guest_refuse(error, error_bytes, -ENOENT,
                             "'%s' is not suspended: `tessera start %s` starts it", g->name,

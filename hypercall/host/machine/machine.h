@@ -43,6 +43,8 @@ struct machine_plan {
     const char *console_log;   // an absolute path
     const char *key;           // of the HTTP API
     const char *settings;      // more words of the kernel's command line, "name=value name=value"
+    bool sealed;               // the image has its settings in it and wants no command line
+    uint32_t guest_port;       // where the guest serves; 0: 80
     // the machine
     enum machine_kind kind;
     enum machine_weights weights;
@@ -121,7 +123,7 @@ struct machine_facts {
     char key[256], network[128], listen[64];
     char offload[16], offload_folder[256];
     char fleet[64], service[64], version[64];
-    uint32_t port, region_mb, offload_weight;
+    uint32_t port, guest_port, region_mb, offload_weight;
 };
 // From our metadata element as libvirt gives it. Elements that are missing are empty; -EINVAL: not
 // readable.

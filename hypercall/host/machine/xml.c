@@ -42,6 +42,7 @@ static void add_metadata(struct text *t, const struct machine_plan *p)
     add_fact(t, "tessera:network", p->network);
     add_fact(t, "tessera:listen", p->listen);
     add_number(t, "tessera:port", p->port);
+    add_number(t, "tessera:guest-port", p->guest_port);
     add_fact(t, "tessera:key", p->key);
     add_fact(t, "tessera:console", p->console_log);
     if (p->offload) {

@@ -30,6 +30,9 @@ static void add_kernel(struct text *t, const struct machine_plan *p)
 {
     struct text line = {0};
     xml_element(t, "    ", "kernel", p->image);
+    if (p->sealed) {
+        return;
+    }
     text_add(&line, "name=%s", p->name);
     if (p->key) {
         text_add(&line, " http.key=%s", p->key);

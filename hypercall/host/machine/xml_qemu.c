@@ -49,8 +49,8 @@ static void add_weights(struct text *t, const struct machine_plan *p, struct tex
 
 static void add_network(struct text *t, const struct machine_plan *p, struct text *value)
 {
-    text_add(value, "user,id=net0,hostfwd=tcp:%s:%u-:80", p->listen ? p->listen : "127.0.0.1",
-             p->port);
+    text_add(value, "user,id=net0,hostfwd=tcp:%s:%u-:%u", p->listen ? p->listen : "127.0.0.1",
+             p->port, p->guest_port ? p->guest_port : 80);
     argument(t, "-netdev", value);
     text_add(value, p->kind == MACHINE_MICROVM
                         ? "virtio-net-device,netdev=net0"

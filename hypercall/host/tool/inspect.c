@@ -190,10 +190,10 @@ static int inspect(int argc, char **argv)
         return status;
     }
     struct view before = {0}, now = {0};
-    int rc = view_look(h.libvirt, words[0], look_is_local(&h), &before, error, sizeof error);
+    int rc = look_take(&h, words[0], &before, error, sizeof error);
     if (!rc && before.guests[0].active) {
         nanosleep(&(struct timespec){.tv_nsec = SAMPLE_MS * 1000000}, NULL);
-        rc = view_look(h.libvirt, words[0], look_is_local(&h), &now, error, sizeof error);
+        rc = look_take(&h, words[0], &now, error, sizeof error);
     }
     if (rc) {
         status = tool_fail("%s", error);

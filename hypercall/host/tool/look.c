@@ -13,6 +13,12 @@ bool look_is_local(const struct guest_host *h)
     return !h->is_remote;
 }
 
+int look_take(struct guest_host *h, const char *only, struct view *out, char *error,
+              size_t error_bytes)
+{
+    return view_look(h->libvirt, only, look_is_local(h), out, error, error_bytes);
+}
+
 static json_t *text(const char *s)
 {
     return s[0] ? json_string(s) : json_null();

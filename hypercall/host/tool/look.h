@@ -12,6 +12,9 @@
 
 // Are the guests' processes on this machine?
 bool look_is_local(const struct guest_host *h);
+// As view_look, of this connection.
+int look_take(struct guest_host *h, const char *only, struct view *out, char *error,
+              size_t error_bytes);
 // A guest as an object. NULL: no memory.
 json_t *look_json(const struct view_guest *g, const struct view_rates *r);
 // One line on standard output, in ASCII: guests' texts reach a terminal escaped. Takes the

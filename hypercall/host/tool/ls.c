@@ -83,10 +83,10 @@ static int list(int argc, char **argv)
     }
     char error[900];
     struct view before, now = {0};
-    int rc = view_look(h.libvirt, NULL, look_is_local(&h), &before, error, sizeof error);
+    int rc = look_take(&h, NULL, &before, error, sizeof error);
     if (!rc && any_runs(&before)) { // what they do is seen by looking twice
         nanosleep(&(struct timespec){.tv_nsec = SAMPLE_MS * 1000000}, NULL);
-        rc = view_look(h.libvirt, NULL, look_is_local(&h), &now, error, sizeof error);
+        rc = look_take(&h, NULL, &now, error, sizeof error);
     }
     guest_host_close(&h);
     status = rc ? tool_fail("%s", error) : print(&before, now.guests ? &now : &before, json);

@@ -35,9 +35,11 @@ void run_print_guest_ready(struct guest_host *h, const struct guest *g,
         run_print_ready(g->url, g->plan.key, times, g->plan.memory_mb);
         return;
     }
-    run_say("boot      %.0f ms: libvirt and QEMU %.0f ms, the guest %.0f ms until its console says "
-            "that it is ready",
-            times->create + times->guest, times->create, times->guest);
+    run_say(
+        "boot      %.0f ms: connection %.0f ms, model and plan %.0f ms, files, libvirt and QEMU "
+        "%.0f ms, the guest %.0f ms until its console says that it is ready",
+        times->connect + times->plan + times->create + times->guest, times->connect, times->plan,
+        times->create, times->guest);
     run_say("endpoint  not reachable from here: %s", why);
 }
 

@@ -11,7 +11,7 @@
 // "==> ..." on standard output, at once.
 void run_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 // The connection of a command; what is said on the way goes to standard error (aside) or output.
-// An exit status, with a message printed.
+// SIGPIPE is ignored from now on. An exit status, with a message printed.
 int run_connect(struct guest_host *h, const char *uri, bool aside);
 // An error of the guest library as an exit status, its message printed.
 int run_failed(int rc, const char *error);
@@ -21,7 +21,7 @@ int run_failed(int rc, const char *error);
 int run_each(int argc, char **argv, struct tool_option *options, size_t count,
              int (*one)(struct guest_host *h, const char *name, void *context), void *context);
 
-// Ctrl-C, SIGTERM and SIGHUP counted here from now on; SIGPIPE ignored.
+// Ctrl-C, SIGTERM and SIGHUP counted here from now on.
 void run_catch_interrupts(void);
 extern volatile int run_interrupts;
 

@@ -51,6 +51,9 @@ int run_connect(struct guest_host *h, const char *uri, bool aside)
 {
     char error[900];
     h->stop = &run_interrupts;
+    // The other end of libvirt's connection may go away while it is written to: an error, not
+    // death.
+    signal(SIGPIPE, SIG_IGN);
     h->say = aside ? say_aside : say_line;
     int rc = guest_host_open(h, uri, true, error, sizeof error);
     if (!rc) {
@@ -74,8 +77,6 @@ void run_catch_interrupts(void)
     sigaction(SIGINT, &act, NULL);
     sigaction(SIGTERM, &act, NULL);
     sigaction(SIGHUP, &act, NULL);
-    // libvirt's daemon may go away while it is written to.
-    signal(SIGPIPE, SIG_IGN);
 }
 
 static void sleep_ms(long ms)

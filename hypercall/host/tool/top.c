@@ -147,12 +147,12 @@ static bool wait_for_end(uint64_t until_ns, bool keys)
 static int turn(struct guest_host *h, struct view *v)
 {
     char error[900];
-    int rc = view_look(h->libvirt, NULL, look_is_local(h), v, error, sizeof error);
+    int rc = look_take(h, NULL, v, error, sizeof error);
     if (rc && virConnectIsAlive(h->libvirt) != 1) {
         // libvirt's daemon was restarted; the guests are still there.
         view_free(v);
         rc = guest_host_reopen(h, error, sizeof error);
-        rc = rc ? rc : view_look(h->libvirt, NULL, look_is_local(h), v, error, sizeof error);
+        rc = rc ? rc : look_take(h, NULL, v, error, sizeof error);
     }
     return rc ? tool_fail("%s", error) : TOOL_OK;
 }
