@@ -191,6 +191,7 @@ static int make(struct agent *a, const struct fleet_record *r, const char *servi
                               .vcpus = v->vcpus,
                               .memory_mb = v->memory_mb,
                               .shares = shares_of(a, v),
+                              .offload_weight = v->offload ? v->offload_share : 0,
                               .first_port = AGENT_FIRST_PORT,
                               .persistent = true,
                               .fleet = r->spec.name,

@@ -52,7 +52,7 @@ struct guest_request {
     const char *settings; // words of the guest's command line
     const char *network;  // "user", a libvirt network's name, "bridge=BR"
     const char *listen;   // of the user network: an IPv4 address
-    uint32_t vcpus, memory_mb, region_mb, shares;
+    uint32_t vcpus, memory_mb, region_mb, shares, offload_weight;
     uint32_t port;       // exactly this one
     uint32_t first_port; // or the first free one from here on, 0: 8080
     bool insecure;       // an endpoint that others reach without a key is wanted

@@ -332,6 +332,7 @@ static void copy_texts(const struct guest_host *h, const struct guest_request *q
     g->plan.network = q->network && strcmp(q->network, "user") != 0 ? q->network : NULL;
     g->plan.offload = q->offload && strcmp(q->offload, "off") != 0 ? q->offload : NULL;
     g->plan.region_mb = q->region_mb;
+    g->plan.offload_weight = q->offload_weight;
     g->plan.shares = q->shares;
     g->plan.fleet = q->fleet;
     g->plan.service = q->service;

@@ -71,7 +71,8 @@ int guest_seat_take(struct guest *g, char *error, size_t error_bytes)
     if (!rc) {
         // No guest of this name runs: what tensord may still have of one is over.
         tensord_remove_guest(t, g->plan.name, unused, sizeof unused);
-        rc = tensord_add_guest(t, g->plan.name, g->plan.region_mb, &g->calls, why, sizeof why);
+        rc = tensord_add_guest(t, g->plan.name, g->plan.region_mb, g->plan.offload_weight,
+                               &g->calls, why, sizeof why);
         tensord_close(t);
     }
     take_answer(g);

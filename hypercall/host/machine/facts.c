@@ -116,6 +116,7 @@ int machine_facts_parse(const char *xml, struct machine_facts *out)
         }
     }
     int rc = read_number(xml, "port", 65535, &out->port);
+    rc = rc ? rc : read_number(xml, "weight", 10000, &out->offload_weight);
     rc = rc ? rc : read_number(xml, "guest-port", 65535, &out->guest_port);
     return rc ? rc : read_number(xml, "region", 1 << 20, &out->region_mb);
 }

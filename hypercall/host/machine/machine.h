@@ -73,6 +73,7 @@ struct machine_plan {
     const char *offload_folder; // tensord's
     uint32_t offload_vectors;   //
     uint32_t region_mb;         // shared with the host
+    uint32_t offload_weight;    // beside other guests, 1 to 10000; 0: the usual
     // whose it is, in a fleet
     const char *fleet, *service, *version;
     uint32_t shares;            // of the host's CPUs beside other guests (<cputune>), 2 to 262144
@@ -122,7 +123,7 @@ struct machine_facts {
     char key[256], network[128], listen[64];
     char offload[16], offload_folder[256];
     char fleet[64], service[64], version[64];
-    uint32_t port, guest_port, region_mb;
+    uint32_t port, guest_port, region_mb, offload_weight;
 };
 // From our metadata element as libvirt gives it. Elements that are missing are empty; -EINVAL: not
 // readable.

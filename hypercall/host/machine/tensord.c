@@ -295,12 +295,12 @@ int tensord_add_model(struct tensord *t, const char *path, const char *identity,
     return rc ? rc : tensord_read_answer(t->line, t->bytes, error, error_bytes);
 }
 
-int tensord_add_guest(struct tensord *t, const char *name, uint32_t region_mb,
+int tensord_add_guest(struct tensord *t, const char *name, uint32_t region_mb, uint32_t weight,
                       struct tensord_guest *out, char *error, size_t error_bytes)
 {
     int rc = exchange(t,
                       json_pack("{sssssisi}", "op", "add-guest", "name", name, "region_mb",
-                                (int)region_mb, "weight", 100),
+                                (int)region_mb, "weight", weight ? (int)weight : 100),
                       ANSWER_MS, error, error_bytes);
     return rc ? rc : tensord_read_guest(t->line, t->bytes, out, error, error_bytes);
 }

@@ -31,7 +31,8 @@ struct tensord_guest {
 // Opens the file's weights under their identity. -EIO: refused, with tensord's words.
 int tensord_add_model(struct tensord *t, const char *path, const char *identity, char *error,
                       size_t error_bytes);
-int tensord_add_guest(struct tensord *t, const char *name, uint32_t region_mb,
+// weight: its part of the computing beside other guests', 1 to 10000; 0: the usual, 100.
+int tensord_add_guest(struct tensord *t, const char *name, uint32_t region_mb, uint32_t weight,
                       struct tensord_guest *out, char *error, size_t error_bytes);
 int tensord_remove_guest(struct tensord *t, const char *name, char *error, size_t error_bytes);
 

@@ -90,7 +90,7 @@ static void requests_get_their_answers(void **unused)
     pid_t child = serve(answers);
     assert_int_equal(tensord_open(folder, &t, error, sizeof error), 0);
     assert_int_equal(tensord_add_model(t, "/m \"q\".gguf", "sha256:00", error, sizeof error), 0);
-    assert_int_equal(tensord_add_guest(t, "n", 64, &g, error, sizeof error), 0);
+    assert_int_equal(tensord_add_guest(t, "n", 64, 0, &g, error, sizeof error), 0);
     assert_string_equal(g.socket, "/run/x/n.ivshmem");
     assert_int_equal(g.vectors, 2);
     assert_int_equal(tensord_remove_guest(t, "n", error, sizeof error), 0);

@@ -49,6 +49,9 @@ static void add_metadata(struct text *t, const struct machine_plan *p)
         add_fact(t, "tessera:offload", p->offload);
         add_fact(t, "tessera:tensord", p->offload_folder);
         add_number(t, "tessera:region", p->region_mb);
+        if (p->offload_weight) {
+            add_number(t, "tessera:weight", p->offload_weight);
+        }
     }
     add_fact(t, "tessera:fleet", p->fleet);
     add_fact(t, "tessera:service", p->service);

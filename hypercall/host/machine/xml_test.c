@@ -147,6 +147,23 @@ static void a_fleets_guest_says_whose_it_is(void **unused)
     free(xml);
 }
 
+static void a_guests_weight_at_tensord_comes_back(void **unused)
+{
+    (void)unused;
+    struct machine_plan p = plan();
+    struct machine_facts f;
+    p.offload = "host";
+    p.offload_socket = p.offload_folder = "/run/t";
+    p.offload_vectors = 2;
+    p.offload_weight = 300;
+    p.region_mb = 64;
+    char *xml = xml_of(&p);
+    assert_int_equal(machine_facts_parse(strstr(xml, "<tessera:guest"), &f), 0);
+    assert_int_equal(f.offload_weight, 300);
+    assert_int_equal(f.region_mb, 64);
+    free(xml);
+}
+
 static void a_network_of_libvirts_replaces_qemus(void **unused)
 {
     (void)unused;
@@ -316,6 +333,7 @@ int main(void)
         cmocka_unit_test(a_guest_has_its_parts),
         cmocka_unit_test(offload_adds_the_device_and_its_settings),
         cmocka_unit_test(a_fleets_guest_says_whose_it_is),
+        cmocka_unit_test(a_guests_weight_at_tensord_comes_back),
         cmocka_unit_test(a_network_of_libvirts_replaces_qemus),
         cmocka_unit_test(hostile_texts_stay_texts),
         cmocka_unit_test(what_xml_cannot_hold_is_refused),

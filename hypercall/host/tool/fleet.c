@@ -83,7 +83,6 @@ static int check_variant(const struct fleet_tool *t, const char *name,
     const char *field = v->hugepages != FLEET_HUGEPAGES_OFF ? "hugepages"
                         : v->pin[0]                         ? "pin"
                         : v->cpu[0]                         ? "cpu"
-                        : v->offload_share != 100           ? "offload-share"
                                                             : NULL;
     return field ? tool_fail("models (%s): %s is not supported for guests of fleets so far; take "
                              "it out",
