@@ -23,7 +23,7 @@ autoscale() { # MIN MAX MORE
     fleet_yaml 1 1 "    autoscale: {min: $1, max: $2, queue: 2, idle: 3s, cooldown: 4s}" >"$work/fleet.yaml"
 }
 no_code() {
-    ! v list --all --name | grep -q '^shop-code-'
+    ! v list --name | grep -q '^shop-code-'
 }
 code=${question/chat/code}
 autoscale 0 3
@@ -42,9 +42,15 @@ holds "and the endpoint stays" 'code 0 of 0 ready' "$(t fleets)"
 same "its health, too" 200 "$(status_of "$url/health")"
 holds "libvirt keeps what carries the fleet" 'shop.fleet +shut off' "$(v list --all)"
 
+one_sleeps() {
+    [ "$(v list --all --name | grep -c '^shop-code-')" = 1 ] && ls "$work"/home/.local/state/tessera/states/shop-code-*.ready >/dev/null 2>&1 && no_code
+}
+check "one guest sleeps, with a ready state from before any request" until_true 40 one_sleeps
+
 # ---- awake -------------------------------------------------------------------------------------
 same "a request wakes one, and is answered" 200 "$(status_of "$url/v1/chat/completions" -d "$code")"
 same "one guest is there" 1 "$(guests code | wc -l)"
+holds "it is the one that slept" 'is started again, (booted|from its ready state)' "$(cat "$work"/run/tessera/*.log)"
 check "it goes again" until_true 40 no_code
 for i in 1 2 3 4 5 6; do
     status_of "$url/v1/chat/completions" -d "$code" >"$work/wake.$i" &

@@ -31,7 +31,8 @@ static size_t list_members(const struct agent_look *l, struct proxy_member *out)
     size_t n = 0;
     for (size_t i = 0; i < l->guest_count; i++) {
         const struct carrier_guest *g = &l->guests[i];
-        bool goes = l->answers[i].verdict == DECIDE_RETIRE, off = !g->active;
+        bool off = !g->active,
+             goes = l->answers[i].verdict == DECIDE_RETIRE || l->answers[i].verdict == DECIDE_SLEEP;
         if ((goes && off) || !fleet_service(&l->record, g->facts.service)) {
             continue;
         }
@@ -248,6 +249,7 @@ static void start_again(struct agent *a, struct agent_fleet *f, struct agent_loo
     struct agent_member *m = l->members[which];
     const struct carrier_guest *c = &l->guests[which];
     struct guest g = {.watch.callback = -1};
+    uint64_t begun = agent_now_ms();
     int rc = guest_start(&a->host, m->name, 0, &g, error, sizeof error);
     if (rc == -EADDRINUSE) { // somebody else has its port by now
         guest_free(&a->host, &g);
@@ -255,6 +257,8 @@ static void start_again(struct agent *a, struct agent_fleet *f, struct agent_loo
         uint32_t next = endpoint_next_port(NULL, AGENT_FIRST_PORT);
         rc = guest_start(&a->host, m->name, next, &g, error, sizeof error);
     }
+    m->from = g.from;
+    m->start_ms = rc ? 0 : begun;
     guest_free(&a->host, &g);
     if (rc && rc != -EALREADY) {
         backoff_failed(&m->backoff, agent_now_ms());
@@ -264,7 +268,7 @@ static void start_again(struct agent *a, struct agent_fleet *f, struct agent_loo
     }
     m->was_active = true;
     m->drain_ms = m->shutdown_ms = 0;
-    agent_log("%s: %s is started again", f->name, m->name);
+    agent_log("%s: %s is started again, %s", f->name, m->name, guest_from_name(m->from));
 }
 
 void agent_act(struct agent *a, struct agent_fleet *f, struct agent_look *l)
@@ -281,7 +285,9 @@ void agent_act(struct agent *a, struct agent_fleet *f, struct agent_look *l)
             continue; // on its way out already; it is started again when it is off
         }
         m->drain_ms = m->shutdown_ms = 0;
-        if (v == DECIDE_REPLACE) {
+        if (v == DECIDE_SLEEP) {
+            agent_rehearse(a, f, m);
+        } else if (v == DECIDE_REPLACE) {
             agent_log("%s: %s runs and does not serve: it is ended", f->name, m->name);
             virDomainDestroy(l->guests[i].domain); // the next look counts it as an end of its own
             m->down_ms = 0;

@@ -60,6 +60,7 @@ static void remember(struct agent_fleet *f, struct agent_member *m, const struct
     }
     if (healthy && !m->healthy) {
         agent_log("%s: %s serves", f->name, m->name);
+        agent_note_start(m, now);
     }
     m->was_active = g->active;
     m->healthy = healthy;
@@ -178,6 +179,7 @@ static void decide_service(struct agent_look *l, size_t which)
     fleet_slots(&l->record, s->name, slots);
     w.replicas = l->record.down ? 0 : fleet_replicas(&l->record, s->name);
     w.start_ms = model ? model->health.start_ms : 60000;
+    w.sleeps = !l->record.down && model && model->autoscale.enabled && model->autoscale.min == 0;
     see_service(l, s->name, slots, w.stable_slot, w.replicas, &seen);
     bool deploys = s->has_deployment && deploy_is_running(&s->deployment);
     if (deploys && !l->record.down) {

@@ -70,7 +70,10 @@ struct agent_member {
     char name[64];
     bool present; // at this look
     struct backoff backoff;
-    bool known; // seen before
+    bool known;           // seen before
+    bool rehearsed;       // its ready state was saved, or could not be
+    enum guest_from from; // how it was started, at start_ms; 0: not by this process
+    uint64_t start_ms;
     bool was_active, healthy;
     uint64_t down_ms, drain_ms, shutdown_ms; // since; 0: is not
     struct measure now, base, older;         // of its metrics: older is a window ago
@@ -197,6 +200,11 @@ struct agent_look { // at one fleet
 };
 void agent_converge(struct agent *a, struct agent_fleet *f);
 void agent_look_free(struct agent_look *l);
+// How long a start took until the guest served: by it the next one boots or begins in the ready
+// state, whichever is faster.
+void agent_note_start(struct agent_member *m, uint64_t now);
+// A guest that is to sleep, which is off: booted once more, and saved before any request.
+void agent_rehearse(struct agent *a, struct agent_fleet *f, struct agent_member *m);
 // Guests made, started, ended as decided.
 void agent_act(struct agent *a, struct agent_fleet *f, struct agent_look *l);
 // HAProxy as decided.

@@ -81,7 +81,9 @@ void decide(const struct decide_wanted *w, const struct decide_member *members, 
         bool goes = place(w, members, count, i) >= target[class] ||
                     (class == OUTDATED && !serves(&members[i]));
         answers[i].slot = class == OUTDATED ? stable : class;
-        answers[i].verdict = goes ? DECIDE_RETIRE : verdict(w, &members[i]);
+        bool sleeps = w->sleeps && !w->replicas && class == stable && !members[i].running &&
+                      place(w, members, count, i) == 0;
+        answers[i].verdict = sleeps ? DECIDE_SLEEP : goes ? DECIDE_RETIRE : verdict(w, &members[i]);
         stay += !goes;
     }
     uint32_t most = w->replicas + w->targets.surge, sum = target[0] + target[1];

@@ -24,6 +24,7 @@ enum decide_verdict {
     DECIDE_START,   // is off: start it
     DECIDE_WAIT,    // is off, its back-off runs
     DECIDE_REPLACE, // runs and does not get healthy: end it at once
+    DECIDE_SLEEP,   // is off and stays defined: the one that wakes
     DECIDE_RETIRE   // drain it, shut it down, forget it
 };
 struct decide_answer {
@@ -37,6 +38,7 @@ struct decide_wanted {
     char version[2][FLEET_VERSION]; // by slot; "": empty
     unsigned stable_slot;
     uint32_t start_ms; // that a guest may take until it is healthy
+    bool sleeps;       // with no replicas one of the stable version stays, off
 };
 
 // answers[count]; create[slot]: how many new guests each slot needs now.

@@ -171,6 +171,30 @@ static void down_to_zero_all_go(void **state)
     assert_int_equal(create[0], 0);
 }
 
+static void one_sleeps_where_nobody_asks(void **state)
+{
+    (void)state;
+    struct decide_wanted w = want(0);
+    struct decide_member m[] = {member("a", OLD, 'o'), member("b", OLD, 'o'),
+                                member("c", NEW, 'o')};
+    struct decide_answer a[3];
+    uint32_t create[2];
+    w.sleeps = true;
+    decide(&w, m, 3, a, create);
+    assert_int_equal(a[0].verdict, DECIDE_SLEEP);
+    assert_int_equal(a[1].verdict, DECIDE_RETIRE);
+    assert_int_equal(a[2].verdict, DECIDE_RETIRE); // of a version that is nobody's
+    m[0] = member("a", OLD, 'r');
+    decide(&w, m, 1, a, create);
+    assert_int_equal(a[0].verdict, DECIDE_RETIRE); // first it is drained and shut down
+    w = want(1);
+    w.sleeps = true;
+    m[0] = member("a", OLD, 'o');
+    decide(&w, m, 1, a, create);
+    assert_int_equal(a[0].verdict, DECIDE_START); // awake: no other is made
+    assert_int_equal(create[0] + create[1], 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -183,6 +207,7 @@ int main(void)
         cmocka_unit_test(a_canary_is_made_beside_and_stands_in_its_slot),
         cmocka_unit_test(a_guest_that_never_gets_healthy_is_ended),
         cmocka_unit_test(down_to_zero_all_go),
+        cmocka_unit_test(one_sleeps_where_nobody_asks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
