@@ -11,6 +11,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -89,6 +90,7 @@ static void the_lock_waits_for_its_holder_and_survives_its_death(void **unused)
     assert_int_equal(pipe(ready), 0);
     pid_t holder = fork();
     if (holder == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL); // also where the test fails before it is killed
         int lock = guest_lock(error, sizeof error);
         int claims = guest_claims_open(error, sizeof error);
         char good = lock >= 0 && guest_claim_port(claims, 9000);
