@@ -20,7 +20,9 @@ fi
 fleet_begin
 
 autoscale() { # MIN MAX MORE
-    fleet_yaml 1 1 "    autoscale: {min: $1, max: $2, queue: 2, idle: 3s, cooldown: 4s}" >"$work/fleet.yaml"
+    fleet_yaml 1 1 "    autoscale: {min: $1, max: $2, queue: 2, idle: 3s, cooldown: 4s}
+    pin: 0-1
+    cpu: max" >"$work/fleet.yaml"
 }
 no_code() {
     ! v list --name | grep -q '^shop-code-'
@@ -29,6 +31,7 @@ code=${question/chat/code}
 autoscale 0 3
 out=$(t up "$work/fleet.yaml" 2>&1)
 same "up of a fleet with autoscale succeeds" 0 $?
+holds "its guests are pinned as fleet.yaml says" "<vcpupin vcpu='0' cpuset='0'/>" "$(v dumpxml "$(v list --all --name | grep ^shop-code- | head -n 1)")"
 
 # ---- more under load, fewer without ------------------------------------------------------------
 question=$code load_begin grown 160 12
@@ -50,7 +53,7 @@ check "one guest sleeps, with a ready state from before any request" until_true 
 # ---- awake -------------------------------------------------------------------------------------
 same "a request wakes one, and is answered" 200 "$(status_of "$url/v1/chat/completions" -d "$code")"
 same "one guest is there" 1 "$(guests code | wc -l)"
-holds "it is the one that slept" 'is started again, (booted|from its ready state)' "$(cat "$work"/run/tessera/*.log)"
+holds "it is the one that slept" 'is started again, (booted|from its ready state)' "$(cat "$work"/run/tessera/agent.log-*)"
 check "it goes again" until_true 40 no_code
 for i in 1 2 3 4 5 6; do
     status_of "$url/v1/chat/completions" -d "$code" >"$work/wake.$i" &

@@ -172,11 +172,21 @@ static uint32_t shares_of(const struct agent *a, const struct fleet_variant *v)
     return n < 2 ? 2 : n > 262144 ? 262144 : n;
 }
 
+// libvirt's words for what `tessera run` calls host and max.
+static const char *cpu_of(const struct fleet_variant *v)
+{
+    return !v->cpu[0]                                ? NULL
+           : strcmp(v->cpu, "host-passthrough") == 0 ? "host"
+           : strcmp(v->cpu, "maximum") == 0          ? "max"
+                                                     : v->cpu;
+}
+
 static int make(struct agent *a, const struct fleet_record *r, const char *service,
                 const struct fleet_slot *slot, char *error, size_t error_bytes)
 {
     static const char *const accels[] = {"auto", "kvm", "tcg"}, *const offloads[] = {NULL, "auto",
                                                                                      "host"};
+    static const char *const pages[] = {NULL, "2M", "1G"};
     const struct fleet_variant *v = slot->variant;
     char name[49], path[PATH_MAX];
     char *settings = settings_of(v);
@@ -187,6 +197,9 @@ static int make(struct agent *a, const struct fleet_record *r, const char *servi
                               .image = v->image[0] ? v->image : NULL,
                               .accel = accels[v->accel],
                               .offload = offloads[v->offload],
+                              .cpu = cpu_of(v),
+                              .hugepages = pages[v->hugepages],
+                              .pin = v->pin[0] ? v->pin : NULL,
                               .key = r->internal_key,
                               .settings = settings && settings[0] ? settings : NULL,
                               .vcpus = v->vcpus,

@@ -80,14 +80,13 @@ static int check_variant(const struct fleet_tool *t, const char *name,
                          "qemu:///system): a user's own has no CPU shares to give",
                          name);
     }
-    const char *field = v->hugepages != FLEET_HUGEPAGES_OFF ? "hugepages"
-                        : v->pin[0]                         ? "pin"
-                        : v->cpu[0]                         ? "cpu"
-                                                            : NULL;
-    return field ? tool_fail("models (%s): %s is not supported for guests of fleets so far; take "
-                             "it out",
-                             name, field)
-                 : TOOL_OK;
+    uint32_t unused;
+    return v->pin[0] && machine_set_member(v->pin, 0, &unused) != 0
+               ? tool_fail(
+                     "models (%s): pin: '%s': guests are pinned to sets like 0-3,8, in rising "
+                     "order and without exclusions",
+                     name, v->pin)
+               : TOOL_OK;
 }
 
 static int check_variants(const struct fleet_tool *t, const struct fleet_spec *s)
