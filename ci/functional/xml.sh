@@ -29,6 +29,7 @@ cp "$demo" "$hostile"
 # Images that boot by themselves, as far as a file's first bytes say.
 cp build/images/llm.elf "$work/models/own.elf"
 cp build/images/llm.efi "$work/models/own.efi"
+openssl rsa -in /usr/share/ovmf/PkKek-1-snakeoil.key -passin pass:snakeoil -out "$work/snakeoil.pem" 2>/dev/null
 for kind in raw qcow2; do
     build/bin/tessera image build --model images/default-model/tessera-demo.gguf --format $kind -o "$work/models/own.$kind" >"$work/out"
 done
@@ -213,6 +214,18 @@ answers "UEFI" --boot uefi --vcpus 1
 same "its variables are kept" 1 "$(find "$work/home/.local/state/tessera" -name 'v.vars' | wc -l)"
 gone
 same "and go with it" 0 "$(find "$work/home" -name '*.vars' | wc -l)"
+# Secure Boot: what it refuses shows images.sh.
+build/bin/tessera image build --model images/default-model/tessera-demo.gguf --format raw --key "$work/snakeoil.pem" \
+    --cert /usr/share/ovmf/PkKek-1-snakeoil.pem -o "$work/models/signed.raw" >"$work/out" 2>&1
+chmod 644 "$work/models/signed.raw"
+check "a signed image starts under Secure Boot" t run "$work/models/signed.raw" --secure-boot=snakeoil --name v --detach --timeout 90 --port "$port" --vcpus 1
+holds "it answers" '"content":"[^"]*7' "$(ask /v1/chat/completions "$question")"
+holds "by a loader that is secure" "secure='yes'" "$(v dumpxml v)"
+gone
+cp /usr/share/OVMF/OVMF_VARS_4M.snakeoil.fd "$work/models/mine.fd"
+check "as it does with variables of one's own" t run "$work/models/signed.raw" --secure-boot="$work/models/mine.fd" --name v --detach --timeout 90 --port "$port" --vcpus 1
+gone
+refused "variables that are not there" 1 "UEFI's variables /nonexistent.fd: No such file" "$work/models/signed.raw" --secure-boot=/nonexistent.fd
 # At once: each has a name and a port of its own, and nobody spoils the start of another by trying its port.
 together=()
 for i in $(seq 10); do

@@ -24,17 +24,19 @@ int guest_choose_firmware(const struct guest_host *h, const struct guest_request
                             "microvm has no UEFI: --machine q35 boots %s", q->model);
     }
     bool snakeoil = q->secure_boot && strcmp(q->secure_boot, "snakeoil") == 0;
+    bool own = q->secure_boot && strchr(q->secure_boot, '/');
     p->secure_boot = q->secure_boot != NULL;
     p->firmware = p->secure_boot ? FOLDER "OVMF_CODE_4M.secboot.fd" : FOLDER "OVMF_CODE_4M.fd";
-    p->variables_template = snakeoil         ? FOLDER "OVMF_VARS_4M.snakeoil.fd"
+    p->variables_template = own              ? q->secure_boot
+                            : snakeoil       ? FOLDER "OVMF_VARS_4M.snakeoil.fd"
                             : p->secure_boot ? FOLDER "OVMF_VARS_4M.ms.fd"
                                              : FOLDER "OVMF_VARS_4M.fd";
     const char *const files[] = {p->firmware, p->variables_template};
     for (size_t i = 0; h->libvirt && i < 2; i++) {
         if (access(files[i], R_OK) != 0) {
-            return guest_refuse(error, error_bytes, -errno,
-                                "UEFI's firmware %s: %s; on Debian: apt-get install ovmf", files[i],
-                                strerror(errno));
+            return guest_refuse(error, error_bytes, -errno, "UEFI's %s %s: %s%s",
+                                i ? "variables" : "firmware", files[i], strerror(errno),
+                                i && own ? "" : "; on Debian: apt-get install ovmf");
         }
     }
     return 0;

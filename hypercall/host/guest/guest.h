@@ -65,7 +65,7 @@ struct guest_request {
     const char *pin;         // CPUs of the host, "0-3,8"
     const char *numa;        // its nodes, "0,1": a cell of the guest each
     const char *boot;        // "pvh", "uefi"
-    const char *secure_boot; // whose keys: "ms", "snakeoil"
+    const char *secure_boot; // whose keys: "ms", "snakeoil", "/a file of UEFI variables"
     const char *weights;     // "mapped", "disk"
     const char *devices[16]; // "gpu:auto", "pci:0000:65:00.0,nic:…": devices.h of hardware
     uint32_t device_count;

@@ -22,13 +22,19 @@ static int check_words(const struct guest_request *q, char *error, size_t error_
     } words[] = {{"--machine", q->machine, "q35", "microvm"},
                  {"--hugepages", q->hugepages, "2M", "1G"},
                  {"--boot", q->boot, "pvh", "uefi"},
-                 {"--secure-boot", q->secure_boot, "ms", "snakeoil"},
                  {"--weights", q->weights, "mapped", "disk"}};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
         if (!is_one_of(words[i].value, words[i].a, words[i].b)) {
             return guest_refuse(error, error_bytes, -EINVAL, "%s: '%s' is none of %s, %s",
                                 words[i].option, words[i].value, words[i].a, words[i].b);
         }
+    }
+    if (!is_one_of(q->secure_boot, "ms", "snakeoil") && q->secure_boot[0] != '/') {
+        return guest_refuse(
+            error, error_bytes, -EINVAL,
+            "--secure-boot: '%s' is none of ms, snakeoil, and no absolute path of a "
+            "file of UEFI variables",
+            q->secure_boot);
     }
     return 0;
 }
