@@ -8,7 +8,7 @@ store_c := $(call host_c,store)
 # A fleet's specification, record, plan and endpoint: what needs no libvirt.
 fleet_library_c := $(addprefix hypercall/host/fleet/,spec.c fields.c tables.c parts.c endpoint_parts.c \
 	yaml.c version.c resolve.c record.c record_json.c plan.c proxy_config.c proxy_files.c proxy_folder.c \
-	proxy_servers.c proxy_sync.c proxy_stats.c proxy_runtime.c proxy_process.c proxy_launch.c)
+	proxy_servers.c proxy_sync.c proxy_stats.c proxy_runtime.c proxy_process.c proxy_launch.c) hypercall/host/machine/values.c
 tessera_c := $(foreach folder,tool fleet guest machine view talk remote packages image,$(call host_c,$(folder))) \
 	$(filter-out %_host.c,$(call host_c,hardware)) $(store_c)
 host_programs += $(BUILD)/bin/tessera

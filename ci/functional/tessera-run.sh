@@ -35,7 +35,7 @@ _start: .byte 0xeb, 0xfe
 A
 demo=$work/models/demo.gguf
 cp images/default-model/tessera-demo.gguf "$demo"
-hostile="$work/models/a,b 'c' <d> & \"e\".gguf"
+hostile="$work/models/a,b 'c' <d> & \"e\" ü漢.gguf"
 cp "$demo" "$hostile"
 sed 's/llama/nollm/' "$demo" >"$work/models/unknown.gguf"
 head -c 100000 "$demo" >"$work/models/cut.gguf"

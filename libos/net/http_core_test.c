@@ -14,6 +14,13 @@
 #include <stdarg.h>
 #include <cmocka.h>
 
+// A second may end between two exchanges.
+static void forget_dates(char *text)
+{
+    for (char *at = text; (at = strstr(at, "Date: ")); at += 6)
+        memset(at + 6, '-', strcspn(at + 6, "\r"));
+}
+
 static char *exchange(const char *bytes, size_t piece)
 {
     struct test_app app;
@@ -26,6 +33,7 @@ static char *exchange(const char *bytes, size_t piece)
     fake_eof(app.server, &f);
     char *got = f.got ? f.got : strdup("");
     test_app_stop(&app);
+    forget_dates(got);
     return got;
 }
 

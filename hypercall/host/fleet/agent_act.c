@@ -91,13 +91,18 @@ void agent_route(struct agent *a, struct agent_fleet *f, struct agent_look *l)
 
 // ---- guests that go ----------------------------------------------------------------------------
 
-static bool may_shut_down(const struct agent_look *l, size_t which, uint64_t now)
+static bool may_shut_down(const struct agent_fleet *f, const struct agent_look *l, size_t which,
+                          uint64_t now)
 {
     const struct agent_member *m = l->members[which];
     struct proxy_row row;
-    // Only when the endpoint has been seen to send it nothing more.
+    unsigned workers = proxy_workers(f->folder);
+    // Only when the endpoint has been seen to send it nothing more. After a reload an old worker
+    // ends what was begun, and the statistics are the new one's.
     bool known = proxy_member_row(l->rows, l->row_count, m->name, &row);
-    bool drained = !known || (row.health != PROXY_UP && row.sessions == 0 && row.queued == 0);
+    bool drained = workers == 0 ||
+                   (workers == 1 && l->rows &&
+                    (!known || (row.health != PROXY_UP && row.sessions == 0 && row.queued == 0)));
     return (drained && now - m->drain_ms >= 2 * AGENT_HURRY_MS) ||
            now - m->drain_ms > AGENT_DRAIN_MS;
 }
@@ -122,7 +127,7 @@ static void retire(struct agent *a, struct agent_fleet *f, struct agent_look *l,
         agent_log("%s: %s is drained", f->name, g->name);
         return;
     }
-    if (!m->shutdown_ms && may_shut_down(l, which, now)) {
+    if (!m->shutdown_ms && may_shut_down(f, l, which, now)) {
         m->shutdown_ms = now;
         if (virDomainShutdown(g->domain) != 0) {
             m->shutdown_ms = now - AGENT_SHUTDOWN_MS - 1;

@@ -43,8 +43,9 @@ int agent_commit(struct agent *a, struct fleet_record *r, char *error, size_t er
 // ---- what is there -----------------------------------------------------------------------------
 
 // Remembers since when what was so; tells of guests that ended by themselves.
+// Without the endpoint's checks (`checked`) nobody knows which guests serve: none counts as down.
 static void remember(struct agent_fleet *f, struct agent_member *m, const struct carrier_guest *g,
-                     bool healthy, uint64_t now)
+                     bool healthy, bool checked, uint64_t now)
 {
     m->present = true;
     if (m->was_active && !g->active && !m->shutdown_ms && !m->drain_ms) {
@@ -53,7 +54,7 @@ static void remember(struct agent_fleet *f, struct agent_member *m, const struct
                   m->backoff.flapping ? ": it flaps, and is tried once a minute" : "");
         agent_failed(f, g->facts.service, g->facts.version);
     }
-    if (g->active && !healthy) {
+    if (g->active && !healthy && checked) {
         m->down_ms = m->down_ms ? m->down_ms : now;
     } else {
         m->down_ms = 0;
@@ -91,7 +92,7 @@ static int see_guests(struct agent_fleet *f, struct agent_look *l)
         struct proxy_row row = {0};
         bool known = proxy_member_row(l->rows, l->row_count, g->name, &row);
         bool healthy = known && g->active && row.health == PROXY_UP;
-        remember(f, m, g, healthy, now);
+        remember(f, m, g, healthy, l->rows != NULL, now);
         snprintf(d->name, sizeof d->name, "%.48s", g->name);
         snprintf(d->version, sizeof d->version, "%.*s", FLEET_VERSION - 1, g->facts.version);
         d->running = g->active;

@@ -19,7 +19,7 @@ enum {
     AGENT_TICK_MS = 500,
     AGENT_HURRY_MS = 50,       // while a request waits for a guest
     AGENT_HELD = 256,          // requests that wait, for each listener
-    AGENT_HOLD_MS = 60000,     // then the endpoint asks again
+    AGENT_HOLD_MS = 60000,     // then the answer is 504
     AGENT_DRAIN_MS = 120000,   // for requests to end
     AGENT_SHUTDOWN_MS = 10000, // for a guest to power off
     AGENT_STARTS = 2,          // guests that are made or started in one look at a fleet

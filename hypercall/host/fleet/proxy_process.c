@@ -185,7 +185,10 @@ int proxy_apply(const struct proxy_files *f, const char *folder, enum proxy_done
     *done = PROXY_UNCHANGED;
     pid_t master = proxy_master(folder);
     if (master) {
-        running_structure(folder, structure);
+        // One that is busy is asked again before it is taken for dead.
+        for (int i = 0; i < 4 && !structure[0] && proxy_master(folder) == master; i++) {
+            running_structure(folder, structure);
+        }
         if (strcmp(structure, f->structure) == 0) {
             return proxy_files_write(f, folder, error, error_bytes);
         }
@@ -195,7 +198,7 @@ int proxy_apply(const struct proxy_files *f, const char *folder, enum proxy_done
     if (rc) {
         return rc;
     }
-    // A worker that answers nothing within two seconds is stopped, not reloaded.
+    // A worker that answers nothing at all is stopped, not reloaded.
     if (master && !structure[0]) {
         rc = proxy_stop(folder, 0, error, error_bytes);
         master = 0;

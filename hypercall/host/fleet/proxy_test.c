@@ -8,7 +8,8 @@
 // Links: hypercall/host/fleet/proxy_servers.c hypercall/host/fleet/proxy_sync.c
 // Links: hypercall/host/fleet/proxy_stats.c hypercall/host/fleet/proxy_folder.c
 // Links: hypercall/host/fleet/record.c hypercall/host/fleet/spec.c hypercall/host/fleet/fields.c
-// Links: hypercall/host/fleet/tables.c hypercall/host/fleet/parts.c hypercall/host/fleet/yaml.c
+// Links: hypercall/host/fleet/tables.c
+// Links: hypercall/host/machine/values.c hypercall/host/fleet/parts.c hypercall/host/fleet/yaml.c
 // Links: hypercall/host/fleet/endpoint_parts.c hypercall/host/fleet/version.c
 // Links: hypercall/host/machine/size.c hypercall/host/machine/text.c
 // Links: hypercall/host/machine/tensord.c hypercall/host/machine/tensord_answer.c

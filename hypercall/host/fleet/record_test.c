@@ -6,6 +6,7 @@
 //
 // Links: hypercall/host/fleet/record.c hypercall/host/fleet/record_json.c
 // Links: hypercall/host/fleet/spec.c hypercall/host/fleet/fields.c hypercall/host/fleet/tables.c
+// Links: hypercall/host/machine/values.c
 // Links: hypercall/host/fleet/parts.c hypercall/host/fleet/endpoint_parts.c
 // Links: hypercall/host/fleet/yaml.c hypercall/host/fleet/version.c
 // Links: hypercall/host/machine/size.c hypercall/host/machine/text.c

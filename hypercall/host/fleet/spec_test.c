@@ -4,6 +4,7 @@
 // fleet.yaml: what is read, its normal form, and that each mistake is told with its line and field.
 //
 // Links: hypercall/host/fleet/spec.c hypercall/host/fleet/fields.c hypercall/host/fleet/tables.c
+// Links: hypercall/host/machine/values.c
 // Links: hypercall/host/fleet/parts.c hypercall/host/fleet/endpoint_parts.c
 // Links: hypercall/host/fleet/yaml.c hypercall/host/fleet/version.c hypercall/host/fleet/resolve.c
 // Links: hypercall/host/machine/size.c hypercall/host/machine/text.c

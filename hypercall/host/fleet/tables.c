@@ -4,6 +4,7 @@
 // The tables of fields: their names, types, bounds and places. fleet.schema.json says the same to
 // editors; schema_test.c holds the two together.
 #include "hypercall/host/fleet/fields.h"
+#include "hypercall/host/machine/machine.h"
 #include "hypercall/host/fleet/parts.h"
 
 #include "hypercall/host/machine/machine.h"
@@ -33,37 +34,10 @@ bool fleet_alias_is_valid(const char *t)
     return is_alias(t) && strlen(t) < FLEET_ALIAS;
 }
 
-static bool is_cpu(const char *t)
+static bool is_cpu_set(const char *t)
 {
-    return *t &&
-           t[strspn(t, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")] == 0;
-}
-
-// "0-3,8,^2": numbers, ranges and exclusions.
-static bool is_cpu_list(const char *t)
-{
-    do {
-        char *end;
-        t += *t == '^';
-        if (!isdigit((unsigned char)*t)) {
-            return false;
-        }
-        unsigned long from = strtoul(t, &end, 10), to = from;
-        if (*end == '-') {
-            if (!isdigit((unsigned char)end[1])) {
-                return false;
-            }
-            to = strtoul(end + 1, &end, 10);
-        }
-        if (to < from || to > 4095 || (*end && *end != ',')) {
-            return false;
-        }
-        t = *end ? end + 1 : end;
-        if (*end == 0) {
-            return true;
-        }
-    } while (*t);
-    return false;
+    uint32_t unused;
+    return machine_set_member(t, 0, &unused) == 0;
 }
 
 static bool is_health_path(const char *t)
@@ -96,11 +70,11 @@ const struct field variant_fields[] = {
     {TEXT("image-identity", struct fleet_variant, image_identity), .is_internal = true},
     {.name = "memory", .kind = FIELD_MEMORY, .offset = AT(struct fleet_variant, memory_mb)},
     {OTHER("vcpus", vcpus)},
-    {TEXT("cpu", struct fleet_variant, cpu), .valid = is_cpu,
-     .wanted = "a CPU mode or model of libvirt (letters, digits, '.', '_', '-')"},
+    {TEXT("cpu", struct fleet_variant, cpu), .valid = machine_cpu_is_valid,
+     .wanted = "host, max or a CPU model of libvirt, then ,+FEATURE or ,-FEATURE"},
     {CHOICE("hugepages", struct fleet_variant, hugepages, pages)},
-    {TEXT("pin", struct fleet_variant, pin), .valid = is_cpu_list,
-     .wanted = "a list of CPUs like 0-3,8"},
+    {TEXT("pin", struct fleet_variant, pin), .valid = is_cpu_set,
+     .wanted = "a list of CPUs like 0-3,8, in rising order"},
     {CHOICE("accel", struct fleet_variant, accel, accels)},
     {CHOICE("offload", struct fleet_variant, offload, offloads)},
     {COUNT("offload-share", struct fleet_variant, offload_share, 1, 10000)},

@@ -199,6 +199,12 @@ void guest_free(struct guest_host *h, struct guest *g)
 void guest_give_up(struct guest_host *h, struct guest *g)
 {
     char error[400];
+    if (!g->domain && g->name[0]) { // libvirt's daemon went away while the guest was waited for
+        g->watch.callback = -1;
+        if (guest_host_reopen(h, error, sizeof error) == 0) {
+            g->domain = virDomainLookupByName(h->libvirt, g->name);
+        }
+    }
     for (int attempt = 0; g->domain && attempt < 2; attempt++) {
         if (virDomainDestroy(g->domain) == 0 || virConnectIsAlive(h->libvirt) == 1) {
             break;

@@ -2,33 +2,12 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // Devices of the host for a guest, by VFIO.
-#include "hypercall/host/hardware/devices.h"
 #include "hypercall/host/guest/private.h"
+#include "hypercall/host/machine/hostdev.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-
-static int find_taken(struct guest_host *h, struct hardware_taken *taken, char *error,
-                      size_t error_bytes)
-{
-    virDomainPtr *list = NULL;
-    int n = virConnectListAllDomains(h->libvirt, &list, VIR_CONNECT_LIST_DOMAINS_ACTIVE);
-    if (n < 0) {
-        return machine_say_libvirt("listing domains", error, error_bytes);
-    }
-    int rc = 0;
-    for (int i = 0; i < n; i++) {
-        char *xml = virDomainGetXMLDesc(list[i], 0);
-        if (xml && !rc) { // NULL: it ended
-            rc = hardware_taken_add(taken, virDomainGetName(list[i]), xml);
-        }
-        free(xml);
-        virDomainFree(list[i]);
-    }
-    free(list);
-    return rc ? guest_refuse(error, error_bytes, rc, "--device: guests have too many devices") : 0;
-}
 
 static int add(struct guest *g, const char *address, char *error, size_t error_bytes)
 {
@@ -59,36 +38,22 @@ static int take_as_asked(struct guest *g, const struct hardware_wishes *wishes, 
 static int choose(struct guest_host *h, struct guest *g, const struct hardware_wishes *wishes,
                   char *error, size_t error_bytes)
 {
-    struct all {
-        struct hardware_taken taken;
-        struct hardware_drivers drivers;
-        struct hardware_chosen chosen;
-    } *all = calloc(1, sizeof *all);
-    if (!all) {
+    struct hardware_chosen *chosen = calloc(1, sizeof *chosen);
+    if (!chosen) {
         return guest_refuse(error, error_bytes, -ENOMEM, "no memory");
     }
-    char why[300];
-    int rc = h->libvirt ? find_taken(h, &all->taken, error, error_bytes) : 0;
-    // An image that does not say drives none of them, as far as is known.
-    if (!rc && (!g->plan.image ||
-                hardware_image_drivers(g->plan.image, &all->drivers, why, sizeof why) != 0)) {
-        all->drivers.count = 0;
+    int rc = machine_choose_devices("", wishes, g->plan.image, h->libvirt,
+                                    !h->libvirt || h->is_system, chosen, error, error_bytes);
+    for (size_t i = 0; i < chosen->count && !rc; i++) {
+        rc = add(g, chosen->devices[i].address, error, error_bytes);
     }
-    rc = rc ? rc
-            : hardware_devices_choose("", wishes, &all->drivers, &all->taken, &all->chosen, error,
-                                      error_bytes);
-    for (size_t i = 0; i < all->chosen.count && !rc; i++) {
-        rc = add(g, all->chosen.devices[i].address, error, error_bytes);
-    }
-    if (!rc && all->chosen.notes[0]) {
-        char *rest = all->chosen.notes, *line;
-        while ((line = strsep(&rest, "\n"))) {
-            if (*line) {
-                guest_say(h, "%s", line);
-            }
+    char *rest = chosen->notes, *line;
+    while (!rc && (line = strsep(&rest, "\n"))) {
+        if (*line) {
+            guest_say(h, "%s", line);
         }
     }
-    free(all);
+    free(chosen);
     return rc;
 }
 

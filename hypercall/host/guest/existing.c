@@ -122,8 +122,8 @@ static int move_port(struct guest_host *h, struct guest *g, struct machine_facts
     snprintf(from, sizeof from, "hostfwd=tcp:%s:%u-:", listen, facts->port);
     snprintf(to, sizeof to, "hostfwd=tcp:%s:%u-:", listen, port);
     char *half = xml ? replaced(xml, from, to) : NULL;
-    snprintf(from, sizeof from, "port>%u<", facts->port);
-    snprintf(to, sizeof to, "port>%u<", port);
+    snprintf(from, sizeof from, ":port>%u<", facts->port);
+    snprintf(to, sizeof to, ":port>%u<", port);
     char *whole = half ? replaced(half, from, to) : NULL;
     virDomainPtr moved = whole ? virDomainDefineXML(h->libvirt, whole) : NULL;
     int rc = moved ? 0 : machine_say_libvirt("moving the guest's port", error, error_bytes);
@@ -207,9 +207,6 @@ static int prepare(struct guest_host *h, struct guest *g, struct machine_facts *
     }
     rc = rc ? rc : take_port(h, g, facts, port, claims, error, error_bytes);
     rc = rc ? rc : guest_choose_origin(h, g, facts, from, error, error_bytes);
-    if (!rc && facts->offload[0]) {
-        rc = take_seat(h, g, facts, error, error_bytes);
-    }
     if (rc) {
         return rc;
     }
@@ -260,6 +257,9 @@ int guest_start_from(struct guest_host *h, const char *name, uint32_t port, enum
     int rc = guest_find(h, name, g, &facts, error, error_bytes);
     rc = rc ? rc : prepare(h, g, &facts, port, from, claims, error, error_bytes);
     close(lock);
+    if (!rc && facts.offload[0]) { // tensord may take long to open the model; the name is claimed
+        rc = take_seat(h, g, &facts, error, error_bytes);
+    }
     rc = rc ? rc : start_found(h, g, &facts, from, error, error_bytes);
     close(claims);
     // The texts end with this function.
@@ -290,7 +290,7 @@ int guest_stop(struct guest_host *h, const char *name, unsigned seconds, const v
     return 0;
 }
 
-int guest_remove(struct guest_host *h, const char *name, char *error, size_t error_bytes)
+static int remove_claimed(struct guest_host *h, const char *name, char *error, size_t error_bytes)
 {
     virDomainPtr d;
     struct machine_facts facts;
@@ -327,4 +327,18 @@ int guest_remove(struct guest_host *h, const char *name, char *error, size_t err
         unlink(log);
     }
     return 0;
+}
+
+int guest_remove(struct guest_host *h, const char *name, char *error, size_t error_bytes)
+{
+    int claims = guest_claims_open(error, error_bytes);
+    if (claims < 0) {
+        return claims;
+    }
+    int rc = guest_claim_name(claims, name)
+                 ? remove_claimed(h, name, error, error_bytes)
+                 : guest_refuse(error, error_bytes, -EBUSY, "'%s' is being started by another run",
+                                name);
+    close(claims);
+    return rc;
 }

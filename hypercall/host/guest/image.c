@@ -39,13 +39,15 @@ static int look(const char *path, enum kind *kind)
 
 // A sealed image has its settings in it: what is asked for must not need a command line.
 static int take_seal(const struct guest_request *q, struct guest *g, const char *path,
-                     bool with_model, char *error, size_t error_bytes)
+                     enum kind kind, bool with_model, char *error, size_t error_bytes)
 {
     char why[600];
     struct image_facts f;
     int rc = image_recognise(path, &f, why, sizeof why);
-    if (rc == -ENOEXEC) {
-        return 0; // somebody's own kernel: libvirt and QEMU will say
+    // Somebody's own kernel or raw disk: libvirt and QEMU will say. What a qcow2 may name, files of
+    // this user among it, would become the guest's.
+    if (rc == -ENOEXEC && kind != KIND_QCOW2) {
+        return 0;
     }
     if (rc) {
         return guest_refuse(error, error_bytes, rc == -EINVAL ? -ENOEXEC : rc, "%s", why);
@@ -94,7 +96,7 @@ static int take_whole_image(const struct guest_request *q, struct guest *g, enum
         g->plan.disk = g->model_path;
         g->plan.disk_is_qcow2 = kind == KIND_QCOW2;
     }
-    int rc = take_seal(q, g, g->model_path, true, error, error_bytes);
+    int rc = take_seal(q, g, g->model_path, kind, true, error, error_bytes);
     if (rc) {
         return rc;
     }
@@ -132,5 +134,5 @@ int guest_find_image(const struct guest_host *h, const struct guest_request *q, 
                             uefi ? " that UEFI boots" : "", uefi ? "PE" : "ELF");
     }
     g->plan.image = g->image_path;
-    return q->image ? take_seal(q, g, g->image_path, false, error, error_bytes) : 0;
+    return q->image ? take_seal(q, g, g->image_path, kind, false, error, error_bytes) : 0;
 }

@@ -91,16 +91,4 @@ int guest_choose_origin(struct guest_host *h, struct guest *g, const struct mach
 int guest_launch(struct guest_host *h, struct guest *g, enum guest_from from, char *error,
                  size_t error_bytes);
 
-// ---- lock.c ------------------------------------------------------------------------------------
-
-// Runs at the same time take port and name one after the other. The lock, to close; or an errno.
-// -EBUSY: another one holds it for a minute.
-int guest_lock(char *error, size_t error_bytes);
-// What is claimed stays so until the descriptor is closed: a domain's name is its own once it is
-// defined, a port is once QEMU listens. The claims, none yet; or an errno.
-int guest_claims_open(char *error, size_t error_bytes);
-// False: another run has it.
-bool guest_claim_port(int claims, uint32_t port);
-bool guest_claim_name(int claims, const char *name);
-
 #endif

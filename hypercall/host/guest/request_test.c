@@ -31,6 +31,7 @@
 // Links: hypercall/host/packages/remove.c hypercall/host/packages/source.c
 // Links: hypercall/host/packages/store.c hypercall/host/packages/text.c
 // Links: hypercall/host/guest/snapshot.c hypercall/host/guest/wait.c
+// Links: hypercall/host/machine/hostdev.c
 // Links: hypercall/host/machine/record.c hypercall/host/machine/record_files.c
 // Links: hypercall/host/machine/record_take.c hypercall/host/machine/record_times.c
 // Links: hypercall/host/image/open.c hypercall/host/image/source.c hypercall/host/image/qcow2.c

@@ -4,6 +4,7 @@
 // What a domain's metadata element says. libvirt gives it as it stands in the domain's XML, written
 // anew; anybody who may define domains may have written it.
 #include "hypercall/host/machine/machine.h"
+#include "hypercall/host/machine/text.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -26,42 +27,14 @@ static const char *find(const char *xml, const char *name, size_t *bytes)
     return NULL;
 }
 
-static const struct {
-    const char *name;
-    char character;
-} entities[] = {{"&amp;", '&'}, {"&lt;", '<'}, {"&gt;", '>'}, {"&apos;", '\''}, {"&quot;", '"'}};
-
 static int unescape(const char *text, size_t bytes, char *out, size_t room)
 {
-    size_t n = 0;
-    for (size_t i = 0; i < bytes;) {
-        char c = text[i];
-        size_t used = 1;
-        if (c == '&') {
-            used = 0;
-            for (size_t e = 0; e < sizeof entities / sizeof *entities; e++) {
-                size_t length = strlen(entities[e].name);
-                if (length <= bytes - i && strncmp(text + i, entities[e].name, length) == 0) {
-                    c = entities[e].character;
-                    used = length;
-                }
-            }
-            if (!used) {
-                return -EINVAL;
-            }
-        }
-        if (n + 1 >= room) {
-            return -EINVAL;
-        }
-        // Terminals are shown these texts: no control characters.
-        if ((unsigned char)c < 0x20 || c == 0x7f) {
-            return -EINVAL;
-        }
-        out[n++] = c;
-        i += used;
+    int rc = text_unescape(text, bytes, out, room);
+    // Terminals are shown these texts: no control characters.
+    for (const char *c = out; !rc && *c; c++) {
+        rc = (unsigned char)*c < 0x20 || *c == 0x7f ? -EINVAL : 0;
     }
-    out[n] = 0;
-    return 0;
+    return rc;
 }
 
 int machine_element(const char *xml, const char *name, char *out, size_t room)

@@ -4,7 +4,8 @@
 // Any text as a domain's metadata, and any bytes as a console's: no read past the end, and nothing
 // that a terminal would obey.
 //
-// Links: hypercall/host/machine/facts.c hypercall/host/machine/console.c
+// Links: hypercall/host/machine/facts.c hypercall/host/machine/text.c
+// Links: hypercall/host/machine/console.c
 #include "hypercall/host/machine/console.h"
 #include "hypercall/host/machine/machine.h"
 

@@ -131,6 +131,7 @@ int machine_connect(const char *uri, void (*say)(const char *line), virConnectPt
         virConnectClose(c);
         return fail(error, error_bytes, rc, "no thread for libvirt's events: %s", strerror(-rc));
     }
+    virConnectSetKeepAlive(c, 5, 3); // notices a daemon that hangs; not every connection can
     *out = c;
     return 0;
 }

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Tessera authors
 //
-// Devices for guests, beside what other guests have. Source: libvirt, formatdomain, "Host device
-// assignment".
+// Devices for guests, beside what other guests have.
 #include "hypercall/host/machine/hostdev.h"
 
 #include <errno.h>
@@ -72,8 +71,11 @@ int machine_choose_devices(const char *root, const struct hardware_wishes *wishe
     if (rc) {
         snprintf(error, error_bytes, "no memory");
     } else {
-        rc = hardware_image_drivers(image, drivers, error, error_bytes);
-        rc = rc == -ENODATA ? 0 : rc; // it claims none
+        // An image that does not say drives none of them, as far as is known.
+        char why[300];
+        if (!image || hardware_image_drivers(image, drivers, why, sizeof why) != 0) {
+            drivers->count = 0;
+        }
     }
     if (rc == 0 && c) {
         rc = find_taken(c, taken, error, error_bytes);
@@ -86,25 +88,4 @@ int machine_choose_devices(const char *root, const struct hardware_wishes *wishe
     free(drivers);
     free(taken);
     return rc;
-}
-
-void machine_add_hostdevs(struct text *t, const struct hardware_chosen *chosen, unsigned first_slot)
-{
-    for (size_t i = 0; i < chosen->count; i++) {
-        unsigned domain = 0, bus = 0, slot = 0, function = 0;
-        sscanf(chosen->devices[i].address, "%x:%x:%x.%x", &domain, &bus, &slot, &function);
-        text_add(t,
-                 "    <hostdev mode='subsystem' type='pci' managed='yes'>\n"
-                 "      <driver name='vfio'/>\n      <source>\n"
-                 "        <address domain='0x%04x' bus='0x%02x' slot='0x%02x' function='0x%x'/>\n"
-                 "      </source>\n",
-                 domain, bus, slot, function);
-        if (first_slot) {
-            text_add(t,
-                     "      <address type='pci' domain='0x0000' bus='0x00' slot='0x%02x' "
-                     "function='0x0'/>\n",
-                     first_slot + (unsigned)i);
-        }
-        text_add(t, "    </hostdev>\n");
-    }
 }

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Tessera authors
 //
-// `--device` for a guest: from what is asked for to libvirt's <hostdev>.
+// `--device` for a guest, beside what other guests have.
 #ifndef TESSERA_MACHINE_HOSTDEV_H
 #define TESSERA_MACHINE_HOSTDEV_H
 
 #include "hypercall/host/hardware/devices.h"
-#include "hypercall/host/machine/text.h"
 
 #include <libvirt/libvirt.h>
 
@@ -17,10 +16,5 @@
 int machine_choose_devices(const char *root, const struct hardware_wishes *wishes,
                            const char *image, virConnectPtr c, bool is_system,
                            struct hardware_chosen *out, char *error, size_t error_bytes);
-
-// <hostdev> elements for <devices>; the first one stands in `first_slot` of the guest's root bus
-// and the others in the slots above it. First slot 0: libvirt chooses.
-void machine_add_hostdevs(struct text *t, const struct hardware_chosen *chosen,
-                          unsigned first_slot);
 
 #endif

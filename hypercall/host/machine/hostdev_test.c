@@ -67,25 +67,6 @@ static void a_users_libvirt_gives_what_it_may(void **state)
     assert_int_equal(choose("nic:1:5e:1f.7", NULL, true), 0);
 }
 
-static void the_elements_name_source_and_place(void **state)
-{
-    struct text t = {0};
-    (void)state;
-    assert_int_equal(choose("nic:1:5e:1f.7,nic:3b:00.1", NULL, true), 0);
-    machine_add_hostdevs(&t, &chosen, 0x10);
-    assert_non_null(strstr(t.data, "<hostdev mode='subsystem' type='pci' managed='yes'>"));
-    assert_non_null(
-        strstr(t.data, "<address domain='0x0001' bus='0x5e' slot='0x1f' function='0x7'/>"));
-    assert_non_null(strstr(t.data, "<address type='pci' domain='0x0000' bus='0x00' slot='0x11' "));
-    // And what is written is what is read back as another guest's.
-    struct hardware_taken taken = {0};
-    assert_int_equal(hardware_taken_add(&taken, "phi", t.data), 0);
-    assert_int_equal(taken.count, 2);
-    assert_string_equal(taken.devices[0].address, "0001:5e:1f.7");
-    assert_string_equal(taken.devices[1].address, "0000:3b:00.1");
-    free(t.data);
-}
-
 // libvirt's driver for tests keeps domains in memory and starts nothing.
 static void running_domains_keep_theirs(void **state)
 {

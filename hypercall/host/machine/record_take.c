@@ -163,9 +163,6 @@ static int take_domain(virDomainPtr d, struct record *out, char *image, size_t i
     int rc = record_hash_definition(xml, out->definition);
     rc = rc ? rc : machine_element(xml, "kernel", image, image_bytes);
     free(xml);
-    if (!rc && !image[0]) {
-        rc = -EINVAL;
-    }
     if (rc) {
         snprintf(error, error_bytes, "the guest's definition cannot be read: %s", strerror(-rc));
     }
@@ -197,10 +194,12 @@ int record_take(virConnectPtr c, virDomainPtr d, const struct machine_facts *fac
     snprintf(out->identity, sizeof out->identity, "%s", facts->identity);
     int rc = take_domain(d, out, image, sizeof image, error, error_bytes);
     rc = rc ? rc : take_host(c, out, error, error_bytes);
+    // A disk that boots by itself is what was asked for as the model.
     rc = rc ? rc
-            : record_look_at_file(image, hint ? &hint->image : NULL, true, &out->image, error,
-                                  error_bytes);
+            : record_look_at_file(image[0] ? image : facts->model, hint ? &hint->image : NULL, true,
+                                  &out->image, error, error_bytes);
     // Gigabytes are not read again: a copy of the weights that was made anew is another file.
-    return rc ? rc
-              : record_look_at_file(facts->mapped, NULL, false, &out->weights, error, error_bytes);
+    return rc || !facts->mapped[0]
+               ? rc
+               : record_look_at_file(facts->mapped, NULL, false, &out->weights, error, error_bytes);
 }

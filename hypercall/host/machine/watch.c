@@ -63,7 +63,6 @@ int machine_watch_start(virConnectPtr c, const char *name, struct machine_watch 
         snprintf(error, error_bytes, "no thread for libvirt's events: %s", strerror(-rc));
         return rc;
     }
-    virConnectSetKeepAlive(c, 5, 3); // notices a daemon that hangs; not every connection can
     w->callback = virConnectDomainEventRegisterAny(c, NULL, VIR_DOMAIN_EVENT_ID_LIFECYCLE,
                                                    VIR_DOMAIN_EVENT_CALLBACK(on_event), w, NULL);
     return w->callback < 0 ? machine_say_libvirt("listening for events", error, error_bytes) : 0;

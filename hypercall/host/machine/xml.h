@@ -11,7 +11,6 @@
 // Devices stand on the root bus at addresses of their own: nobody behind qboot sets up bridges.
 // Devices of the host begin at SLOT_FIRST_DEVICE; q35's own are at 0 and 0x1f.
 #define SLOT_FIRST_DEVICE 0x02u
-#define SLOT_IOMMU        "0x18"
 #define SLOT_BOOT         "0x19"
 #define SLOT_PANIC        "0x1a"
 #define SLOT_CALLS        "0x1b"

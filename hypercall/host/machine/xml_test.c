@@ -327,6 +327,23 @@ static void only_the_flag_itself_counts(void **unused)
     assert_false(machine_cpu_virtualises(""));
 }
 
+static void numbers_of_characters_are_read_as_utf8(void **unused)
+{
+    (void)unused;
+    struct machine_facts f;
+    // As libvirt writes what is not ASCII.
+    assert_int_equal(
+        machine_facts_parse("<a><model>/m/&#xFC;&#x6F22;&#128512;.gguf</model></a>", &f), 0);
+    assert_string_equal(f.model, "/m/\u00fc\u6f22\U0001f600.gguf");
+    static const char *const bad[] = {"&#0;", "&#xD800;", "&#x110000;", "&#;", "&#x;",
+                                      "&#12", "&nbsp;",   "&#x1b;",     "&"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        char text[80];
+        snprintf(text, sizeof text, "<a><model>%s</model></a>", bad[i]);
+        assert_int_equal(machine_facts_parse(text, &f), -EINVAL);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -336,6 +353,7 @@ int main(void)
         cmocka_unit_test(a_guests_weight_at_tensord_comes_back),
         cmocka_unit_test(a_network_of_libvirts_replaces_qemus),
         cmocka_unit_test(hostile_texts_stay_texts),
+        cmocka_unit_test(numbers_of_characters_are_read_as_utf8),
         cmocka_unit_test(what_xml_cannot_hold_is_refused),
         cmocka_unit_test(facts_that_cannot_be_read_are_refused),
         cmocka_unit_test(names_come_from_files),

@@ -3,6 +3,7 @@
 //
 // `tessera doctor`: what killed commands leave behind. Each check names it; under --mend those do
 // away with it for which nothing can be lost.
+#include "hypercall/host/guest/guest.h"
 #include "hypercall/host/machine/console.h"
 #include "hypercall/host/machine/tensord.h"
 #include "hypercall/host/packages/packages.h"
@@ -169,34 +170,15 @@ static void look_at_seat(struct doctor *d, struct seat *s)
                     "tensord keeps a place and its memory for '%s', which is no guest", s->name);
 }
 
-// A run that is just starting its guest holds this lock. False: it did not end in time. *fd -1:
-// nobody ever ran a guest.
-static bool lock_runs(int *fd)
-{
-    char path[PATH_MAX], error[300];
-    *fd = console_log_path(".lock", 0, path, sizeof path, error, sizeof error) == 0
-              ? open(path, O_RDWR | O_CLOEXEC)
-              : -1;
-    for (int i = 0; *fd >= 0 && flock(*fd, LOCK_EX | LOCK_NB) != 0; i++) {
-        if (i == 100) {
-            close(*fd);
-            return false;
-        }
-        nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
-    }
-    return true;
-}
-
 static void check_seats(struct doctor *d)
 {
     char folder[256], error[300];
     if (!d->libvirt || tensord_folder(folder, sizeof folder, error, sizeof error) != 0) {
         return;
     }
-    int lock;
-    if (!lock_runs(&lock)) {
-        return;
-    }
+    // A run that is just starting its guest holds the lock, or its name's claim.
+    int lock = guest_lock(error, sizeof error);
+    int claims = lock < 0 ? -1 : guest_claims_open(error, sizeof error);
     DIR *all = opendir(folder);
     for (const struct dirent *e; all && (e = readdir(all)) != NULL;) {
         struct seat s = {.folder = folder};
@@ -207,12 +189,15 @@ static void check_seats(struct doctor *d)
             continue;
         }
         memcpy(s.name, e->d_name, length - 8);
-        if (machine_name_is_valid(s.name)) {
+        if (claims >= 0 && machine_name_is_valid(s.name) && guest_claim_name(claims, s.name)) {
             look_at_seat(d, &s);
         }
     }
     if (all) {
         closedir(all);
+    }
+    if (claims >= 0) {
+        close(claims);
     }
     if (lock >= 0) {
         close(lock);

@@ -80,13 +80,7 @@ static int check_variant(const struct fleet_tool *t, const char *name,
                          "qemu:///system): a user's own has no CPU shares to give",
                          name);
     }
-    uint32_t unused;
-    return v->pin[0] && machine_set_member(v->pin, 0, &unused) != 0
-               ? tool_fail(
-                     "models (%s): pin: '%s': guests are pinned to sets like 0-3,8, in rising "
-                     "order and without exclusions",
-                     name, v->pin)
-               : TOOL_OK;
+    return TOOL_OK;
 }
 
 static int check_variants(const struct fleet_tool *t, const struct fleet_spec *s)

@@ -137,7 +137,16 @@ static int check_endpoint(const struct fleet_spec *s, const struct fleet_view *v
         return tool_fail("%s", error);
     }
     const struct fleet_endpoint *e = &s->endpoint, *old = there ? &v->record.spec.endpoint : NULL;
-    bool same = old && v->endpoint_runs && old->port == e->port && strcmp(old->host, e->host) == 0;
+    bool wanted = old && old->port == e->port && strcmp(old->host, e->host) == 0;
+    bool same = wanted && v->endpoint_runs;
+    // An agent may just be starting it, on behalf of an earlier `up`.
+    char folder[PATH_MAX];
+    for (int i = 0; i < 50 && wanted && !same && proxy_port_is_taken(e->host, e->port) &&
+                    proxy_folder(s->name, folder, sizeof folder, error, sizeof error) == 0;
+         i++) {
+        same = proxy_master(folder) > 0;
+        nanosleep(&(struct timespec){.tv_nsec = same ? 0 : 100000000}, NULL);
+    }
     if (!same && proxy_port_is_taken(e->host, e->port)) {
         uint32_t next = endpoint_next_port(e->host, e->port + 1);
         return tool_fail("endpoint.listen: port %u of %s is in use on this machine; the next free "

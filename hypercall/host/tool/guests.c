@@ -35,7 +35,7 @@ static int each_of_all(struct guest_host *h,
         if (ours && facts.fleet[0]) {
             fprintf(stderr, "%s is left: it is of the fleet %s\n", virDomainGetName(domains[i]),
                     facts.fleet);
-        } else if (ours && run_interrupts < 2) {
+        } else if (ours && !run_interrupts) {
             int this_one = one(h, virDomainGetName(domains[i]), context);
             status = this_one ? this_one : status;
         }
@@ -67,7 +67,7 @@ int run_each(int argc, char **argv, struct tool_option *options, size_t count,
     if (all) {
         status = each_of_all(&h, one, context);
     }
-    for (size_t i = 0; i < word_count && run_interrupts < 2; i++) {
+    for (size_t i = 0; i < word_count && !run_interrupts; i++) {
         int this_one = one(&h, words[i], context);
         status = this_one ? this_one : status;
     }

@@ -49,11 +49,6 @@ static const struct tool_command *const commands[] = {
 };
 static const char *current = "";
 
-void tool_set_name(const char *command)
-{
-    current = command;
-}
-
 static void complain(const char *format, va_list args)
 {
     fflush(stdout);

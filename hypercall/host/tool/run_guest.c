@@ -134,8 +134,8 @@ static enum reach reach(struct guest_host *h, struct guest *g)
 {
     char error[400];
     struct machine_facts facts;
-    if (h->libvirt && virConnectIsAlive(h->libvirt) == 1) {
-        int active = g->domain ? virDomainIsActive(g->domain) : 0;
+    if (g->domain && h->libvirt && virConnectIsAlive(h->libvirt) == 1) {
+        int active = virDomainIsActive(g->domain);
         return active == 0 ? GUEST_IS_GONE : active > 0 ? GUEST_IS_THERE : NOT_KNOWN;
     }
     if (g->domain) {
@@ -146,18 +146,19 @@ static enum reach reach(struct guest_host *h, struct guest *g)
     if (guest_host_reopen(h, error, sizeof error) != 0) {
         return NOT_KNOWN;
     }
-    if (machine_find(h->libvirt, g->name, &g->domain, &facts, error, sizeof error) != 0) {
-        return GUEST_IS_GONE;
+    int rc = machine_find(h->libvirt, g->name, &g->domain, &facts, error, sizeof error);
+    if (rc) {
+        return rc == -ENOENT ? GUEST_IS_GONE : NOT_KNOWN;
     }
     machine_watch_start(h->libvirt, g->name, &g->watch, error, sizeof error);
     return virDomainIsActive(g->domain) == 0 ? GUEST_IS_GONE : GUEST_IS_THERE;
 }
 
-static int tell_end(struct guest *g)
+static int tell_end(struct guest_host *h, struct guest *g)
 {
     switch (machine_watch_look(&g->watch)) {
     case MACHINE_CRASHED:
-        run_show_console(g->console_log);
+        run_show_guest_console(h, g);
         return tool_fail("the guest crashed");
     case MACHINE_DESTROYED:
         run_say("The guest was destroyed from elsewhere");
@@ -176,7 +177,7 @@ static int stop_in_order(struct guest_host *h, struct guest *g)
     run_interrupts = 0;
     for (int attempt = 0;; attempt++) {
         if (reach(h, g) == GUEST_IS_GONE) {
-            return tell_end(g);
+            return tell_end(h, g);
         }
         if (g->domain && machine_stop(g->domain, STOP_SECONDS, &run_interrupts, &in_order, error,
                                       sizeof error) == 0) {
@@ -197,11 +198,11 @@ static int stay(struct guest_host *h, struct guest *g)
     run_say("serving until Ctrl-C; `tessera logs %s` shows its console", g->name);
     for (unsigned turn = 1; !run_interrupts; turn++) {
         if (machine_watch_look(&g->watch) != MACHINE_RUNS) {
-            return tell_end(g);
+            return tell_end(h, g);
         }
         if (turn % 20 == 0 && reach(h, g) == GUEST_IS_GONE) {
             sleep_ms(200); // the event that says why may be on its way
-            return tell_end(g);
+            return tell_end(h, g);
         }
         sleep_ms(100);
     }

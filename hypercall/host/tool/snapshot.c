@@ -115,7 +115,8 @@ static int suspend_one(struct guest_host *h, const char *name, void *context)
     }
     double ms = (double)(tool_now_ns() - begun) / 1e6;
     if (s->ready) {
-        printf("%s: its ready state is saved (%.1f MB, %.0f ms) and it is off; `tessera start %s` "
+        printf("%s: its ready state is saved (%.1f MB, %.0f ms) and it is off; `tessera start "
+               "--ready %s` "
                "begins there\n",
                name, (double)bytes / 1048576, ms, name);
     } else {

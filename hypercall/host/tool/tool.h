@@ -55,7 +55,6 @@ extern const struct tool_command tool_pack;
 // Prints "tessera COMMAND: ..." and returns the status.
 int tool_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int tool_misuse(const char *format, ...) __attribute__((format(printf, 1, 2)));
-void tool_set_name(const char *command); // for messages
 
 // ---- options -----------------------------------------------------------------------------------
 

@@ -5,6 +5,8 @@
 // later version's other fields are no hindrance.
 #include "hypercall/host/view/fleets.h"
 
+#include "hypercall/host/machine/text.h"
+
 #include <errno.h>
 #include <jansson.h>
 #include <stdbool.h>
@@ -63,34 +65,6 @@ int view_fleet_record(const char *json, char *url, size_t url_bytes, char *key, 
     return rc;
 }
 
-// In place: the five entities of XML.
-static void unescape(char *text)
-{
-    static const struct {
-        const char *name;
-        char character;
-    } entities[] = {
-        {"&amp;", '&'}, {"&lt;", '<'}, {"&gt;", '>'}, {"&apos;", '\''}, {"&quot;", '"'}};
-    char *out = text;
-    while (*text) {
-        char c = *text;
-        size_t used = 1;
-        for (size_t e = 0; c == '&' && e < sizeof entities / sizeof *entities; e++) {
-            size_t n = strlen(entities[e].name);
-            if (used == 1 && strncmp(text, entities[e].name, n) == 0) {
-                used = n;
-                *out = entities[e].character;
-            }
-        }
-        if (used == 1) {
-            *out = c;
-        }
-        out++;
-        text += used;
-    }
-    *out = 0;
-}
-
 int view_fleet_url(virConnectPtr c, const char *fleet, char *url, size_t url_bytes, char *key,
                    size_t key_bytes)
 {
@@ -102,9 +76,12 @@ int view_fleet_url(virConnectPtr c, const char *fleet, char *url, size_t url_byt
     char *text = xml ? strchr(xml, '>') : NULL, *end = text ? strrchr(text, '<') : NULL;
     int rc = xml ? -EPROTO : -ENOENT;
     if (text && end) {
-        *end = 0;
-        unescape(text + 1);
-        rc = view_fleet_record(text + 1, url, url_bytes, key, key_bytes);
+        size_t bytes = (size_t)(end - text) - 1;
+        char *record = malloc(bytes + 1);
+        if (record && text_unescape(text + 1, bytes, record, bytes + 1) == 0) {
+            rc = view_fleet_record(record, url, url_bytes, key, key_bytes);
+        }
+        free(record);
     }
     free(xml);
     if (d) {

@@ -5,6 +5,7 @@
 // what is shown has no control characters.
 //
 // Links: hypercall/host/view/metrics.c hypercall/host/view/devices.c hypercall/host/view/fleets.c
+// Links: hypercall/host/machine/text.c
 // Libs: -lvirt -ljansson -lm
 #include "hypercall/host/view/devices.h"
 #include "hypercall/host/view/fleets.h"
