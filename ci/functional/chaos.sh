@@ -90,7 +90,7 @@ deployed() { # MEMORY-MB
 }
 
 deploy_again() {
-    settled && { deployed "$1" || t deploy shop/chat --memory "$1M" >/dev/null 2>&1; }
+    settled && { deployed "$1" || t deploy shop/chat --memory "$1M" --latency-ratio 50 >/dev/null 2>&1; }
 }
 
 fleet_yaml 2 1 >"$work/fleet.yaml"
@@ -114,7 +114,7 @@ for i in $(seq "${ROUNDS:-8}"); do
         name="$i deploy, $kind killed"
         hit "$kind" $((RANDOM % 5000)) &
         killer=$!
-        t deploy shop/chat --memory ${memory}M >"$work/first" 2>&1
+        t deploy shop/chat --memory ${memory}M --latency-ratio 50 >"$work/first" 2>&1
         wait "$killer" 2>/dev/null
         check "$name: it goes on by itself or by a second run" until_true 90 deploy_again $memory
         whole "$i" 3 1

@@ -88,8 +88,9 @@ load_end scale
 old=$(t status shop --json | jq -r '.services[0].guests[0].version')
 load_begin rolling 150 4
 streams_begin rolling 2
-out=$(t deploy shop/chat --memory 72M 2>&1)
-same "a rolling deployment succeeds" 0 $?
+out=$(t deploy shop/chat --memory 72M --latency-ratio 50 --ready-seconds 110 2>&1)
+status=$?
+same "a rolling deployment succeeds: $(tail -n 2 <<<"$out" | tr "\n" " ")" 0 $status
 streams_end rolling
 load_end rolling
 same "no stream broke off" 0 "$broken"

@@ -104,10 +104,10 @@ static int write_all(int fd, const char *text, size_t bytes)
 
 int record_store(const char *path, json_t *o, char *error, size_t error_bytes)
 {
-    char part[PATH_MAX + 16];
+    char part[PATH_MAX + 24];
     char *text = o ? json_dumps(o, JSON_INDENT(1) | JSON_SORT_KEYS) : NULL;
     json_decref(o);
-    snprintf(part, sizeof part, "%s.%d", path, (int)getpid());
+    snprintf(part, sizeof part, "%s.%d.part", path, (int)getpid());
     int fd = text ? open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600) : -1;
     int rc = !text ? -ENOMEM : fd < 0 ? -errno : write_all(fd, text, strlen(text));
     if (fd >= 0) {

@@ -5,6 +5,7 @@
 // away with it for which nothing can be lost.
 #include "hypercall/host/guest/guest.h"
 #include "hypercall/host/machine/console.h"
+#include "hypercall/host/machine/record.h"
 #include "hypercall/host/machine/tensord.h"
 #include "hypercall/host/packages/packages.h"
 #include "hypercall/host/store/weights.h"
@@ -60,12 +61,9 @@ static bool is_older_than(const char *path, time_t seconds)
     return stat(path, &s) == 0 && time(NULL) - s.st_mtime > seconds;
 }
 
-static void look_at_copies(struct doctor *d, const char *folder_name, bool (*is_left)(const char *))
+static void look_at_folder(struct doctor *d, const char *folder, bool (*is_left)(const char *))
 {
-    char folder[PATH_MAX], path[PATH_MAX], error[300];
-    if (weights_cache_folder(folder_name, folder, sizeof folder, error, sizeof error) != 0) {
-        return; // then there are no copies
-    }
+    char path[PATH_MAX];
     DIR *all = opendir(folder);
     for (const struct dirent *e; all && (e = readdir(all)) != NULL;) {
         int n = snprintf(path, sizeof path, "%s/%s", folder, e->d_name);
@@ -75,6 +73,14 @@ static void look_at_copies(struct doctor *d, const char *folder_name, bool (*is_
     }
     if (all) {
         closedir(all);
+    }
+}
+
+static void look_at_copies(struct doctor *d, const char *folder_name, bool (*is_left)(const char *))
+{
+    char folder[PATH_MAX], error[300];
+    if (weights_cache_folder(folder_name, folder, sizeof folder, error, sizeof error) == 0) {
+        look_at_folder(d, folder, is_left);
     }
 }
 
@@ -94,6 +100,24 @@ static void check_copies(struct doctor *d)
 {
     look_at_copies(d, "models", is_left_copy);
     look_at_copies(d, "hashes", is_left_hash);
+}
+
+// ---- saved states ------------------------------------------------------------------------------
+
+// A record takes milliseconds to write, a state seconds.
+static bool is_left_state(const char *path)
+{
+    return (ends_with(path, ".part") && is_older_than(path, 60)) ||
+           (ends_with(path, ".ready.new") && is_older_than(path, 600));
+}
+
+static void check_states(struct doctor *d)
+{
+    char path[PATH_MAX], error[300];
+    if (record_path("any", RECORD_READY, false, path, sizeof path, error, sizeof error) == 0) {
+        *strrchr(path, '/') = 0;
+        look_at_folder(d, path, is_left_state);
+    }
 }
 
 // ---- tensord's places for guests ---------------------------------------------------------------
@@ -281,9 +305,6 @@ static void check_store(struct doctor *d)
 
 // Add checks here: doctor.h says how.
 const struct doctor_check doctor_leftovers[] = {
-    {"copies", check_copies},
-    {"tensord", check_seats},
-    {"guests", check_domains},
-    {"store", check_store},
-    {NULL, NULL},
+    {"copies", check_copies},  {"states", check_states}, {"tensord", check_seats},
+    {"guests", check_domains}, {"store", check_store},   {NULL, NULL},
 };
