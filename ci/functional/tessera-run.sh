@@ -237,6 +237,8 @@ holds "it answers, from its own port" '"content":"[^"]*7' "$(ask /v1/chat/comple
 v dumpxml own >"$work/dump.xml"
 same "it has no command line" 0 "$(grep -c '<cmdline>' "$work/dump.xml")"
 check "its XML is valid" virt-xml-validate "$work/dump.xml" domain
+holds "it is suspended" '^own: suspended' "$(t suspend own)"
+holds "and goes on" 'from where it was suspended' "$(t resume own 2>/dev/null)"
 t rm --force own >"$work/out" 2>&1
 check "an image that pins a model runs with it" t run "$demo" --image "$work/models/pinned.elf" --detach --port "$port" --vcpus 1
 t rm --force demo >"$work/out" 2>&1

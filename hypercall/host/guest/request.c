@@ -3,6 +3,7 @@
 //
 // What is asked for becomes a plan: what the model and this host leave open is chosen here.
 #include "hypercall/host/guest/private.h"
+#include "hypercall/host/hardware/hardware.h"
 #include "hypercall/host/machine/console.h"
 #include "hypercall/host/packages/packages.h"
 
@@ -77,24 +78,11 @@ static int check(const struct guest_request *q, char *error, size_t error_bytes)
 
 // ---- what the host has -------------------------------------------------------------------------
 
-// A /dev/kvm on a CPU that shows no virtualisation interprets guests, and badly.
 static bool kvm_works(void)
 {
-    bool works = false;
-    FILE *f = fopen("/proc/cpuinfo", "re");
-    char *text = calloc(1, 64 << 10);
-    if (f && text && fread(text, 1, (64 << 10) - 1, f) > 0) {
-        int fd = machine_cpu_virtualises(text) ? open("/dev/kvm", O_RDWR | O_CLOEXEC) : -1;
-        works = fd >= 0;
-        if (fd >= 0) {
-            close(fd);
-        }
-    }
-    free(text);
-    if (f) {
-        fclose(f);
-    }
-    return works;
+    struct hardware_cpu cpu;
+    hardware_cpu("", &cpu);
+    return hardware_kvm("", &cpu) == HARDWARE_KVM_READY;
 }
 
 static int choose_accel(const struct guest_request *q, struct guest *g, char *error,

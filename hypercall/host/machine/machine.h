@@ -112,8 +112,6 @@ uint32_t machine_memory_mb(uint64_t mapped_bytes);
 uint32_t machine_region_mb(uint64_t kv_bytes, uint32_t context);
 // "1G", "512M", "1536" (MB) to MB: at least 16, at most 4 TB. -EINVAL.
 int machine_parse_memory(const char *text, uint32_t *out_mb);
-// Does this text of /proc/cpuinfo show hardware virtualisation?
-bool machine_cpu_virtualises(const char *cpuinfo);
 
 // ---- what a running domain says of itself ------------------------------------------------------
 

@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Tessera authors
 //
-// How much memory a guest gets, names and words that its command line can carry, and whether the
-// CPU virtualises.
+// How much memory a guest gets, and names and words that its command line can carry.
 #include "hypercall/host/machine/machine.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <string.h>
 
@@ -108,24 +106,4 @@ bool machine_word_is_valid(const char *text)
         }
     }
     return *text != 0;
-}
-
-// A word of a line that begins with "flags".
-bool machine_cpu_virtualises(const char *cpuinfo)
-{
-    for (const char *line = cpuinfo; line; line = strchr(line, '\n')) {
-        line += *line == '\n';
-        size_t length = strcspn(line, "\n");
-        if (length < 5 || strncmp(line, "flags", 5) != 0) {
-            continue;
-        }
-        for (size_t i = 5; i + 3 <= length; i++) {
-            bool word = isspace((unsigned char)line[i - 1]) &&
-                        (i + 3 == length || isspace((unsigned char)line[i + 3]));
-            if (word && (strncmp(line + i, "vmx", 3) == 0 || strncmp(line + i, "svm", 3) == 0)) {
-                return true;
-            }
-        }
-    }
-    return false;
 }

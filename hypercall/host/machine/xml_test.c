@@ -317,16 +317,6 @@ static void memory_is_read_and_chosen(void **unused)
     }
 }
 
-static void only_the_flag_itself_counts(void **unused)
-{
-    (void)unused;
-    assert_true(machine_cpu_virtualises("model name\t: x\nflags\t\t: fpu vmx sse\n"));
-    assert_true(machine_cpu_virtualises("flags : svm"));
-    assert_false(machine_cpu_virtualises("flags : fpu svme avmx vmx2\n"));
-    assert_false(machine_cpu_virtualises("model name : vmx svm\nvmx flags : vnmi\nbugs: vmx\n"));
-    assert_false(machine_cpu_virtualises(""));
-}
-
 static void numbers_of_characters_are_read_as_utf8(void **unused)
 {
     (void)unused;
@@ -358,7 +348,6 @@ int main(void)
         cmocka_unit_test(facts_that_cannot_be_read_are_refused),
         cmocka_unit_test(names_come_from_files),
         cmocka_unit_test(memory_is_read_and_chosen),
-        cmocka_unit_test(only_the_flag_itself_counts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
