@@ -97,7 +97,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(an_image_that_claims_nothing_has_no_gpu_driver),
         TEST(a_users_libvirt_gives_what_it_may),
-        TEST(the_elements_name_source_and_place),
         TEST(running_domains_keep_theirs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
