@@ -8,7 +8,8 @@
 // Links: hypercall/host/machine/xml_cpu.c hypercall/host/machine/xml_devices.c
 // Links: hypercall/host/machine/xml_qemu.c hypercall/host/machine/values.c
 // Links: hypercall/host/machine/text.c hypercall/host/machine/size.c
-// Links: hypercall/host/machine/facts.c
+// Links: hypercall/host/machine/facts.c hypercall/host/hardware/wishes.c
+#include "hypercall/host/hardware/devices.h"
 #include "hypercall/host/machine/machine.h"
 #include "hypercall/host/machine/text.h"
 
@@ -189,6 +190,26 @@ static void a_network_of_libvirts_replaces_qemus(void **unused)
     free(xml);
 }
 
+// What is written for one guest is what is read back as another guest's.
+static void devices_of_the_host_have_source_and_place(void **unused)
+{
+    (void)unused;
+    struct machine_plan p = plan();
+    p.device_count = 2;
+    strcpy(p.devices[0], "0001:5e:1f.7");
+    strcpy(p.devices[1], "0000:3b:00.1");
+    char *xml = xml_of(&p);
+    has(xml, "<hostdev mode='subsystem' type='pci' managed='yes'>");
+    has(xml, "<address domain='0x0001' bus='0x5e' slot='0x1f' function='0x7'/>");
+    static struct hardware_taken taken;
+    memset(&taken, 0, sizeof taken);
+    assert_int_equal(hardware_taken_add(&taken, "phi", xml), 0);
+    assert_int_equal(taken.count, 2);
+    assert_string_equal(taken.devices[0].address, "0001:5e:1f.7");
+    assert_string_equal(taken.devices[1].address, "0000:3b:00.1");
+    free(xml);
+}
+
 static void hostile_texts_stay_texts(void **unused)
 {
     (void)unused;
@@ -342,6 +363,7 @@ int main(void)
         cmocka_unit_test(a_fleets_guest_says_whose_it_is),
         cmocka_unit_test(a_guests_weight_at_tensord_comes_back),
         cmocka_unit_test(a_network_of_libvirts_replaces_qemus),
+        cmocka_unit_test(devices_of_the_host_have_source_and_place),
         cmocka_unit_test(hostile_texts_stay_texts),
         cmocka_unit_test(numbers_of_characters_are_read_as_utf8),
         cmocka_unit_test(what_xml_cannot_hold_is_refused),
