@@ -101,16 +101,16 @@ libs_of = $(shell sed -n 's|^// Libs: *||p' $(1))
 sources_of = $(subst @tensord, $(tensord_tested_c) ,$(subst @tensor , $(tensor_c) ,$(subst @cuda , $(cuda_c) ,$(call links_of,$(1)) )))
 .SECONDEXPANSION:
 # addprefix, not patsubst: make would put the stem into a % here.
-$(BUILD)/tests/%: $(BUILD)/asan/%.o $$(addprefix $(BUILD)/asan/,$$(addsuffix .o,$$(basename $$(call sources_of,$$*.c))))
+$(BUILD)/tests/%: $(BUILD)/asan/%.o $$(addprefix $(BUILD)/asan/,$$(addsuffix .o,$$(basename $$(call sources_of,$$*.c)))) $$(call base_of,asan,$$*)
 	@mkdir -p $(@D)
 	$(call say,link $@)
 	$(Q)$(CC) $(SANITIZE) $^ -o $@ -lcmocka $(call libs_of,$*.c) $(if $(findstring @tensor,$(call links_of,$*.c)),$(HOST_LIBS)) -lm -lpthread
-$(BUILD)/fuzz/%: $(BUILD)/fuzzobj/%.o $$(addprefix $(BUILD)/fuzzobj/,$$(addsuffix .o,$$(basename $$(call sources_of,$$*.c))))
+$(BUILD)/fuzz/%: $(BUILD)/fuzzobj/%.o $$(addprefix $(BUILD)/fuzzobj/,$$(addsuffix .o,$$(basename $$(call sources_of,$$*.c)))) $$(call base_of,fuzzobj,$$*)
 	@mkdir -p $(@D)
 	$(call say,link $@)
 	$(Q)$(CLANG) -fsanitize=fuzzer,address,undefined $^ -o $@ $(call libs_of,$*.c) $(if $(findstring @tensor,$(call links_of,$*.c)),$(HOST_LIBS)) -lm -lpthread
 # A fuzzer's function with a main that runs files through it once, of the unit tests' objects.
-$(BUILD)/replay/%: $(BUILD)/asan/%.o $(BUILD)/asan/ci/tools/replay.o $$(addprefix $(BUILD)/asan/,$$(addsuffix .o,$$(basename $$(call sources_of,$$*.c))))
+$(BUILD)/replay/%: $(BUILD)/asan/%.o $(BUILD)/asan/ci/tools/replay.o $$(addprefix $(BUILD)/asan/,$$(addsuffix .o,$$(basename $$(call sources_of,$$*.c)))) $$(call base_of,asan,$$*)
 	@mkdir -p $(@D)
 	$(call say,link $@)
 	$(Q)$(CC) $(SANITIZE) $^ -o $@ $(call libs_of,$*.c) $(if $(findstring @tensor,$(call links_of,$*.c)),$(HOST_LIBS)) -lm -lpthread

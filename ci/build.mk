@@ -54,7 +54,8 @@ $(BUILD)/bin/bench-ops: $(BUILD)/host/ci/bench/ops.o $(TENSOR_HOST_OBJECTS)
 	$(Q)$(CC) $^ -o $@ $(HOST_LIBS)
 # A fleet's endpoint without libvirt and agent, for tests.
 $(BUILD)/bin/fleet-proxy: $(patsubst %.c,$(BUILD)/host/%.o,ci/tools/fleet_proxy.c $(fleet_library_c) \
-		$(addprefix hypercall/host/machine/,size.c text.c tensord.c tensord_answer.c) $(call host_c,store)) $(TENSOR_HOST_OBJECTS)
+		$(addprefix hypercall/host/machine/,size.c text.c tensord.c tensord_answer.c) $(store_c)) \
+		$(BASE_LIBRARY) $(TENSOR_HOST_OBJECTS)
 	@mkdir -p $(@D)
 	$(call say,link $@)
 	$(Q)$(CC) $^ -o $@ $(HOST_LIBS) -lyaml -lmbedcrypto

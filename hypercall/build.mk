@@ -3,6 +3,19 @@
 #
 # The host's programs.
 host_c = $(sort $(filter-out %_test.c %_fuzz.c,$(wildcard hypercall/host/$(1)/*.c)))
+# What all of them need, as a library: each program and test takes what it uses.
+base_c := $(call host_c,base)
+define base_library
+$(BUILD)/$(1)/libbase.a: $(patsubst %.c,$(BUILD)/$(1)/%.o,$(base_c))
+	@mkdir -p $$(@D)
+	$(Q)rm -f $$@ && $(AR) rcs $$@ $$^
+
+endef
+$(foreach kind,host asan fuzzobj,$(eval $(call base_library,$(kind))))
+BASE_LIBRARY := $(BUILD)/host/libbase.a
+# That of a test or fuzzer by its name: `Links:` lines need not tell.
+base_of = $(if $(filter hypercall/host/%,$(2)),$(BUILD)/$(1)/libbase.a)
+
 # Of the weights' identity and copies: for the tool and the daemon.
 store_c := $(call host_c,store)
 # A fleet's specification, record, plan and endpoint: what needs no libvirt.
@@ -13,7 +26,7 @@ tessera_c := $(foreach folder,tool fleet guest machine view talk remote packages
 	$(filter-out %_host.c,$(call host_c,hardware)) $(store_c)
 host_programs += $(BUILD)/bin/tessera
 
-$(BUILD)/bin/tessera: $(patsubst %.c,$(BUILD)/host/%.o,$(tessera_c)) $(TENSOR_HOST_OBJECTS)
+$(BUILD)/bin/tessera: $(patsubst %.c,$(BUILD)/host/%.o,$(tessera_c)) $(BASE_LIBRARY) $(TENSOR_HOST_OBJECTS)
 	@mkdir -p $(@D)
 	$(call say,link $@)
 	$(Q)$(CC) $^ -o $@ $(HOST_LIBS) -lmbedcrypto -lvirt -lcurl -lfdt -lyaml
@@ -25,7 +38,7 @@ tensord_tested_c := $(filter-out %/main.c,$(tensord_c)) tensor/format/files_host
 TENSORD_LIBS := $(HOST_LIBS) -lmbedcrypto -lseccomp -lmicrohttpd
 host_programs += $(BUILD)/bin/tensord
 
-$(BUILD)/bin/tensord: $(patsubst %.c,$(BUILD)/host/%.o,$(tensord_c)) $(TENSOR_HOST_OBJECTS) \
+$(BUILD)/bin/tensord: $(patsubst %.c,$(BUILD)/host/%.o,$(tensord_c)) $(BASE_LIBRARY) $(TENSOR_HOST_OBJECTS) \
 		$(TENSOR_TRAIN_OBJECTS) $(CUDA_OBJECTS)
 	@mkdir -p $(@D)
 	$(call say,link $@)

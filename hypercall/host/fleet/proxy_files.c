@@ -4,6 +4,8 @@
 // The texts of all files of an endpoint, those of keys and TLS included.
 #include "hypercall/host/fleet/proxy_private.h"
 
+#include "hypercall/host/base/hex.h"
+#include "hypercall/host/base/sha256.h"
 #include "hypercall/host/machine/machine.h"
 
 #include <errno.h>
@@ -24,15 +26,6 @@ static int fail(char *error, size_t error_bytes, int rc, const char *format, ...
     vsnprintf(error, error_bytes, format, args);
     va_end(args);
     return rc;
-}
-
-static void sha256_hex(const void *data, size_t bytes, char out[65])
-{
-    uint8_t sha256[32];
-    mbedtls_sha256_ret(data, bytes, sha256, 0);
-    for (size_t i = 0; i < sizeof sha256; i++) {
-        snprintf(out + 2 * i, 3, "%02x", sha256[i]);
-    }
 }
 
 static int read_file(const char *path, char **out, size_t *bytes, char *error, size_t error_bytes)
@@ -64,7 +57,7 @@ static int read_file(const char *path, char **out, size_t *bytes, char *error, s
 static void add_key(struct text *t, const char *key)
 {
     char hex[65];
-    sha256_hex(key, strlen(key), hex);
+    sha256_bytes_text(key, strlen(key), hex);
     text_add(t, "%s\n", hex);
 }
 
@@ -207,9 +200,7 @@ static void hash_structure(const struct text *configuration, const struct text *
     }
     mbedtls_sha256_finish_ret(&sha, sha256);
     mbedtls_sha256_free(&sha);
-    for (size_t i = 0; i < sizeof sha256; i++) {
-        snprintf(out + 2 * i, 3, "%02x", sha256[i]);
-    }
+    hex_write(sha256, sizeof sha256, out);
 }
 
 int proxy_files(const struct proxy_input *in, struct proxy_files *out, char *error,

@@ -4,11 +4,11 @@
 // The endpoint's folder: where it is, and writing files into it.
 #include "hypercall/host/fleet/proxy_private.h"
 
+#include "hypercall/host/base/sha256.h"
 #include "hypercall/host/machine/tensord.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <mbedtls/sha256.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,11 +71,10 @@ void proxy_wake_path(const char *folder, const char *service, unsigned slot, cha
                      size_t out_bytes)
 {
     char backend[PROXY_BACKEND];
-    uint8_t sha256[32];
+    char hash[SHA256_TEXT];
     proxy_backend(service, slot, backend);
-    mbedtls_sha256_ret((const uint8_t *)backend, strlen(backend), sha256, 0);
-    snprintf(out, out_bytes, "%s/wake-%02x%02x%02x%02x", folder, sha256[0], sha256[1], sha256[2],
-             sha256[3]);
+    sha256_bytes_text(backend, strlen(backend), hash);
+    snprintf(out, out_bytes, "%s/wake-%.8s", folder, hash);
 }
 
 static bool is_same(const char *path, const char *data, size_t bytes)

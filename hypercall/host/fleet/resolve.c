@@ -4,11 +4,13 @@
 // The identities of a specification's files, and the paths of installed models.
 #include "hypercall/host/fleet/spec.h"
 
+#include "hypercall/host/base/error.h"
+#include "hypercall/host/base/hex.h"
+#include "hypercall/host/base/sha256.h"
 #include "hypercall/host/store/weights.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <mbedtls/sha256.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -17,40 +19,20 @@
 static int image_identity(const char *path, char out[FLEET_IDENTITY], char *error,
                           size_t error_bytes)
 {
-    mbedtls_sha256_context sha;
-    uint8_t sha256[32], block[65536];
+    uint8_t sha256[SHA256_BYTES];
     struct stat s;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0 || fstat(fd, &s) != 0) {
-        int rc = -errno;
-        snprintf(error, error_bytes, "%s: %s", path, strerror(errno));
-        if (fd >= 0) {
-            close(fd);
-        }
-        return rc;
-    }
-    if (!S_ISREG(s.st_mode)) {
-        snprintf(error, error_bytes, "%s: is no file", path);
+    int rc = fd < 0 || fstat(fd, &s) != 0 ? -errno : S_ISREG(s.st_mode) ? 0 : -EINVAL;
+    rc = rc ? rc : sha256_file(fd, SHA256_WHOLE_FILE, NULL, NULL, sha256);
+    if (fd >= 0) {
         close(fd);
-        return -EINVAL;
     }
-    mbedtls_sha256_init(&sha);
-    mbedtls_sha256_starts_ret(&sha, 0);
-    ssize_t n;
-    while ((n = read(fd, block, sizeof block)) > 0) {
-        mbedtls_sha256_update_ret(&sha, block, (size_t)n);
+    if (rc) {
+        return error_say(error, error_bytes, rc, "%s: %s", path,
+                         rc == -EINVAL ? "is no file" : strerror(-rc));
     }
-    mbedtls_sha256_finish_ret(&sha, sha256);
-    mbedtls_sha256_free(&sha);
-    close(fd);
-    if (n < 0) {
-        snprintf(error, error_bytes, "%s: cannot be read", path);
-        return -EIO;
-    }
-    size_t at = (size_t)snprintf(out, FLEET_IDENTITY, "sha256:");
-    for (size_t i = 0; i < sizeof sha256; i++) {
-        at += (size_t)snprintf(out + at, FLEET_IDENTITY - at, "%02x", sha256[i]);
-    }
+    strcpy(out, "sha256:");
+    hex_write(sha256, sizeof sha256, out + strlen(out));
     return 0;
 }
 

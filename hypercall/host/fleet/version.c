@@ -2,19 +2,13 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // What a version is: a hash over all that defines a guest.
+#include "hypercall/host/base/hex.h"
+#include "hypercall/host/base/sha256.h"
 #include "hypercall/host/fleet/plan.h"
 
-#include <mbedtls/sha256.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static void write_hex(const uint8_t *bytes, size_t count, char *out)
-{
-    for (size_t i = 0; i < count; i++) {
-        snprintf(out + 2 * i, 3, "%02x", bytes[i]);
-    }
-}
 
 // Without the paths of files whose content is known.
 static json_t *identity_form(const struct fleet_variant *v)
@@ -35,9 +29,9 @@ void fleet_version(const struct fleet_variant *v, char out[FLEET_VERSION])
     json_t *o = identity_form(v);
     char *text = o ? json_dumps(o, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
     if (text) {
-        mbedtls_sha256_ret((const unsigned char *)text, strlen(text), sha256, 0);
+        sha256_bytes(text, strlen(text), sha256);
     }
-    write_hex(sha256, (FLEET_VERSION - 1) / 2, out);
+    hex_write(sha256, (FLEET_VERSION - 1) / 2, out);
     free(text);
     json_decref(o);
 }

@@ -2,17 +2,11 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // Holding the manifest and the model against the record, as the guest will.
+#include "hypercall/host/base/hex.h"
 #include "hypercall/host/image/private.h"
 
 #include <errno.h>
 #include <string.h>
-
-static void hex(const uint8_t hash[32], char text[65])
-{
-    for (int i = 0; i < 32; i++) {
-        snprintf(text + 2 * i, 3, "%02x", hash[i]);
-    }
-}
 
 // `bytes` 0: all of the part.
 static int compare(const struct image_part *p, uint64_t bytes, const uint8_t wanted[32],
@@ -30,8 +24,8 @@ static int compare(const struct image_part *p, uint64_t bytes, const uint8_t wan
         return image_fail(error, error_bytes, rc, "%s: cannot be read: %s", where, strerror(-rc));
     }
     if (memcmp(found, wanted, sizeof found) != 0) {
-        hex(found, found_text);
-        hex(wanted, wanted_text);
+        hex_write(found, 32, found_text);
+        hex_write(wanted, 32, wanted_text);
         return image_fail(error, error_bytes, -EKEYREJECTED,
                           "%s: the %s's SHA-256 is %s, the image is sealed with %s", where, what,
                           found_text, wanted_text);

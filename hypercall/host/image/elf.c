@@ -4,6 +4,7 @@
 // The kernel's ELF file: its notes, its bill of materials, and the payload behind it. The program
 // header that images/kernel.ld keeps free becomes the payload's segment, and the note "Tessera"
 // (platform/boot/image_note.h) tells the kernel where it is. Source: ELF-64 object file format 1.5.
+#include "hypercall/host/base/hex.h"
 #include "hypercall/host/image/private.h"
 
 #include <elf.h>
@@ -22,13 +23,6 @@ static int damaged(const char **why, const char *what)
 static int read_at(const struct image_part *file, uint64_t at, void *to, size_t bytes)
 {
     return part_read(file, at, to, bytes);
-}
-
-static void read_build_id(const uint8_t *id, size_t bytes, char out[41])
-{
-    for (size_t i = 0; i < bytes && i < 20; i++) {
-        snprintf(out + 2 * i, 3, "%02x", id[i]);
-    }
 }
 
 static int read_notes(const struct image_part *file, const Elf64_Phdr *h, struct elf_facts *out)
@@ -51,7 +45,7 @@ static int read_notes(const struct image_part *file, const Elf64_Phdr *h, struct
             out->payload_phys = get64(notes + data + 8);
             out->payload_bytes = get64(notes + data + 16);
         } else if (name_bytes == 4 && memcmp(notes + name, "GNU", 4) == 0 && type == BUILD_ID) {
-            read_build_id(notes + data, bytes, out->build_id);
+            hex_write(notes + data, bytes < 20 ? bytes : 20, out->build_id);
         }
         at = data + round_up(bytes, 4);
         if (at > end) {

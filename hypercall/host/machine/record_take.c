@@ -2,36 +2,18 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // A record of how things are now: of libvirt, of files.
+#include "hypercall/host/base/hex.h"
+#include "hypercall/host/base/sha256.h"
 #include "hypercall/host/machine/host.h"
 #include "hypercall/host/machine/record.h"
 #include "hypercall/host/machine/text.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <mbedtls/sha256.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-enum { CHUNK = 1 << 20 };
-
-static void write_hex(const uint8_t sha[32], char out[RECORD_HASH])
-{
-    for (int i = 0; i < 32; i++) {
-        snprintf(out + 2 * i, 3, "%02x", sha[i]);
-    }
-}
-
-static int hash_text(const char *text, size_t bytes, char out[RECORD_HASH])
-{
-    uint8_t sha[32];
-    if (mbedtls_sha256_ret((const unsigned char *)text, bytes, sha, 0) != 0) {
-        return -EIO;
-    }
-    write_hex(sha, out);
-    return 0;
-}
 
 // ---- the definition ----------------------------------------------------------------------------
 
@@ -40,11 +22,11 @@ int record_hash_definition(const char *xml, char out[RECORD_HASH])
     static const char ending[] = "</metadata>";
     const char *begin = strstr(xml, "<metadata>"), *end = begin ? strstr(begin, ending) : NULL;
     if (!end) {
-        return hash_text(xml, strlen(xml), out);
+        return sha256_bytes_text(xml, strlen(xml), out);
     }
     struct text t = {0};
     text_add(&t, "%.*s%s", (int)(begin - xml), xml, end + sizeof ending - 1);
-    int rc = t.failed ? -ENOMEM : hash_text(t.data, strlen(t.data), out);
+    int rc = t.failed ? -ENOMEM : sha256_bytes_text(t.data, strlen(t.data), out);
     free(t.data);
     return rc;
 }
@@ -80,7 +62,7 @@ int record_hash_cpu(const char *capabilities, char out[RECORD_HASH], char *name,
             snprintf(name, name_bytes, "%.*s", (int)strcspn(at + 7, "<\n"), at + 7);
         }
     }
-    int rc = t.failed ? -ENOMEM : t.data ? hash_text(t.data, strlen(t.data), out) : -EINVAL;
+    int rc = t.failed ? -ENOMEM : t.data ? sha256_bytes_text(t.data, strlen(t.data), out) : -EINVAL;
     free(t.data);
     return rc;
 }
@@ -89,23 +71,11 @@ int record_hash_cpu(const char *capabilities, char out[RECORD_HASH], char *name,
 
 static int hash_file(int fd, char out[RECORD_HASH])
 {
-    uint8_t sha[32];
-    unsigned char *buffer = malloc(CHUNK);
-    mbedtls_sha256_context c;
-    mbedtls_sha256_init(&c);
-    int rc = !buffer ? -ENOMEM : mbedtls_sha256_starts_ret(&c, 0) ? -EIO : 0;
-    for (ssize_t n = 1; !rc && n != 0;) {
-        n = read(fd, buffer, CHUNK);
-        if (n < 0 && errno == EINTR) {
-            continue;
-        }
-        rc = n < 0 ? -errno : mbedtls_sha256_update_ret(&c, buffer, (size_t)n) ? -EIO : 0;
+    uint8_t sha[SHA256_BYTES];
+    int rc = sha256_file(fd, SHA256_WHOLE_FILE, NULL, NULL, sha);
+    if (!rc) {
+        hex_write(sha, sizeof sha, out);
     }
-    if (!rc && mbedtls_sha256_finish_ret(&c, sha) == 0) {
-        write_hex(sha, out);
-    }
-    mbedtls_sha256_free(&c);
-    free(buffer);
     return rc;
 }
 

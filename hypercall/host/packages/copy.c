@@ -102,7 +102,7 @@ static int run(struct copy *c, struct obtained *out)
         rc = -EIO;
     }
     if (!rc) {
-        pk_hex(hash, sizeof hash, out->sha256);
+        hex_write(hash, sizeof hash, out->sha256);
         out->bytes = c->size;
     }
     return rc;

@@ -351,7 +351,7 @@ int pk_download(struct packages *p, const struct origin *o, struct partial *part
         rc = pk_fail(p, -EIO, "the SHA-256 cannot be computed");
     }
     if (!rc) {
-        pk_hex(hash, sizeof hash, out->sha256);
+        hex_write(hash, sizeof hash, out->sha256);
         out->bytes = part->total = t.at;
         rc = pk_partial_note(p, part); // the length, should it be filled up and the end come then
     }

@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // Files that are whole or absent, their hashes, and room for them.
+#include "hypercall/host/base/sha256.h"
 #include "hypercall/host/packages/private.h"
 
 #include <errno.h>
@@ -106,41 +107,39 @@ int pk_write_atomic(struct packages *p, const char *path, const char *temporary,
     return 0;
 }
 
+struct showing {
+    const struct packages *p;
+    const char *what;
+    uint64_t total;
+};
+
+static void show(void *context, uint64_t done)
+{
+    const struct showing *s = context;
+    if (s->p->progress.show) {
+        s->p->progress.show(s->p->progress.context, s->what, done, s->total);
+    }
+}
+
+static bool is_as_before(int fd, const struct stat *before)
+{
+    struct stat now;
+    return fstat(fd, &now) == 0 && now.st_mtim.tv_sec == before->st_mtim.tv_sec &&
+           now.st_mtim.tv_nsec == before->st_mtim.tv_nsec && now.st_size == before->st_size;
+}
+
 int pk_hash_file(struct packages *p, const char *path, const char *what, char hex[65],
                  uint64_t *bytes)
 {
-    struct stat before, after;
-    uint8_t hash[32], *buffer = malloc(CHUNK_BYTES);
+    struct stat before;
+    uint8_t hash[32];
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    mbedtls_sha256_context sha;
-    mbedtls_sha256_init(&sha);
-    int rc = !buffer ? -ENOMEM : fd < 0 || fstat(fd, &before) != 0 ? -errno : 0;
-    rc = !rc && !S_ISREG(before.st_mode) ? -EINVAL : rc;
-    rc = !rc && mbedtls_sha256_starts_ret(&sha, 0) ? -EIO : rc;
-    *bytes = 0;
-    while (!rc) {
-        ssize_t n = read(fd, buffer, CHUNK_BYTES);
-        if (n < 0 && errno == EINTR) {
-            continue;
-        }
-        if (n <= 0) {
-            rc = n < 0 ? -errno : 0;
-            break;
-        }
-        rc = mbedtls_sha256_update_ret(&sha, buffer, (size_t)n) ? -EIO : 0;
-        *bytes += (uint64_t)n;
-        if (p->progress.show) {
-            p->progress.show(p->progress.context, what, *bytes, (uint64_t)before.st_size);
-        }
+    int rc = fd < 0 || fstat(fd, &before) != 0 ? -errno : S_ISREG(before.st_mode) ? 0 : -EINVAL;
+    if (!rc) {
+        struct showing s = {p, what, (uint64_t)before.st_size};
+        rc = sha256_file(fd, s.total, show, &s, hash);
+        rc = !rc && !is_as_before(fd, &before) ? -ESTALE : rc;
     }
-    rc = !rc && mbedtls_sha256_finish_ret(&sha, hash) ? -EIO : rc;
-    if (!rc &&
-        (fstat(fd, &after) != 0 || after.st_mtim.tv_sec != before.st_mtim.tv_sec ||
-         after.st_mtim.tv_nsec != before.st_mtim.tv_nsec || (uint64_t)after.st_size != *bytes)) {
-        rc = -ESTALE;
-    }
-    mbedtls_sha256_free(&sha);
-    free(buffer);
     if (fd >= 0) {
         close(fd);
     }
@@ -149,7 +148,8 @@ int pk_hash_file(struct packages *p, const char *path, const char *what, char he
                        rc == -ESTALE ? "was changed while it was read; try again when it is whole"
                                      : strerror(-rc));
     }
-    pk_hex(hash, sizeof hash, hex);
+    *bytes = (uint64_t)before.st_size;
+    hex_write(hash, sizeof hash, hex);
     return 0;
 }
 

@@ -77,7 +77,7 @@ static bool blob_is_good(struct install *in, const char *blob)
         weights_content_sha256(path, false, &in->p->progress, hash, error, sizeof error) != 0) {
         return false;
     }
-    pk_hex(hash, sizeof hash, hex);
+    hex_write(hash, sizeof hash, hex);
     return strcmp(hex, blob) == 0;
 }
 
@@ -158,7 +158,7 @@ static int describe_blob(struct install *in, const char *path, const struct obta
         if (rc) {
             return pk_fail(in->p, rc, "%s", why);
         }
-        pk_hex(hash, sizeof hash, e->blob);
+        hex_write(hash, sizeof hash, e->blob);
     }
     if (as_it_came && facts.content != as_it_came->bytes) {
         unlink(in->partial.note); // once it is cut, it is no part of the source any more
@@ -167,15 +167,6 @@ static int describe_blob(struct install *in, const char *path, const struct obta
 }
 
 // ---- the end -----------------------------------------------------------------------------------
-
-static void read_hex(const char *hex, uint8_t hash[32])
-{
-    for (size_t i = 0; i < 32; i++) {
-        unsigned byte = 0;
-        (void)sscanf(hex + 2 * i, "%2x", &byte);
-        hash[i] = (uint8_t)byte;
-    }
-}
 
 // `staged` NULL: the blob is there already. Under the store's lock, so that no removal comes
 // between the blob and its name.
@@ -213,7 +204,7 @@ static int commit(struct install *in, const char *staged)
             goto out;
         }
         (void)pk_sync_folder_of(path);
-        read_hex(e->blob, hash);
+        (void)hex_read(e->blob, hash, sizeof hash); // it was written here
         weights_remember(path, hash);
     }
     // A packed file has its source's identity.

@@ -3,6 +3,7 @@
 //
 // partial/: the bytes of a source that have come so far, and a note of what they are, so that the
 // next run goes on where one was killed. One source, one key, one lock.
+#include "hypercall/host/base/sha256.h"
 #include "hypercall/host/packages/private.h"
 
 #include <errno.h>
@@ -98,12 +99,10 @@ static void read_note(struct partial *part)
 
 int pk_partial_open(struct packages *p, const char *place, struct partial *out)
 {
-    uint8_t hash[32];
     *out = (struct partial){.lock = -1};
-    if (mbedtls_sha256_ret((const unsigned char *)place, strlen(place), hash, 0)) {
+    if (sha256_bytes_text(place, strlen(place), out->key)) {
         return pk_fail(p, -EIO, "the SHA-256 of a name cannot be computed");
     }
-    pk_hex(hash, sizeof hash, out->key);
     int rc = pk_path(p, out->part, "partial/%s.part", out->key);
     rc = rc ? rc : pk_path(p, out->note, "partial/%s.note", out->key);
     rc = rc ? rc : pk_path(p, out->fresh, "partial/%s.new", out->key);

@@ -5,6 +5,7 @@
 #ifndef TESSERA_PACKAGES_PRIVATE_H
 #define TESSERA_PACKAGES_PRIVATE_H
 
+#include "hypercall/host/base/hex.h"
 #include "hypercall/host/packages/packages.h"
 
 #include <mbedtls/sha256.h>
@@ -55,7 +56,6 @@ void pk_unlock_source(struct packages *p, const char *key, int fd);
 
 // ---- texts (text.c, entry.c, index.c) ----------------------------------------------------------
 
-void pk_hex(const uint8_t *bytes, size_t count, char *out);
 bool pk_is_sha256(const char *hex); // 64 small hexadecimal digits
 // A copy without what a terminal would obey. `out` has room for `room` bytes with the NUL.
 void pk_plain(char *out, size_t room, const char *text);

@@ -154,7 +154,7 @@ int packages_verify(struct packages *p, const struct packages_entry *e)
         return pk_fail(p, rc == -ENOENT ? rc : -EBADMSG, "%s: %s; installing it again mends it",
                        e->name, why);
     }
-    pk_hex(hash, sizeof hash, hex);
+    hex_write(hash, sizeof hash, hex);
     if (strcmp(hex, e->blob) != 0) {
         return pk_fail(p, -EBADMSG,
                        "%s: %s has changed: its SHA-256 is\n  %s, installed was\n  %s; installing "

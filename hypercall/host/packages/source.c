@@ -178,7 +178,7 @@ int pk_hash_folder(struct packages *p, const char *folder, char hex[65], uint64_
     rc = !rc && mbedtls_sha256_finish_ret(&sha, hash) ? -EIO : rc;
     mbedtls_sha256_free(&sha);
     if (!rc) {
-        pk_hex(hash, sizeof hash, hex);
+        hex_write(hash, sizeof hash, hex);
         rc = *bytes ? 0 : pk_fail(p, -EINVAL, "%s: has no safetensors file", folder);
     }
     return rc;

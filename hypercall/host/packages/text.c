@@ -26,16 +26,6 @@ bool packages_name_is_valid(const char *name)
     return n < PACKAGES_NAME;
 }
 
-void pk_hex(const uint8_t *bytes, size_t count, char *out)
-{
-    static const char digits[] = "0123456789abcdef";
-    for (size_t i = 0; i < count; i++) {
-        *out++ = digits[bytes[i] >> 4];
-        *out++ = digits[bytes[i] & 15];
-    }
-    *out = 0;
-}
-
 bool pk_is_sha256(const char *hex)
 {
     return strspn(hex, "0123456789abcdef") == 64 && hex[64] == 0;

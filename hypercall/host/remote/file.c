@@ -4,6 +4,7 @@
 // Files of this machine, as they are to stand on another one.
 #include "hypercall/host/remote/private.h"
 
+#include "hypercall/host/base/hex.h"
 #include "tensor/gguf.h"
 
 #include <errno.h>
@@ -68,10 +69,8 @@ static void name(struct remote_file *f, const char *ending)
 {
     char *at = f->volume;
     at += sprintf(at, "sha256-");
-    for (size_t i = 0; i < sizeof f->sha256; i++) {
-        at += sprintf(at, "%02x", f->sha256[i]);
-    }
-    snprintf(at, 16, "%s", ending);
+    hex_write(f->sha256, sizeof f->sha256, at);
+    snprintf(at + 2 * sizeof f->sha256, 16, "%s", ending);
 }
 
 int remote_file_map_model(const char *path, const char *identity,

@@ -2,12 +2,9 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // The identity of a file of weights: its SHA-256, read once and then remembered.
+#include "hypercall/host/base/sha256.h"
 #include "hypercall/host/store/private.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <mbedtls/sha256.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 void store_show(const struct weights_progress *p, const char *what, uint64_t done, uint64_t total)
@@ -17,36 +14,22 @@ void store_show(const struct weights_progress *p, const char *what, uint64_t don
     }
 }
 
+struct showing {
+    const struct weights_progress *progress;
+    uint64_t total;
+};
+
+static void show(void *context, uint64_t done)
+{
+    const struct showing *s = context;
+    store_show(s->progress, "computing the model's SHA-256", done, s->total);
+}
+
 static int hash_file(const struct weights_file *f, const struct weights_progress *p,
                      uint8_t sha256[32], char *error, size_t error_bytes)
 {
-    mbedtls_sha256_context sha;
-    uint8_t *buffer = malloc(STORE_CHUNK);
-    if (!buffer) {
-        return store_fail(error, error_bytes, -ENOMEM, "no memory");
-    }
-    posix_fadvise(f->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
-    mbedtls_sha256_init(&sha);
-    int rc = mbedtls_sha256_starts_ret(&sha, 0) ? -EIO : 0;
-    for (uint64_t at = 0; at < f->content && !rc;) {
-        uint64_t left = f->content - at;
-        ssize_t n = pread(f->fd, buffer, left < STORE_CHUNK ? left : STORE_CHUNK, (off_t)at);
-        if (n < 0 && errno == EINTR) {
-            continue;
-        }
-        // Shorter than when it was opened: weights_file_unchanged will say so, too.
-        rc = n < 0 ? -errno : n == 0 ? -ESTALE : 0;
-        if (!rc && mbedtls_sha256_update_ret(&sha, buffer, (size_t)n)) {
-            rc = -EIO;
-        }
-        at += n > 0 ? (uint64_t)n : 0;
-        store_show(p, "computing the model's SHA-256", at, f->content);
-    }
-    if (!rc && mbedtls_sha256_finish_ret(&sha, sha256)) {
-        rc = -EIO;
-    }
-    mbedtls_sha256_free(&sha);
-    free(buffer);
+    struct showing s = {p, f->content};
+    int rc = sha256_file(f->fd, f->content, show, &s, sha256);
     if (rc) {
         return store_fail(error, error_bytes, rc, "%s: its SHA-256 cannot be computed: %s", f->path,
                           strerror(-rc));

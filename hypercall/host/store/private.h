@@ -5,6 +5,7 @@
 #ifndef TESSERA_STORE_PRIVATE_H
 #define TESSERA_STORE_PRIVATE_H
 
+#include "hypercall/host/base/hex.h"
 #include "hypercall/host/store/weights.h"
 
 #include <limits.h>
@@ -45,8 +46,5 @@ bool hash_entry_read(const struct weights_file *f, const char *entry, size_t byt
                      uint8_t sha256[32]);
 bool hash_cache_find(const struct weights_file *f, uint8_t sha256[32]);
 void hash_cache_keep(const struct weights_file *f, const uint8_t sha256[32]); // or not, silently
-
-void hex_write(const uint8_t *bytes, size_t count, char *out); // 2 * count digits and a NUL
-bool hex_read(const char *hex, uint8_t *out, size_t count);    // small letters only
 
 #endif

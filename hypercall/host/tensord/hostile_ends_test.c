@@ -9,6 +9,7 @@
 // Links: hypercall/host/tensord/raw_host.c hypercall/host/tensord/stage_host.c
 // Links: hypercall/guest/client.c hypercall/guest/client_names.c hypercall/guest/connect_host.c
 // Libs: -lmbedcrypto -lseccomp -lmicrohttpd
+#include "hypercall/host/base/hex.h"
 #include "hypercall/host/tensord/stage_host.h"
 
 #include <errno.h>
@@ -76,9 +77,7 @@ static void it_is_killed_in_the_middle_of_a_prompt(void **unused)
     raise_stage(&s, "");
     raw_leave(&s.bad);
     snprintf(path, sizeof path, "%s/bad.ivshmem", s.d.dir);
-    for (unsigned i = 0; i < 32; i++) {
-        snprintf(identity + 2 * i, 3, "%02x", s.d.identity.sha256[i]);
-    }
+    hex_write(s.d.identity.sha256, 32, identity);
     for (int i = 0; i < 12; i++) {
         char *const arguments[] = {(char *)(uintptr_t) "guest", (char *)(uintptr_t) "--victim",
                                    path, identity, NULL};

@@ -2,18 +2,12 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // What `tessera image inspect` prints.
+#include "hypercall/host/base/hex.h"
 #include "hypercall/host/tool/image.h"
 
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
-
-static void hex(const uint8_t hash[32], char text[65])
-{
-    for (int i = 0; i < 32; i++) {
-        snprintf(text + 2 * i, 3, "%02x", hash[i]);
-    }
-}
 
 static size_t components(const struct image_facts *f)
 {
@@ -26,8 +20,8 @@ static size_t components(const struct image_facts *f)
 static void print_seal(const struct image_facts *f)
 {
     char manifest[65], model[65];
-    hex(f->manifest_sha256, manifest);
-    hex(f->model_sha256, model);
+    hex_write(f->manifest_sha256, 32, manifest);
+    hex_write(f->model_sha256, 32, model);
     printf("model      %s, %.1f MB, %s\n", f->model_name[0] ? f->model_name : "without a name",
            (double)f->model_bytes / 1e6,
            f->has_model ? "inside" : "not inside: give it to the guest");
@@ -72,8 +66,8 @@ static json_t *text_or_null(const char *text)
 static int print_json(const struct image_facts *f, const char *path)
 {
     char manifest_hash[65], model_hash[65];
-    hex(f->manifest_sha256, manifest_hash);
-    hex(f->model_sha256, model_hash);
+    hex_write(f->manifest_sha256, 32, manifest_hash);
+    hex_write(f->model_sha256, 32, model_hash);
     char *text = f->manifest ? image_manifest_text(f->manifest, f->manifest_bytes) : NULL;
     json_t *seal =
         !f->sealed ? json_null()

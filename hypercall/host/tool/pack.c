@@ -3,6 +3,7 @@
 //
 // `tessera pack`: the same model with the rows of its matrices interleaved as the kernels read them
 // (tensor/pack.h): one file that all guests and all ISA levels share. Made once, whole or absent.
+#include "hypercall/host/base/hex.h"
 #include "hypercall/host/store/weights.h"
 #include "hypercall/host/tool/tool.h"
 #include "tensor/files.h"
@@ -198,9 +199,7 @@ static int hash_source(struct job *j)
     if (rc && !status) {
         return tool_fail("the source's SHA-256 cannot be computed (mbedTLS error %d)", rc);
     }
-    for (size_t i = 0; i < sizeof hash; i++) {
-        snprintf(j->sha256 + 2 * i, 3, "%02x", hash[i]);
-    }
+    hex_write(hash, sizeof hash, j->sha256);
     return status;
 }
 
