@@ -4,6 +4,7 @@
 // The texts of all files of an endpoint, those of keys and TLS included.
 #include "hypercall/host/fleet/proxy_private.h"
 
+#include "hypercall/host/base/files.h"
 #include "hypercall/host/base/hex.h"
 #include "hypercall/host/base/sha256.h"
 #include "hypercall/host/machine/machine.h"
@@ -13,7 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 enum { MOST_FILE = 1 << 20 };
 
@@ -30,26 +30,10 @@ static int fail(char *error, size_t error_bytes, int rc, const char *format, ...
 
 static int read_file(const char *path, char **out, size_t *bytes, char *error, size_t error_bytes)
 {
-    FILE *f = fopen(path, "rbe");
-    char *text = f ? malloc(MOST_FILE + 1) : NULL;
-    if (!text) {
-        int rc = f ? -ENOMEM : -errno;
-        if (f) {
-            fclose(f);
-        }
-        return fail(error, error_bytes, rc, "%s: %s", path, strerror(-rc));
-    }
-    *bytes = fread(text, 1, MOST_FILE + 1, f);
-    int rc = ferror(f) ? -EIO : *bytes > MOST_FILE ? -E2BIG : 0;
-    fclose(f);
-    if (rc) {
-        free(text);
-        return fail(error, error_bytes, rc, "%s: %s", path,
-                    rc == -EIO ? "cannot be read" : "has more than 1 MB");
-    }
-    text[*bytes] = 0;
-    *out = text;
-    return 0;
+    int rc = file_load(path, MOST_FILE, out, bytes);
+    return rc ? fail(error, error_bytes, rc, "%s: %s", path,
+                     rc == -EFBIG ? "has more than 1 MB" : strerror(-rc))
+              : 0;
 }
 
 // ---- keys --------------------------------------------------------------------------------------

@@ -4,11 +4,12 @@
 // The endpoint's folder: where it is, and writing files into it.
 #include "hypercall/host/fleet/proxy_private.h"
 
+#include "hypercall/host/base/files.h"
+#include "hypercall/host/base/folders.h"
 #include "hypercall/host/base/sha256.h"
 #include "hypercall/host/machine/tensord.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,15 +27,10 @@ static int fail(char *error, size_t error_bytes, int rc, const char *what, const
 
 static int make_folder(const char *path, char *error, size_t error_bytes)
 {
-    struct stat s;
-    if (mkdir(path, 0700) != 0 && errno != EEXIST) {
-        return fail(error, error_bytes, -errno, path, strerror(errno));
-    }
-    if (lstat(path, &s) != 0 || !S_ISDIR(s.st_mode) || s.st_uid != geteuid() ||
-        (s.st_mode & 022) != 0) {
-        return fail(error, error_bytes, -EPERM, path, "is no folder of this user's alone");
-    }
-    return 0;
+    int rc = folder_make_own(path, 022);
+    return rc ? fail(error, error_bytes, rc, path,
+                     rc == -EPERM ? "is no folder of this user's alone" : strerror(-rc))
+              : 0;
 }
 
 int proxy_folder(const char *fleet, char *out, size_t out_bytes, char *error, size_t error_bytes)
@@ -80,14 +76,14 @@ void proxy_wake_path(const char *folder, const char *service, unsigned slot, cha
 static bool is_same(const char *path, const char *data, size_t bytes)
 {
     struct stat s;
-    FILE *f = fopen(path, "rbe");
-    char *there = f ? malloc(bytes + 1) : NULL;
-    bool same = there && fstat(fileno(f), &s) == 0 && (s.st_mode & 0777) == 0600 &&
-                fread(there, 1, bytes + 1, f) == bytes && memcmp(there, data, bytes) == 0;
-    free(there);
-    if (f) {
-        fclose(f);
+    char *there;
+    size_t there_bytes;
+    if (stat(path, &s) != 0 || (s.st_mode & 0777) != 0600 ||
+        file_load(path, bytes, &there, &there_bytes) != 0) {
+        return false;
     }
+    bool same = there_bytes == bytes && memcmp(there, data, bytes) == 0;
+    free(there);
     return same;
 }
 
@@ -99,20 +95,7 @@ static int write_file(const char *path, const char *data, size_t bytes, char *er
         return 0;
     }
     snprintf(next, sizeof next, "%s.new", path);
-    unlink(next);
-    int fd = open(next, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    int rc = fd < 0 ? -errno : 0;
-    for (size_t done = 0; rc == 0 && done < bytes;) {
-        ssize_t n = write(fd, data + done, bytes - done);
-        rc = n < 0 && errno != EINTR ? -errno : 0;
-        done += n > 0 ? (size_t)n : 0;
-    }
-    if (fd >= 0 && close(fd) != 0 && rc == 0) {
-        rc = -errno;
-    }
-    if (rc == 0 && rename(next, path) != 0) {
-        rc = -errno;
-    }
+    int rc = file_replace(path, next, data, bytes, 0600, false);
     return rc ? fail(error, error_bytes, rc, path, strerror(-rc)) : 0;
 }
 

@@ -3,6 +3,7 @@
 //
 // A specification as a whole: from fleet.yaml and from its normal form, and what several fields
 // must agree on.
+#include "hypercall/host/base/files.h"
 #include "hypercall/host/fleet/fields.h"
 
 #include <errno.h>
@@ -178,29 +179,17 @@ int fleet_spec_parse(const char *yaml, size_t bytes, const char *file, const cha
 
 int fleet_spec_read(const char *path, struct fleet_spec *out, char *error, size_t error_bytes)
 {
-    char *real = realpath(path, NULL), *text = malloc(FLEET_MOST_BYTES + 2);
-    FILE *f = real ? fopen(real, "rb") : NULL;
-    int rc = real && !f ? -errno : 0;
+    char *real = realpath(path, NULL), *text = NULL;
+    size_t bytes;
+    int rc = real ? file_load(real, FLEET_MOST_BYTES, &text, &bytes) : -errno;
     memset(out, 0, sizeof *out);
-    if (!real || rc) {
-        rc = rc ? rc : -errno;
+    if (rc == -EFBIG) {
+        snprintf(error, error_bytes, "%s: has more than %d KB", path, FLEET_MOST_BYTES >> 10);
+    } else if (rc) {
         snprintf(error, error_bytes, "%s: %s", path, strerror(-rc));
-    } else if (!text) {
-        rc = -ENOMEM;
-        snprintf(error, error_bytes, "no memory");
     } else {
-        size_t n = fread(text, 1, FLEET_MOST_BYTES + 1, f);
-        if (ferror(f)) {
-            rc = -EIO;
-            snprintf(error, error_bytes, "%s: cannot be read (is it a folder?)", path);
-        } else {
-            char *slash = strrchr(real, '/');
-            *slash = 0; // a real path has one
-            rc = fleet_spec_parse(text, n, path, real, out, error, error_bytes);
-        }
-    }
-    if (f) {
-        fclose(f);
+        *strrchr(real, '/') = 0; // a real path has one
+        rc = fleet_spec_parse(text, bytes, path, real, out, error, error_bytes);
     }
     free(text);
     free(real);

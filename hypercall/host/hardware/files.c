@@ -2,10 +2,10 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // Small files below a root folder.
+#include "hypercall/host/base/files.h"
 #include "hypercall/host/hardware/private.h"
 
 #include <dirent.h>
-#include <fcntl.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,36 +29,9 @@ bool hw_path(char out[PATH_MAX], const char *root, const char *format, ...)
 
 char *hw_read(const char *path)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    size_t used = 0, room = 4096;
-    char *text = fd < 0 ? NULL : malloc(room + 1);
-    // Files of /proc and /sys do not tell their size.
-    while (text) {
-        if (used == room) {
-            char *more = room < MOST_BYTES ? realloc(text, room * 2 + 1) : NULL;
-            if (!more) {
-                free(text);
-                text = NULL;
-                break;
-            }
-            text = more;
-            room *= 2;
-        }
-        ssize_t n = read(fd, text + used, room - used);
-        if (n <= 0) {
-            text[used] = 0;
-            if (n < 0) {
-                free(text);
-                text = NULL;
-            }
-            break;
-        }
-        used += (size_t)n;
-    }
-    if (fd >= 0) {
-        close(fd);
-    }
-    return text;
+    char *text = NULL;
+    size_t bytes;
+    return file_load(path, MOST_BYTES, &text, &bytes) == 0 ? text : NULL;
 }
 
 bool hw_line(const char *path, char *out, size_t out_bytes)

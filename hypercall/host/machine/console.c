@@ -2,11 +2,13 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // The logs of guests' consoles.
+#include "hypercall/host/base/error.h"
+#include "hypercall/host/base/folders.h"
 #include "hypercall/host/machine/console.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pwd.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -14,48 +16,31 @@
 
 enum { CHUNK = 64 << 10, TAIL = 256 << 10 };
 
-static int make_folders(char *path)
-{
-    for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
-        *slash = 0;
-        int rc = mkdir(path, 0700) != 0 && errno != EEXIST ? -errno : 0;
-        *slash = '/';
-        if (rc && !strchr(slash + 1, '/')) {
-            return rc; // of the last one; those above may not let us look
-        }
-    }
-    return 0;
-}
-
 int console_log_path(const char *name, int make, char *out, size_t out_bytes, char *error,
                      size_t error_bytes)
 {
-    const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
-    int n;
-    if (state && state[0] == '/') {
-        n = snprintf(out, out_bytes, "%s/tessera/%s.log", state, name);
-    } else {
-        if (!home || home[0] != '/') {
-            const struct passwd *user = getpwuid(getuid());
-            home = user ? user->pw_dir : "/nonexistent";
-        }
-        n = snprintf(out, out_bytes, "%s/.local/state/tessera/%s.log", home, name);
+    char folder[PATH_MAX];
+    int rc = folder_of_user(FOLDER_STATE, folder, sizeof folder - sizeof "/tessera");
+    if (rc == -ENOENT) {
+        return error_say(error, error_bytes, rc,
+                         "no place for the console's log: neither XDG_STATE_HOME nor HOME is set");
     }
+    int n = rc ? rc : snprintf(out, out_bytes, "%s/tessera/%s.log", folder, name);
     if (n < 0 || (size_t)n >= out_bytes) {
-        snprintf(error, error_bytes, "the console log's path is too long");
-        return -ENAMETOOLONG;
+        return error_say(error, error_bytes, -ENAMETOOLONG, "the console log's path is too long");
     }
     if (!make) {
         return 0;
     }
-    int rc = make_folders(out);
+    strcat(folder, "/tessera");
+    rc = folder_make(folder, 0700);
     int fd = rc ? -1 : open(out, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0) {
         rc = rc ? rc : -errno;
-        snprintf(error, error_bytes,
-                 "the console's log %s cannot be made: %s (XDG_STATE_HOME names another place)",
-                 out, strerror(-rc));
-        return rc;
+        return error_say(
+            error, error_bytes, rc,
+            "the console's log %s cannot be made: %s (XDG_STATE_HOME names another place)", out,
+            strerror(-rc));
     }
     close(fd);
     return 0;

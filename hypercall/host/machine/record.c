@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // Records of saved states: what they say, compared, and as JSON.
+#include "hypercall/host/base/files.h"
 #include "hypercall/host/machine/record.h"
 
 #include "hypercall/host/machine/record_private.h"
@@ -133,14 +134,14 @@ int record_read(const char *path, struct record *out, char *error, size_t error_
 {
     char *text;
     size_t bytes;
-    int rc = record_load(path, MOST_BYTES, &text, &bytes);
+    int rc = file_load(path, MOST_BYTES, &text, &bytes);
     if (!rc) {
         rc = record_parse(text, bytes, out);
         free(text);
     }
     if (rc) {
         snprintf(error, error_bytes, "%s: %s", path,
-                 rc == -EBADMSG ? "no record of a saved state" : strerror(-rc));
+                 rc == -EBADMSG || rc == -EFBIG ? "no record of a saved state" : strerror(-rc));
     }
     return rc;
 }

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Tessera authors
 //
-// Where records lie, and how they are read and written.
+// Where records lie, and how they are written.
+#include "hypercall/host/base/files.h"
+#include "hypercall/host/base/folders.h"
 #include "hypercall/host/machine/console.h"
 #include "hypercall/host/machine/record.h"
 #include "hypercall/host/machine/record_private.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 int record_path(const char *name, enum record_kind kind, bool make, char *out, size_t out_bytes,
@@ -31,10 +31,7 @@ int record_path(const char *name, enum record_kind kind, bool make, char *out, s
     }
     *slash = 0;
     int n = snprintf(out, out_bytes, "%s/states", log);
-    if (make && n > 0 && (size_t)n < out_bytes &&
-        ((mkdir(log, 0700) != 0 && errno != EEXIST) ||
-         (mkdir(out, 0700) != 0 && errno != EEXIST))) {
-        rc = -errno;
+    if (make && n > 0 && (size_t)n < out_bytes && (rc = folder_make(out, 0700)) != 0) {
         snprintf(error, error_bytes, "%s: cannot be made: %s", out, strerror(-rc));
         return rc;
     }
@@ -57,66 +54,13 @@ void record_forget(const char *name)
     }
 }
 
-int record_load(const char *path, size_t most, char **text, size_t *bytes)
-{
-    int rc = 0, fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    if (fd < 0) {
-        return -errno;
-    }
-    *text = malloc(most + 2);
-    *bytes = 0;
-    while (*text && *bytes <= most) {
-        ssize_t n = read(fd, *text + *bytes, most + 1 - *bytes);
-        if (n < 0 && errno == EINTR) {
-            continue;
-        }
-        if (n <= 0) {
-            rc = n ? -errno : 0;
-            break;
-        }
-        *bytes += (size_t)n;
-    }
-    close(fd);
-    rc = !*text ? -ENOMEM : *bytes > most ? -EBADMSG : rc;
-    if (rc) {
-        free(*text);
-        return rc;
-    }
-    (*text)[*bytes] = 0;
-    return 0;
-}
-
-static int write_all(int fd, const char *text, size_t bytes)
-{
-    while (bytes) {
-        ssize_t n = write(fd, text, bytes);
-        if (n < 0 && errno == EINTR) {
-            continue;
-        }
-        if (n <= 0) {
-            return n ? -errno : -EIO;
-        }
-        text += n;
-        bytes -= (size_t)n;
-    }
-    return fsync(fd) != 0 ? -errno : 0;
-}
-
 int record_store(const char *path, json_t *o, char *error, size_t error_bytes)
 {
     char part[PATH_MAX + 24];
     char *text = o ? json_dumps(o, JSON_INDENT(1) | JSON_SORT_KEYS) : NULL;
     json_decref(o);
     snprintf(part, sizeof part, "%s.%d.part", path, (int)getpid());
-    int fd = text ? open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600) : -1;
-    int rc = !text ? -ENOMEM : fd < 0 ? -errno : write_all(fd, text, strlen(text));
-    if (fd >= 0) {
-        close(fd);
-        rc = rc ? rc : rename(part, path) != 0 ? -errno : 0;
-        if (rc) {
-            unlink(part);
-        }
-    }
+    int rc = text ? file_replace(path, part, text, strlen(text), 0600, true) : -ENOMEM;
     free(text);
     if (rc) {
         snprintf(error, error_bytes, "%s: cannot be written: %s", path, strerror(-rc));

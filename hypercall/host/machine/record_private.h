@@ -8,8 +8,6 @@
 #include <jansson.h>
 #include <stddef.h>
 
-// A whole file; NUL-terminated, the caller frees. A negative errno, -EBADMSG: it is larger.
-int record_load(const char *path, size_t most, char **text, size_t *bytes);
 // Writes a JSON object beside `path`, then puts it there. Takes o; NULL: -ENOMEM.
 int record_store(const char *path, json_t *o, char *error, size_t error_bytes);
 

@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // How long starts took, and which kind is the faster.
+#include "hypercall/host/base/files.h"
 #include "hypercall/host/machine/record.h"
 #include "hypercall/host/machine/record_private.h"
 
@@ -29,7 +30,7 @@ void record_times_read(const char *path, struct record_times *out)
     char *text;
     size_t bytes;
     memset(out, 0, sizeof *out);
-    if (record_load(path, MOST_BYTES, &text, &bytes) != 0) {
+    if (file_load(path, MOST_BYTES, &text, &bytes) != 0) {
         return;
     }
     json_t *o = json_loadb(text, bytes, 0, NULL);

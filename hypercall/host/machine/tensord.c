@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // The connection to tensord, and its start.
+#include "hypercall/host/base/folders.h"
 #include "hypercall/host/machine/tensord.h"
 
 #include <errno.h>
@@ -56,23 +57,16 @@ static int64_t now_ms(void)
 
 int tensord_folder(char *out, size_t out_bytes, char *error, size_t error_bytes)
 {
-    const char *run = getenv("XDG_RUNTIME_DIR");
-    struct stat s;
-    int n = run && run[0] == '/' ? snprintf(out, out_bytes, "%s/tessera", run)
-                                 : snprintf(out, out_bytes, "/tmp/tessera-%u", getuid());
-    if (n < 0 || (size_t)n >= out_bytes) {
+    if (folder_of_sockets(out, out_bytes) != 0) {
         return fail(error, error_bytes, -ENAMETOOLONG, "XDG_RUNTIME_DIR is too long");
     }
-    if (mkdir(out, 0700) != 0 && errno != EEXIST) {
-        return fail(error, error_bytes, -errno, "%s cannot be made: %s", out, strerror(errno));
-    }
-    // In /tmp anybody may have been there first.
-    if (lstat(out, &s) != 0 || !S_ISDIR(s.st_mode) || s.st_uid != getuid() || s.st_mode & 077) {
-        return fail(error, error_bytes, -EPERM,
-                    "%s must be a folder of this user's that nobody else may open (chmod 700)",
-                    out);
-    }
-    return 0;
+    int rc = folder_make_own(out, 077);
+    return rc == -EPERM
+               ? fail(error, error_bytes, rc,
+                      "%s must be a folder of this user's that nobody else may open (chmod 700)",
+                      out)
+           : rc ? fail(error, error_bytes, rc, "%s cannot be made: %s", out, strerror(-rc))
+                : 0;
 }
 
 static bool wait_for(int fd, short what, int64_t until)

@@ -3,6 +3,7 @@
 //
 // A copy of a local file that goes on where it was broken off: what is there is held against the
 // source, byte for byte, and what differs is written.
+#include "hypercall/host/base/files.h"
 #include "hypercall/host/packages/private.h"
 
 #include <errno.h>
@@ -51,7 +52,7 @@ static int copy_bytes(struct copy *c)
             if (lseek(c->to, (off_t)at, SEEK_SET) < 0) {
                 return -errno;
             }
-            int rc = pk_write_all(c->to, c->in, bytes);
+            int rc = file_write_all(c->to, c->in, bytes);
             if (rc) {
                 return rc;
             }

@@ -3,6 +3,7 @@
 //
 // A download that goes on where it was broken off (RFC 9110, sections 13.1.5 and 14: If-Range,
 // Range). The hash is computed as the bytes come; what was there before is read again for it.
+#include "hypercall/host/base/files.h"
 #include "hypercall/host/packages/private.h"
 
 #include <curl/curl.h>
@@ -147,7 +148,7 @@ static int keep(struct transfer *t, const char *data, size_t bytes)
         return pk_fail(t->p, -EBADMSG, "%s: the server sends more than the %llu bytes it promised",
                        t->origin->place, (unsigned long long)most);
     }
-    int rc = pk_write_all(t->fd, data, bytes);
+    int rc = file_write_all(t->fd, data, bytes);
     if (rc) {
         return pk_fail(t->p, rc,
                        "%s: cannot be written: %s (what has come stays; `tessera pkg "

@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // names/NAME: a small JSON file that says which blob a name stands for and where it came from.
+#include "hypercall/host/base/files.h"
 #include "hypercall/host/packages/private.h"
 
 #include <dirent.h>
@@ -134,7 +135,7 @@ int packages_find(struct packages *p, const char *name, struct packages_entry *o
                        name);
     }
     int rc = pk_path(p, path, "names/%s", name);
-    rc = rc ? rc : pk_read_file(path, ENTRY_MOST_BYTES, &text, &bytes);
+    rc = rc ? rc : file_load(path, ENTRY_MOST_BYTES, &text, &bytes);
     if (rc == -ENOENT) {
         return pk_fail(p, rc, "no model '%s' is installed in %s (`tessera pkg list` shows those)",
                        name, p->root);

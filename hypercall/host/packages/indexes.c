@@ -2,6 +2,8 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // Which indexes there are, and where the files are that they name.
+#include "hypercall/host/base/folders.h"
+#include "hypercall/host/base/files.h"
 #include "hypercall/host/packages/private.h"
 
 #include <curl/curl.h>
@@ -9,7 +11,6 @@
 #include <stdlib.h>
 #include <strings.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 static const char index_name[] = "index.json";
 
@@ -88,7 +89,7 @@ int packages_index_load(struct packages *p, const char *place, struct packages_m
     int rc = document(p, place, path);
     if (!rc && pk_is_url(path)) {
         rc = pk_fetch_small(p, path, INDEX_MOST_BYTES, &text, &bytes);
-    } else if (!rc && (rc = pk_read_file(path, INDEX_MOST_BYTES, &text, &bytes)) != 0) {
+    } else if (!rc && (rc = file_load(path, INDEX_MOST_BYTES, &text, &bytes)) != 0) {
         pk_fail(p, rc, "the index %s: %s%s", path, strerror(-rc),
                 rc == -ENOENT ? " (`tessera pkg index FOLDER` writes one)" : "");
     }
@@ -129,7 +130,7 @@ static int visit_file(struct packages *p, const char *path,
 {
     char *text;
     size_t bytes;
-    int rc = pk_read_file(path, 1 << 20, &text, &bytes);
+    int rc = file_load(path, 1 << 20, &text, &bytes);
     if (rc) {
         return rc == -ENOENT ? 0 : pk_fail(p, rc, "%s: %s", path, strerror(-rc));
     }
@@ -141,9 +142,8 @@ static int visit_file(struct packages *p, const char *path,
 int packages_index_places(struct packages *p, int (*visit)(void *context, const char *place),
                           void *context)
 {
-    const char *given = getenv("TESSERA_INDEX"), *config = getenv("XDG_CONFIG_HOME");
-    const char *home = getenv("HOME");
-    char path[PATH_MAX] = "";
+    const char *given = getenv("TESSERA_INDEX");
+    char config[PATH_MAX], path[PATH_MAX + 32];
     if (given) {
         char *words = strdup(given);
         int rc =
@@ -151,11 +151,10 @@ int packages_index_places(struct packages *p, int (*visit)(void *context, const 
         free(words);
         return rc;
     }
-    if (config && config[0] == '/') {
+    int rc = 0;
+    if (folder_of_user(FOLDER_CONFIG, config, sizeof config) == 0) {
         snprintf(path, sizeof path, "%s/tessera/indexes", config);
-    } else if (home && home[0] == '/') {
-        snprintf(path, sizeof path, "%s/.config/tessera/indexes", home);
+        rc = visit_file(p, path, visit, context);
     }
-    int rc = path[0] ? visit_file(p, path, visit, context) : 0;
     return rc ? rc : visit_file(p, "/etc/tessera/indexes", visit, context);
 }

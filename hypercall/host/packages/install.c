@@ -4,6 +4,7 @@
 // An installation: the source's bytes come into partial/, are verified, converted if asked for,
 // filled up to whole pages, and appear as a blob; then a name says so. Whatever ends it before, the
 // store is as it was.
+#include "hypercall/host/base/files.h"
 #include "hypercall/host/packages/install.h"
 
 #include <ctype.h>
@@ -203,7 +204,7 @@ static int commit(struct install *in, const char *staged)
         if (rc) {
             goto out;
         }
-        (void)pk_sync_folder_of(path);
+        (void)file_sync_folder(path);
         (void)hex_read(e->blob, hash, sizeof hash); // it was written here
         weights_remember(path, hash);
     }

@@ -3,6 +3,7 @@
 //
 // partial/: the bytes of a source that have come so far, and a note of what they are, so that the
 // next run goes on where one was killed. One source, one key, one lock.
+#include "hypercall/host/base/files.h"
 #include "hypercall/host/base/sha256.h"
 #include "hypercall/host/packages/private.h"
 
@@ -86,7 +87,7 @@ static void read_note(struct partial *part)
     size_t bytes;
     bool same_boot;
     struct stat s;
-    if (pk_read_file(part->note, ENTRY_MOST_BYTES, &text, &bytes) != 0) {
+    if (file_load(part->note, ENTRY_MOST_BYTES, &text, &bytes) != 0) {
         return;
     }
     if (pk_note_parse(text, bytes, part, &same_boot) == 0 && !same_boot &&

@@ -31,14 +31,10 @@ __attribute__((format(printf, 3, 4))) int pk_path(struct packages *p, char out[P
 
 // ---- files (files.c) ---------------------------------------------------------------------------
 
-// A file of at most `most` bytes, NUL-terminated; the caller frees. No message.
-int pk_read_file(const char *path, size_t most, char **out, size_t *bytes);
-int pk_write_all(int fd, const void *data, size_t bytes);
-// The file appears or is replaced as a whole, and is on the disk afterwards. `temporary`: beside
-// it, a fixed name that a lock keeps for us, so that the next run writes over what a kill leaves.
+// As file_replace, with a message; it is on the disk afterwards. `temporary`: a fixed name that a
+// lock keeps for us, so that the next run writes over what a kill leaves.
 int pk_write_atomic(struct packages *p, const char *path, const char *temporary, const char *text,
                     size_t bytes);
-int pk_sync_folder_of(const char *path); // where the file system can
 // The whole file's SHA-256.
 int pk_hash_file(struct packages *p, const char *path, const char *what, char hex[65],
                  uint64_t *bytes);

@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // Names go, and with the last one the blob, unless somebody has it mapped; what killed runs left.
+#include "hypercall/host/base/files.h"
 #include "hypercall/host/packages/install.h"
 
 #include <dirent.h>
@@ -117,13 +118,13 @@ static int remove_locked(struct packages *p, const char *name, bool force, uint6
     if (unlink(path) != 0) {
         return pk_fail(p, -errno, "%s: %s", path, strerror(errno));
     }
-    (void)pk_sync_folder_of(path);
+    (void)file_sync_folder(path);
     if (broken || needs) {
         return 0;
     }
     if (stat(blob, &s) == 0 && unlink(blob) == 0) {
         *freed = (uint64_t)s.st_blocks * 512;
-        (void)pk_sync_folder_of(blob);
+        (void)file_sync_folder(blob);
     } else if (errno != ENOENT) {
         return pk_fail(p, -errno, "%s: %s (its name is removed; `tessera pkg prune` goes on)", blob,
                        strerror(errno));

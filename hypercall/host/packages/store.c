@@ -2,13 +2,12 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // Where the store is, its folders, its messages.
+#include "hypercall/host/base/folders.h"
 #include "hypercall/host/packages/private.h"
 
 #include <errno.h>
-#include <pwd.h>
 #include <stdarg.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 static const char system_root[] = "/var/lib/tessera/models";
@@ -48,8 +47,8 @@ int pk_path(struct packages *p, char out[PATH_MAX], const char *format, ...)
 
 static int find_root(struct packages *p)
 {
-    const char *store = getenv("TESSERA_STORE"), *data = getenv("XDG_DATA_HOME");
-    const char *home = getenv("HOME");
+    const char *store = getenv("TESSERA_STORE");
+    char folder[PATH_MAX];
     int n;
     if (store && store[0]) {
         if (store[0] != '/') {
@@ -58,43 +57,19 @@ static int find_root(struct packages *p)
         n = snprintf(p->root, sizeof p->root, "%s", store);
     } else if (geteuid() == 0) {
         n = snprintf(p->root, sizeof p->root, "%s", system_root);
-    } else if (data && data[0] == '/') { // the specification: a relative path is to be ignored
-        n = snprintf(p->root, sizeof p->root, "%s/tessera/models", data);
     } else {
-        if (!home || home[0] != '/') {
-            const struct passwd *user = getpwuid(getuid());
-            home = user ? user->pw_dir : NULL;
-        }
-        if (!home || home[0] != '/') {
-            return pk_fail(p, -ENOENT,
+        int rc = folder_of_user(FOLDER_DATA, folder, sizeof folder);
+        if (rc == -ENOENT) {
+            return pk_fail(p, rc,
                            "no place for models: none of TESSERA_STORE, XDG_DATA_HOME and HOME is "
                            "set");
         }
-        n = snprintf(p->root, sizeof p->root, "%s/.local/share/tessera/models", home);
+        n = rc ? rc : snprintf(p->root, sizeof p->root, "%s/tessera/models", folder);
     }
     if (n < 0 || (size_t)n >= sizeof p->root) {
         return pk_fail(p, -ENAMETOOLONG, "the model store's path is too long");
     }
     return 0;
-}
-
-// Makes the folder and those above it. QEMU's own user must be able to read what the system's
-// libvirt runs, so modes are left to the umask.
-static int make_folder(char *path)
-{
-    for (char *slash = strchr(path + 1, '/');; slash = strchr(slash + 1, '/')) {
-        if (slash) {
-            *slash = 0;
-        }
-        int rc = mkdir(path, 0755) != 0 && errno != EEXIST ? -errno : 0;
-        if (slash) {
-            *slash = '/';
-        }
-        // A folder above may exist and not let us look: the last one decides.
-        if (!slash) {
-            return rc;
-        }
-    }
 }
 
 int packages_open(struct packages *p, bool make)
@@ -104,7 +79,8 @@ int packages_open(struct packages *p, bool make)
     for (size_t i = 0; i < sizeof folders / sizeof *folders && make && !rc; i++) {
         char path[PATH_MAX];
         rc = pk_path(p, path, "%s", folders[i]);
-        if (!rc && (rc = make_folder(path))) {
+        // QEMU's own user must be able to read what the system's libvirt runs.
+        if (!rc && (rc = folder_make(path, 0755))) {
             pk_fail(p, rc,
                     "the model store's folder %s cannot be made: %s (TESSERA_STORE names another "
                     "place)",

@@ -9,6 +9,7 @@
 // Links: hypercall/host/packages/lock.c hypercall/host/packages/partial.c
 // Links: hypercall/host/packages/fetch.c hypercall/host/store/text.c
 // Libs: -lmbedcrypto -ljansson -lcurl
+#include "hypercall/host/base/files.h"
 #include "hypercall/host/packages/private.h"
 
 #include <errno.h>
@@ -278,7 +279,7 @@ static void notes_without_this_boot_are_told(void **unused)
     part.total = 10;
     part.synced = 4;
     assert_int_equal(pk_partial_note(&store, &part), 0);
-    assert_int_equal(pk_read_file(part.note, ENTRY_MOST_BYTES, &text, &bytes), 0);
+    assert_int_equal(file_load(part.note, ENTRY_MOST_BYTES, &text, &bytes), 0);
     pk_partial_forget(&part);
     assert_int_equal(pk_note_parse(text, bytes, &part, &same_boot), 0);
     assert_true(same_boot && part.total == 10 && part.synced == 4);

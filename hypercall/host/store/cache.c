@@ -4,55 +4,29 @@
 // Where the store keeps things, and the cache of hashes: one small file for each file that was
 // hashed, by device and inode. It only saves time: whatever is wrong with it, the hash is computed
 // again.
+#include "hypercall/host/base/files.h"
+#include "hypercall/host/base/folders.h"
 #include "hypercall/host/store/private.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pwd.h>
-#include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
-
-// Makes the folder and those above it.
-static int make_folder(char *path)
-{
-    for (char *slash = strchr(path + 1, '/');; slash = strchr(slash + 1, '/')) {
-        if (slash) {
-            *slash = 0;
-        }
-        int rc = mkdir(path, 0700) != 0 && errno != EEXIST ? -errno : 0;
-        if (slash) {
-            *slash = '/';
-        }
-        // A folder above may exist and not let us look: the last one decides.
-        if (!slash) {
-            return rc;
-        }
-    }
-}
 
 int weights_cache_folder(const char *name, char *out, size_t out_bytes, char *error,
                          size_t error_bytes)
 {
-    const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-    int length;
-    if (cache && cache[0] == '/') { // the specification: a relative path is to be ignored
-        length = snprintf(out, out_bytes, "%s/tessera/%s", cache, name);
-    } else {
-        if (!home || home[0] != '/') {
-            const struct passwd *user = getpwuid(getuid());
-            home = user ? user->pw_dir : NULL;
-        }
-        if (!home || home[0] != '/') {
-            return store_fail(error, error_bytes, -ENOENT,
-                              "no place for a cache: neither XDG_CACHE_HOME nor HOME is set");
-        }
-        length = snprintf(out, out_bytes, "%s/.cache/tessera/%s", home, name);
+    int rc = folder_of_user(FOLDER_CACHE, out, out_bytes);
+    if (rc == -ENOENT) {
+        return store_fail(error, error_bytes, rc,
+                          "no place for a cache: neither XDG_CACHE_HOME nor HOME is set");
     }
-    if (length < 0 || (size_t)length >= out_bytes) {
+    size_t used = rc ? 0 : strlen(out);
+    if (rc ||
+        snprintf(out + used, out_bytes - used, "/tessera/%s", name) >= (int)(out_bytes - used)) {
         return store_fail(error, error_bytes, -ENAMETOOLONG, "the cache folder's name is too long");
     }
-    int rc = make_folder(out);
+    rc = folder_make(out, 0700);
     if (rc) {
         return store_fail(error, error_bytes, rc,
                           "the cache folder %s cannot be made: %s (XDG_CACHE_HOME names another)",
@@ -131,20 +105,10 @@ static bool is_too_fresh(const struct stat *s)
 
 void hash_cache_keep(const struct weights_file *f, const uint8_t sha256[32])
 {
-    char path[PATH_MAX], part[PATH_MAX + 16], entry[STORE_ENTRY];
+    char path[PATH_MAX], entry[STORE_ENTRY];
     if (is_too_fresh(&f->status) || entry_path(f, path) != 0) {
         return;
     }
-    snprintf(part, sizeof part, "%s.XXXXXX", path);
-    int fd = mkostemp(part, O_CLOEXEC);
-    if (fd < 0) {
-        return;
-    }
     hash_entry_write(f, sha256, entry);
-    ssize_t length = (ssize_t)strlen(entry);
-    bool written = write(fd, entry, (size_t)length) == length;
-    written = close(fd) == 0 && written;
-    if (!written || rename(part, path) != 0) {
-        unlink(part);
-    }
+    (void)file_replace(path, NULL, entry, strlen(entry), 0600, false);
 }

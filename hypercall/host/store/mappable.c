@@ -3,6 +3,7 @@
 //
 // A file of weights that a guest can map: whole pages of 2 MB, or a power of two. A copy is made
 // once, under a lock, and appears when it is whole.
+#include "hypercall/host/base/files.h"
 #include "hypercall/host/store/private.h"
 
 #include <errno.h>
@@ -86,22 +87,6 @@ static int check_room(struct copy *c)
     return 0;
 }
 
-static int write_all(int fd, const uint8_t *data, size_t bytes)
-{
-    while (bytes) {
-        ssize_t n = write(fd, data, bytes);
-        if (n < 0 && errno == EINTR) {
-            continue;
-        }
-        if (n <= 0) {
-            return n < 0 ? -errno : -EIO;
-        }
-        data += n;
-        bytes -= (size_t)n;
-    }
-    return 0;
-}
-
 static int copy_bytes(const struct copy *c, int to)
 {
     uint8_t *buffer = malloc(STORE_CHUNK);
@@ -112,7 +97,7 @@ static int copy_bytes(const struct copy *c, int to)
         if (n < 0 && errno == EINTR) {
             continue;
         }
-        rc = n < 0 ? -errno : n == 0 ? -ESTALE : write_all(to, buffer, (size_t)n);
+        rc = n < 0 ? -errno : n == 0 ? -ESTALE : file_write_all(to, buffer, (size_t)n);
         at += n > 0 ? (uint64_t)n : 0;
         store_show(c->progress, copying, at, c->from->content);
     }
@@ -153,19 +138,6 @@ out:
     return rc;
 }
 
-static int sync_folder(const struct copy *c)
-{
-    char folder[PATH_MAX];
-    snprintf(folder, sizeof folder, "%s", c->path);
-    *strrchr(folder, '/') = 0;
-    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int rc = fd < 0 || fsync(fd) != 0 ? -errno : 0;
-    if (fd >= 0) {
-        close(fd);
-    }
-    return rc;
-}
-
 static int make_copy(struct copy *c)
 {
     int rc = write_part(c);
@@ -178,7 +150,7 @@ static int make_copy(struct copy *c)
         return rc;
     }
     // Some file systems cannot; the copy is whole all the same, or made again after a power cut.
-    (void)sync_folder(c);
+    (void)file_sync_folder(c->path);
     weights_remember(c->path, c->sha256);
     return 0;
 }

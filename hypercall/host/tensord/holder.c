@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // The holder's loop: sockets, the worker's link, signals; one thread, no waiting elsewhere.
+#include "hypercall/host/base/folders.h"
 #include "hypercall/host/tensord/holder.h"
 
 #include <errno.h>
@@ -15,7 +16,6 @@
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -62,16 +62,14 @@ static int listen_metrics(const char *where, char *error, size_t bytes)
 
 static int check_folder(const char *dir, char *error, size_t bytes)
 {
-    struct stat s;
-    if (mkdir(dir, 0700) && errno != EEXIST) {
-        snprintf(error, bytes, "cannot make %s: %s", dir, strerror(errno));
-        return -errno;
+    int rc = folder_make_own(dir, 022);
+    if (rc) {
+        snprintf(error, bytes,
+                 rc == -EPERM ? "%s must be a folder of yours that nobody else may write to"
+                              : "cannot make %s: %s",
+                 dir, strerror(-rc));
     }
-    if (lstat(dir, &s) || !S_ISDIR(s.st_mode) || s.st_uid != geteuid() || s.st_mode & 022) {
-        snprintf(error, bytes, "%s must be a folder of yours that nobody else may write to", dir);
-        return -EPERM;
-    }
-    return 0;
+    return rc;
 }
 
 static int open_all(struct holder *h, char *error, size_t bytes)

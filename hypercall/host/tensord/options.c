@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // The daemon's options, and which of its two processes this is.
+#include "hypercall/host/base/folders.h"
 #include "hypercall/host/tensord/devices.h"
 #include "hypercall/host/tensord/holder.h"
 #include "hypercall/host/tensord/worker.h"
@@ -10,7 +11,6 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 static const char help[] =
     "tensord: computes for guests that make tensor calls, and holds the weights once\n\n"
@@ -228,11 +228,8 @@ int tensord_main(int argc, char **argv)
         return worker_main(&w);
     }
     if (!h.dir) {
-        const char *runtime = getenv("XDG_RUNTIME_DIR");
-        if (runtime && runtime[0] == '/') {
-            snprintf(dir, sizeof dir, "%s/tessera", runtime);
-        } else {
-            snprintf(dir, sizeof dir, "/tmp/tessera-%u", (unsigned)getuid());
+        if (folder_of_sockets(dir, sizeof dir) != 0) {
+            return misuse("XDG_RUNTIME_DIR is too long", NULL);
         }
         h.dir = dir;
     }

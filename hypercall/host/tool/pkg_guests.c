@@ -3,6 +3,8 @@
 //
 // Which guest needs a file of the store: also one that is off and maps nothing now. libvirt's
 // definitions are read as files, so that no daemon has to run for it.
+#include "hypercall/host/base/files.h"
+#include "hypercall/host/base/folders.h"
 #include "hypercall/host/tool/pkg.h"
 
 #include <errno.h>
@@ -14,33 +16,26 @@ enum { DEFINITION_MOST = 4 << 20 };
 
 static bool names_file(const char *definition, const char *path)
 {
-    FILE *f = fopen(definition, "re");
-    char *text = f ? malloc(DEFINITION_MOST + 1) : NULL;
+    char *text;
+    size_t bytes;
     bool found = false;
-    if (text) {
-        text[fread(text, 1, DEFINITION_MOST, f)] = 0;
+    if (file_load(definition, DEFINITION_MOST, &text, &bytes) == 0) {
         found = strstr(text, path) != NULL;
-    }
-    free(text);
-    if (f) {
-        fclose(f);
+        free(text);
     }
     return found;
 }
 
 int pkg_in_use(void *unused, const char *blob_path, char *who, size_t who_bytes)
 {
-    const char *config = getenv("XDG_CONFIG_HOME"), *home = getenv("HOME");
-    char own[PATH_MAX];
+    char config[PATH_MAX], own[PATH_MAX + 32];
     glob_t found = {0};
     (void)unused;
-    snprintf(own, sizeof own, "%s%s/libvirt/qemu/*.xml",
-             config && config[0] == '/' ? config
-             : home                     ? home
-                                        : "",
-             config && config[0] == '/' ? "" : "/.config");
-    glob(own, GLOB_NOSORT, NULL, &found);
-    glob("/etc/libvirt/qemu/*.xml", GLOB_NOSORT | GLOB_APPEND, NULL, &found);
+    glob("/etc/libvirt/qemu/*.xml", GLOB_NOSORT, NULL, &found);
+    if (folder_of_user(FOLDER_CONFIG, config, sizeof config) == 0) {
+        snprintf(own, sizeof own, "%s/libvirt/qemu/*.xml", config);
+        glob(own, GLOB_NOSORT | GLOB_APPEND, NULL, &found);
+    }
     // The hash in the name is what makes it unmistakable, also where XML writes the folders anew.
     const char *slash = strrchr(blob_path, '/'), *file = slash ? slash + 1 : blob_path;
     int rc = 0;

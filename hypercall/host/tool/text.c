@@ -2,51 +2,22 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // Texts in and out: whole files, and JSON strings.
+#include "hypercall/host/base/files.h"
 #include "hypercall/host/tool/tool.h"
 
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 char *tool_read_all(const char *path, size_t *bytes)
 {
-    FILE *f = strcmp(path, "-") == 0 ? stdin : fopen(path, "rb");
-    if (!f) {
-        tool_fail("%s: %s", path, strerror(errno));
-        return NULL;
-    }
     char *text = NULL;
-    size_t used = 0, space = 0;
-    for (;;) {
-        if (space - used < 2) {
-            space = space ? space * 2 : 65536;
-            char *more = realloc(text, space);
-            if (!more) {
-                free(text);
-                text = NULL;
-                tool_fail("no memory");
-                break;
-            }
-            text = more;
-        }
-        size_t n = fread(text + used, 1, space - used - 1, f);
-        used += n;
-        if (n == 0) {
-            break;
-        }
-    }
-    if (text && ferror(f)) {
-        tool_fail("%s: could not be read", path);
-        free(text);
-        text = NULL;
-    }
-    if (f != stdin) {
-        fclose(f);
-    }
-    if (text) {
-        text[used] = 0;
-        *bytes = used;
+    int rc = strcmp(path, "-") == 0 ? file_load_open(STDIN_FILENO, SIZE_MAX / 4, &text, bytes)
+                                    : file_load(path, SIZE_MAX / 4, &text, bytes);
+    if (rc) {
+        tool_fail("%s: %s", path, strerror(-rc));
+        return NULL;
     }
     return text;
 }
