@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // Talking to the agent, and its start.
+#include "hypercall/host/base/clock.h"
 #include "hypercall/host/fleet/agent.h"
 #include "hypercall/host/fleet/carrier.h"
 
@@ -29,13 +30,6 @@ __attribute__((format(printf, 4, 5))) static int fail(char *error, size_t error_
     return rc;
 }
 
-static int64_t now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 static int connect_to(const char *uri, int *out, char *error, size_t error_bytes)
 {
     struct sockaddr_un a = {.sun_family = AF_UNIX};
@@ -60,7 +54,7 @@ static int move(int fd, char *data, size_t bytes, bool sends, int64_t until)
 {
     for (size_t at = 0; at < bytes;) {
         struct pollfd p = {.fd = fd, .events = sends ? POLLOUT : POLLIN};
-        int64_t left = until - now_ms();
+        int64_t left = until - monotonic_ms();
         if (left <= 0 || poll(&p, 1, (int)left) == 0) {
             return -ETIMEDOUT;
         }
@@ -88,7 +82,7 @@ static int move(int fd, char *data, size_t bytes, bool sends, int64_t until)
 
 static int exchange(int fd, json_t *request, json_t **answer, char *error, size_t error_bytes)
 {
-    int64_t until = now_ms() + AGENT_ANSWER_MS;
+    int64_t until = monotonic_ms() + AGENT_ANSWER_MS;
     char *line = json_dumps(request, JSON_COMPACT), *room = malloc(AGENT_LINE);
     int rc = line && room ? move(fd, line, strlen(line), true, until) : -ENOMEM;
     char end[] = "\n";
@@ -175,12 +169,12 @@ int agent_ensure(const char *uri, bool *started, char *error, size_t error_bytes
     char log[PATH_MAX], why[400];
     bool asked = false;
     int rc = carrier_path("agent.log", uri, log, sizeof log, error, error_bytes);
-    for (int64_t until = now_ms() + AGENT_START_MS; !rc;) {
+    for (int64_t until = monotonic_ms() + AGENT_START_MS; !rc;) {
         int answer = ask_simple(uri, "ping", why, sizeof why);
         if (answer == 0 || answer == -ETIMEDOUT) { // it is there, and busy
             break;
         }
-        if (now_ms() > until) {
+        if (monotonic_ms() > until) {
             return fail(error, error_bytes, -ETIMEDOUT,
                         "the agent does not start (%s); its log is %s", why, log);
         }

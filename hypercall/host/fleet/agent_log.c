@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // The agent's messages and clocks.
+#include "hypercall/host/base/clock.h"
 #include "hypercall/host/fleet/agent_parts.h"
 
 #include <stdarg.h>
@@ -24,19 +25,15 @@ void agent_log(const char *format, ...)
 
 uint64_t agent_now_ms(void)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000u + (uint64_t)t.tv_nsec / 1000000u + 1;
+    return (uint64_t)monotonic_ms() + 1; // 0 is for "never"
 }
 
 int64_t agent_time_ms(void)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+    return wall_ms();
 }
 
 void agent_sleep_ms(long ms)
 {
-    nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000}, NULL);
+    sleep_ms(ms);
 }

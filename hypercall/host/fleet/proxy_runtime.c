@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // The client of HAProxy's runtime socket: one line out, the answer until HAProxy closes.
+#include "hypercall/host/base/clock.h"
 #include "hypercall/host/fleet/proxy_runtime.h"
 
 #include <errno.h>
@@ -11,7 +12,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 static int fail(char *error, size_t error_bytes, const char *folder, int rc)
@@ -21,17 +21,10 @@ static int fail(char *error, size_t error_bytes, const char *folder, int rc)
     return rc;
 }
 
-static int64_t now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 static int wait_for(int fd, short what, int64_t until)
 {
     struct pollfd p = {.fd = fd, .events = what};
-    int64_t left = until - now_ms();
+    int64_t left = until - monotonic_ms();
     int n = left > 0 ? poll(&p, 1, (int)left) : 0;
     return n > 0 ? 0 : n == 0 ? -ETIMEDOUT : errno == EINTR ? 0 : -errno;
 }
@@ -119,7 +112,7 @@ static int receive_all(int fd, char **out, int64_t until)
 int proxy_command(const char *folder, const char *command, char **answer, char *error,
                   size_t error_bytes)
 {
-    int64_t until = now_ms() + PROXY_WAIT_MS;
+    int64_t until = monotonic_ms() + PROXY_WAIT_MS;
     int fd = -1, rc = connect_to(folder, &fd);
     if (rc) {
         return fail(error, error_bytes, folder, rc);

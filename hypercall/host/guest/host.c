@@ -2,13 +2,13 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // Where guests are made: the connection, the programs beside this one, messages.
+#include "hypercall/host/base/clock.h"
 #include "hypercall/host/guest/private.h"
 #include "hypercall/host/remote/remote.h"
 
 #include <errno.h>
 #include <stdarg.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 int guest_refuse(char *error, size_t error_bytes, int rc, const char *format, ...)
@@ -35,14 +35,12 @@ void guest_say(const struct guest_host *h, const char *format, ...)
 
 uint64_t guest_now_ms(void)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000u + (uint64_t)t.tv_nsec / 1000000u;
+    return (uint64_t)monotonic_ms();
 }
 
 void guest_sleep_ms(long ms)
 {
-    nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000}, NULL);
+    sleep_ms(ms);
 }
 
 static int find_programs(struct guest_host *h, char *error, size_t error_bytes)

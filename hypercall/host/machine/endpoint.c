@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // A guest's HTTP endpoint, by libcurl.
+#include "hypercall/host/base/http.h"
 #include "hypercall/host/machine/endpoint.h"
 
 #include <arpa/inet.h>
@@ -60,11 +61,9 @@ uint32_t endpoint_next_port(const char *address, uint32_t from)
 
 struct endpoint *endpoint_new(const char *base, const char *key)
 {
-    static bool initialised;
-    if (!initialised && curl_global_init(CURL_GLOBAL_DEFAULT) != 0) {
+    if (!http_ready()) {
         return NULL;
     }
-    initialised = true;
     struct endpoint *e = calloc(1, sizeof *e);
     if (!e) {
         return NULL;

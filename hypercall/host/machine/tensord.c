@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // The connection to tensord, and its start.
+#include "hypercall/host/base/clock.h"
 #include "hypercall/host/base/folders.h"
 #include "hypercall/host/machine/tensord.h"
 
@@ -48,13 +49,6 @@ __attribute__((format(printf, 4, 5))) static int fail(char *error, size_t error_
     return rc;
 }
 
-static int64_t now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 int tensord_folder(char *out, size_t out_bytes, char *error, size_t error_bytes)
 {
     if (folder_of_sockets(out, out_bytes) != 0) {
@@ -72,7 +66,7 @@ int tensord_folder(char *out, size_t out_bytes, char *error, size_t error_bytes)
 static bool wait_for(int fd, short what, int64_t until)
 {
     for (;;) {
-        int64_t left = until - now_ms();
+        int64_t left = until - monotonic_ms();
         struct pollfd p = {.fd = fd, .events = what};
         int n = poll(&p, 1, left > 0 ? (int)left : 0);
         if (n > 0 || (n < 0 && errno != EINTR)) {
@@ -129,7 +123,7 @@ static int exchange(struct tensord *t, json_t *request, int wait_ms, char *error
     int rc = -ENOMEM;
     json_decref(request);
     if (text && asprintf(&line, "%s\n", text) >= 0) {
-        rc = exchange_line(t, line, now_ms() + wait_ms);
+        rc = exchange_line(t, line, monotonic_ms() + wait_ms);
         free(line);
     }
     free(text);
@@ -228,7 +222,7 @@ static int launch(const char *folder, const char *program, struct tensord **out,
     if (child == 0) {
         become_daemon(folder, program);
     }
-    for (int64_t until = now_ms() + START_MS;;) {
+    for (int64_t until = monotonic_ms() + START_MS;;) {
         int status, rc = tensord_open(folder, out, why, sizeof why);
         if (rc == 0) {
             return 0;
@@ -238,7 +232,7 @@ static int launch(const char *folder, const char *program, struct tensord **out,
             return fail(error, error_bytes, -EIO, "tensord ended as it started%s (%s/tensord.log)",
                         words, folder);
         }
-        if (now_ms() > until) {
+        if (monotonic_ms() > until) {
             kill(child, SIGTERM);
             return fail(error, error_bytes, -ETIMEDOUT,
                         "tensord was started and does not answer (%s; %s/tensord.log)", why,

@@ -3,6 +3,7 @@
 //
 // What holds for every request: certificates are verified, redirections are few, nothing hangs.
 // And small answers as a whole.
+#include "hypercall/host/base/http.h"
 #include "hypercall/host/packages/private.h"
 
 #include <curl/curl.h>
@@ -34,12 +35,10 @@ int pk_check_url(struct packages *p, const char *url)
 
 void *pk_curl(struct packages *p, const char *url, bool any)
 {
-    static bool initialised;
-    if (!initialised && curl_global_init(CURL_GLOBAL_DEFAULT) != 0) {
+    if (!http_ready()) {
         pk_fail(p, -ENOMEM, "libcurl does not start");
         return NULL;
     }
-    initialised = true;
     CURL *c = pk_check_url(p, url) == 0 ? curl_easy_init() : NULL;
     if (!c) {
         return NULL;

@@ -3,6 +3,7 @@
 //
 // Locks between processes: one for the store's names and blobs, held for moments, and one a source,
 // held while it is installed.
+#include "hypercall/host/base/clock.h"
 #include "hypercall/host/packages/private.h"
 
 #include <errno.h>
@@ -22,9 +23,7 @@ static int open_lock(struct packages *p, const char *path)
 
 static time_t now(void)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec;
+    return (time_t)(monotonic_ms() / 1000);
 }
 
 int pk_lock_store(struct packages *p)

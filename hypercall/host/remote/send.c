@@ -3,6 +3,7 @@
 //
 // A file to another machine, in pieces that libvirt acknowledges; then all of it back, for its
 // hash.
+#include "hypercall/host/base/clock.h"
 #include "hypercall/host/machine/host.h"
 #include "hypercall/host/remote/private.h"
 
@@ -11,7 +12,6 @@
 #include <mbedtls/sha256.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 // A piece grows until it takes about two seconds: what is lost when a transfer breaks off.
 enum { PIECE_FIRST = 1 << 20, PIECE_MOST = 256 << 20 };
@@ -30,9 +30,7 @@ struct transfer {
 
 static double now_s(void)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+    return (double)monotonic_ns() / 1e9;
 }
 
 static void show(const struct transfer *t, const char *what, uint64_t done)

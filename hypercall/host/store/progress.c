@@ -2,25 +2,18 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // Progress on a terminal: one line that is written over, only for what takes longer than a second.
+#include "hypercall/host/base/clock.h"
 #include "hypercall/host/store/private.h"
 
-#include <time.h>
 #include <unistd.h>
-
-static uint64_t now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000u + (uint64_t)t.tv_nsec / 1000000u;
-}
 
 static void show(void *context, const char *what, uint64_t done, uint64_t total)
 {
     // One terminal, one task at a time: a task begins where another text is shown.
     static const char *task;
-    static uint64_t begun, shown;
+    static int64_t begun, shown;
     static bool visible;
-    uint64_t now = now_ms();
+    int64_t now = monotonic_ms();
     (void)context;
     if (what != task) {
         task = what;

@@ -2,6 +2,8 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // Conversations by libcurl and jansson.
+#include "hypercall/host/base/clock.h"
+#include "hypercall/host/base/http.h"
 #include "hypercall/host/talk/chat.h"
 #include "hypercall/host/machine/endpoint.h"
 #include "hypercall/host/machine/text.h"
@@ -14,7 +16,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum { CONNECT_MS = 5000, FIRST_S = 300 };
 
@@ -44,9 +45,7 @@ __attribute__((format(printf, 4, 5))) static int fail(char *error, size_t error_
 
 static double now_ms(void)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+    return (double)monotonic_ns() / 1e6;
 }
 
 // ---- a conversation ----------------------------------------------------------------------------
@@ -74,11 +73,9 @@ static bool add_header(struct chat *c, const char *line)
 
 int chat_new(const struct chat_settings *s, struct chat **out, char *error, size_t error_bytes)
 {
-    static bool initialised;
-    if (!initialised && curl_global_init(CURL_GLOBAL_DEFAULT) != 0) {
+    if (!http_ready()) {
         return fail(error, error_bytes, -ENOMEM, "no memory");
     }
-    initialised = true;
     struct chat *c = calloc(1, sizeof *c);
     bool good = c != NULL;
     if (good) {

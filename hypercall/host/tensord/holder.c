@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // The holder's loop: sockets, the worker's link, signals; one thread, no waiting elsewhere.
+#include "hypercall/host/base/clock.h"
 #include "hypercall/host/base/folders.h"
 #include "hypercall/host/tensord/holder.h"
 
@@ -17,16 +18,13 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { PING_MS = 1000, STOP_MS = 3000, LINK_MESSAGES = 64 };
 
 uint64_t holder_now_ms(void)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+    return (uint64_t)monotonic_ms();
 }
 
 // ---- opening -----------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 //
 // The worker's main: messages of the holder, rings of the guests. It spins for a moment after work
 // and then sleeps in epoll until a doorbell rings.
+#include "hypercall/host/base/clock.h"
 #include "hypercall/host/tensord/gpu.h"
 
 #include <errno.h>
@@ -10,16 +11,13 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { SERVE_AT_ONCE = 32, BLOCKED_MS = 5, MOST_EVENTS = 64, LOOK_NS = 1000000 };
 
 uint64_t now_ns(void)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+    return monotonic_ns();
 }
 
 void worker_news(struct worker *w)

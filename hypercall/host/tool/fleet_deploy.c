@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // `tessera deploy`: another version of a service, brought in while it serves.
+#include "hypercall/host/base/clock.h"
 #include "hypercall/host/tool/fleet.h"
 
 #include "hypercall/host/tool/run.h"
@@ -9,7 +10,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum { WAIT_SECONDS = 1800 };
 
@@ -21,13 +21,6 @@ struct deploy {
     bool status, roll_back, promote, no_wait, hold;
     struct tool_option *options;
 };
-
-static int64_t now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 static void print(const char *service, const struct fleet_deployment *d)
 {
@@ -180,7 +173,7 @@ static int start(struct fleet_tool *t, const struct deploy *o, const char *fleet
                            "for two versions",
                            chosen);
     } else {
-        d.started_ms = d.since_ms = now_ms();
+        d.started_ms = d.since_ms = wall_ms();
         s->deployment = d;
         s->has_deployment = true;
         print(s->name, &s->deployment);
@@ -201,8 +194,8 @@ static int change(struct fleet_tool *t, const struct deploy *o, const char *flee
     }
     struct fleet_service *s = choose(&r, service);
     int rc = !s || !s->has_deployment ? -ENOENT
-             : o->promote             ? deploy_promote(&s->deployment, now_ms())
-                                      : deploy_roll_back(&s->deployment, "by command", now_ms());
+             : o->promote             ? deploy_promote(&s->deployment, wall_ms())
+                                      : deploy_roll_back(&s->deployment, "by command", wall_ms());
     if (!s) {
         status = TOOL_FAILED;
     } else if (rc == -ENOENT) {

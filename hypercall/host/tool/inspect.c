@@ -4,7 +4,7 @@
 // `tessera inspect`: all that is known of one guest, as an object that is printed as JSON or line
 // by line.
 #include "hypercall/host/tool/look.h"
-#include "hypercall/host/view/ask.h"
+#include "hypercall/host/base/http.h"
 #include "hypercall/host/view/devices.h"
 
 #include <stdlib.h>
@@ -17,10 +17,10 @@ enum { SAMPLE_MS = 500, ASK_MS = 1500, LOG_MOST = 256 << 10 };
 
 static void put_props(json_t *o, const struct view_guest *g)
 {
-    struct view_question q = {.key = g->facts.key};
+    struct http_question q = {.key = g->facts.key};
     json_t *props = NULL;
     snprintf(q.url, sizeof q.url, "%s/props", g->url);
-    if (g->health == 200 && view_ask(&q, 1, ASK_MS) == 0 && q.http == 200 && q.body) {
+    if (g->health == 200 && http_ask(&q, 1, ASK_MS) == 0 && q.http == 200 && q.body) {
         props = json_loads(q.body, 0, NULL);
     }
     free(q.body);

@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // A model file made ready: mapped read-only, opened, and an executor over it.
+#include "hypercall/host/base/clock.h"
 #include "hypercall/host/packages/packages.h"
 #include "hypercall/host/tool/tool.h"
 
@@ -10,14 +11,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 uint64_t tool_now_ns(void)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+    return monotonic_ns();
 }
 
 uint32_t tool_cpus(void)

@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // What commands on guests share: messages, the connection, Ctrl-C, and staying with a guest.
+#include "hypercall/host/base/clock.h"
 #include "hypercall/host/tool/run.h"
 
 #include "hypercall/host/machine/console.h"
@@ -11,7 +12,6 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { TAIL_LINES = 25, STOP_SECONDS = 10 };
@@ -77,11 +77,6 @@ void run_catch_interrupts(void)
     sigaction(SIGINT, &act, NULL);
     sigaction(SIGTERM, &act, NULL);
     sigaction(SIGHUP, &act, NULL);
-}
-
-static void sleep_ms(long ms)
-{
-    nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000}, NULL);
 }
 
 void run_show_console(const char *path)

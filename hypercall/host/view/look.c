@@ -3,25 +3,18 @@
 //
 // Guests at one moment: libvirt first, then all of them over HTTP at once.
 #include "hypercall/host/view/look.h"
+#include "hypercall/host/base/clock.h"
+#include "hypercall/host/base/http.h"
 #include "hypercall/host/guest/guest.h"
 #include "hypercall/host/machine/host.h"
-#include "hypercall/host/view/ask.h"
 #include "hypercall/host/view/private.h"
 
 #include <errno.h>
 #include <libvirt/virterror.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum { ASK_MS = 900, YOUNG_S = 10 };
-
-static uint64_t now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 // ---- libvirt -----------------------------------------------------------------------------------
 
@@ -97,7 +90,7 @@ static void take_sizes(virConnectPtr c, struct view *v)
 
 // ---- the guests themselves ---------------------------------------------------------------------
 
-static void judge(struct view_guest *g, const struct view_question *health, uint64_t at_ns)
+static void judge(struct view_guest *g, const struct http_question *health, uint64_t at_ns)
 {
     char message[200] = "";
     bool running = strcmp(g->state, "running") == 0;
@@ -122,7 +115,7 @@ static void judge(struct view_guest *g, const struct view_question *health, uint
 
 static int ask_guests(struct view *v)
 {
-    struct view_question *asked = calloc(v->count ? 2 * v->count : 1, sizeof *asked);
+    struct http_question *asked = calloc(v->count ? 2 * v->count : 1, sizeof *asked);
     size_t n = 0;
     if (!asked) {
         return -ENOMEM;
@@ -136,8 +129,8 @@ static int ask_guests(struct view *v)
             n += 2;
         }
     }
-    int rc = view_ask(asked, n, ASK_MS);
-    uint64_t at_ns = now_ns();
+    int rc = http_ask(asked, n, ASK_MS);
+    uint64_t at_ns = monotonic_ns();
     n = 0;
     for (size_t i = 0; i < v->count; i++) {
         struct view_guest *g = &v->guests[i];
@@ -207,7 +200,7 @@ int view_look(virConnectPtr c, const char *only, bool local, struct view *out, c
     }
     qsort(out->guests, out->count, sizeof *out->guests, by_name);
     take_sizes(c, out);
-    out->at_ns = now_ns();
+    out->at_ns = monotonic_ns();
     if (local) {
         view_processes(out);
     }

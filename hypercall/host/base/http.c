@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Tessera authors
 //
-// Many questions at once, by libcurl's multi interface.
-#include "hypercall/host/view/ask.h"
+// libcurl's start, and many questions at once by its multi interface.
+#include "hypercall/host/base/clock.h"
+#include "hypercall/host/base/http.h"
 
 #include <curl/curl.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum { BODY_MOST = 1 << 20, AT_ONCE = 512 };
 
 struct call {
-    struct view_question *question;
+    struct http_question *question;
     CURL *curl;
     struct curl_slist *headers;
     size_t room;
@@ -23,7 +23,7 @@ struct call {
 static size_t take(char *data, size_t one, size_t count, void *context)
 {
     struct call *c = context;
-    struct view_question *q = c->question;
+    struct http_question *q = c->question;
     size_t n = one * count, most = BODY_MOST - q->bytes;
     n = n < most ? n : most;
     if (q->bytes + n + 1 > c->room) {
@@ -43,7 +43,7 @@ static size_t take(char *data, size_t one, size_t count, void *context)
 
 static int prepare(struct call *c, long ms)
 {
-    struct view_question *q = c->question;
+    struct http_question *q = c->question;
     c->curl = curl_easy_init();
     if (!c->curl) {
         return -ENOMEM;
@@ -92,21 +92,19 @@ static void collect(CURLM *multi)
     }
 }
 
-static long now_ms(void)
+bool http_ready(void)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (long)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+    static bool initialised;
+    initialised = initialised || curl_global_init(CURL_GLOBAL_DEFAULT) == 0;
+    return initialised;
 }
 
-int view_ask(struct view_question *questions, size_t count, long ms)
+int http_ask(struct http_question *questions, size_t count, long ms)
 {
-    static int initialised;
     int rc = 0, running = 0;
-    if (!initialised && curl_global_init(CURL_GLOBAL_DEFAULT) != 0) {
+    if (!http_ready()) {
         return -ENOMEM;
     }
-    initialised = 1;
     CURLM *multi = curl_multi_init();
     struct call *calls = calloc(count ? count : 1, sizeof *calls);
     if (!multi || !calls) {
@@ -125,13 +123,13 @@ int view_ask(struct view_question *questions, size_t count, long ms)
             rc = -ENOMEM;
         }
     }
-    long until = now_ms() + ms;
+    int64_t until = monotonic_ms() + ms;
     while (!rc) {
         if (curl_multi_perform(multi, &running) != CURLM_OK) {
             rc = -ENOMEM;
         }
         collect(multi);
-        long left = until - now_ms();
+        int64_t left = until - monotonic_ms();
         if (rc || !running || left <= 0) {
             break;
         }
