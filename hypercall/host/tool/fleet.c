@@ -8,7 +8,6 @@
 #include "hypercall/host/tool/run.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -16,21 +15,11 @@
 
 enum { LOCK_SECONDS = 30, TURN_MS = 250 };
 
-static void say_aside(void *context, const char *line)
-{
-    (void)context;
-    fprintf(stderr, "%s\n", line);
-}
-
 int fleet_tool_open(struct fleet_tool *t, const char *uri)
 {
-    char error[900];
     *t = (struct fleet_tool){.lock = -1};
-    t->host.say = say_aside;
     t->host.progress = weights_progress_on_terminal();
-    signal(SIGPIPE, SIG_IGN);
-    int rc = guest_host_open(&t->host, uri, false, error, sizeof error);
-    return !rc ? TOOL_OK : rc == -EINVAL ? tool_misuse("%s", error) : tool_fail("%s", error);
+    return run_connect(&t->host, uri, true);
 }
 
 static void unlock(struct fleet_tool *t)
