@@ -143,6 +143,9 @@ run:
 test:
 	@ci/setup test
 	@ci/test.sh
+# Every unit test compiled and linked, none run: after a change of what tests link.
+tests:
+	@ci/test.sh build
 
 lint:
 	@ci/setup test
@@ -201,6 +204,7 @@ help:
 #: make test                runs all tests; ends with `N passed, N failed`
 #: make image APP=llm       builds one image; FORMAT=pvh|uefi, MODEL=x.gguf LINK=1 links a model in
 #: make default-model       trains the default model again (about an hour on two cores)
+#: make tests             only builds the unit tests, to see that all still do
 #: make bench-boot          time from QEMU's start to the first answer, beside a Linux guest
 #: make bench-run           time of `tessera run` beyond QEMU's own, and what memory a guest adds
 #:   ROUNDS=7 MANY=32         rounds, guests at once
@@ -222,4 +226,4 @@ help:
 #: make clean               removes build/
 
 
-.PHONY: compare-llama all images programs test-images run test lint fuzz bench bench-boot bench-call bench-channel bench-cuda bench-offload bench-run bench-engine bench-gemm bench-snapshot clean help
+.PHONY: compare-llama all images programs test-images run test tests lint fuzz bench bench-boot bench-call bench-channel bench-cuda bench-offload bench-run bench-engine bench-gemm bench-snapshot clean help

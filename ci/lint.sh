@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # SPDX-FileCopyrightText: The Tessera authors
 #
-# `make lint`: licence lines, format, the layer rule, warnings (every object is built with -Werror), shell
-# scripts. Prints what is wrong and where; exits with 1 if anything is.
+# `make lint`: licence lines, format, the layer rule, warnings (every object is built with -Werror), unit tests
+# that do not build, shell scripts. Prints what is wrong and where; exits with 1 if anything is.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 mkdir -p build
@@ -75,6 +75,10 @@ shellcheck -x "${scripts[@]}" || bad=1
 if ! make -j"$(nproc)" --no-print-directory all >build/lint-build.log 2>&1; then
     grep -E 'error|warning' build/lint-build.log | head -n 20
     complain "the build has warnings or errors: build/lint-build.log"
+fi
+if ! ci/test.sh build >build/lint-tests.log; then
+    cat build/lint-tests.log
+    complain "a unit test does not build"
 fi
 if [ $bad -eq 0 ]; then
     echo "lint: ${#sources[@]} sources and ${#scripts[@]} scripts are clean"

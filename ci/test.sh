@@ -3,7 +3,8 @@
 # SPDX-FileCopyrightText: The Tessera authors
 #
 # `make test`: unit tests on the host (ASan, UBSan), self-test images in guests, functional tests with
-# real clients. `ci/test.sh unit|guest|functional [PATTERN]` runs a part. Ends on `N passed, N failed`.
+# real clients. `ci/test.sh unit|guest|functional [PATTERN]` runs a part; `ci/test.sh build [PATTERN]` only
+# builds the unit tests. Ends on `N passed, N failed`.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 
@@ -35,25 +36,35 @@ unit_program() { # SOURCE
     esac
 }
 
-unit() {
-    local sources programs=() src name program log status good bad
-    # Fuzzers that have a corpus run over it once, as tests.
-    mapfile -t sources < <(find platform libos tensor apps hypercall images ci \( -name '*_test.c' -o -name '*_fuzz.c' \) 2>/dev/null |
+# Fuzzers that have a corpus run over it once, as tests.
+unit_sources() {
+    find platform libos tensor apps hypercall images ci \( -name '*_test.c' -o -name '*_fuzz.c' \) 2>/dev/null |
         sort | grep -E "$pattern" | while read -r src; do
         [[ $src = *_test.c || -d ${src%_fuzz.c}_corpus ]] && echo "$src"
-    done)
-    for src in "${sources[@]}"; do
-        programs+=("$(unit_program "$src")")
     done
-    [ ${#programs[@]} -gt 0 ] || return 0
-    log=$logs/unit-build.log
-    # One test that does not build must not hide the others.
-    make -k -j"$(nproc)" --no-print-directory "${programs[@]}" >"$log" 2>&1
+}
+
+# Builds all of them; one that does not build must not hide the others.
+unit_build() {
+    local src programs=()
+    while read -r src; do
+        programs+=("$(unit_program "$src")")
+    done < <(unit_sources)
+    [ ${#programs[@]} -eq 0 ] || make -k -j"$(nproc)" --no-print-directory "${programs[@]}"
+}
+
+unit() {
+    local sources src name program log status good bad built
+    mapfile -t sources < <(unit_sources)
+    unit_build >"$logs/unit-build.log" 2>&1
+    built=$?
     for src in "${sources[@]}"; do
         name=${src%.c}
         log=$logs/$(tr / - <<<"$name").log
         program=$(unit_program "$src")
-        if [ ! -x "$program" ] || ! make -q --no-print-directory "$program" 2>/dev/null; then
+        # Where something does not build, a program may be there that is older than its sources.
+        if [ $built -ne 0 ] && ! make -q --no-print-directory "$program" 2>/dev/null; then
+            rm -f "$program"
             make --no-print-directory "$program" >"$log" 2>&1
             [ -x "$program" ] || {
                 count "$name" 0 1 "$log"
@@ -96,6 +107,15 @@ scripts() {
 }
 
 case $part in
+build)
+    if unit_build >"$logs/unit-build.log" 2>&1; then
+        echo "every unit test builds"
+        exit 0
+    fi
+    grep -E 'error|undefined reference|warning' "$logs/unit-build.log" | head -n 20
+    echo "some unit tests do not build: $logs/unit-build.log"
+    exit 1
+    ;;
 unit) unit ;;
 guest) scripts ci/guest/*.sh ;;
 functional) scripts ci/functional/*.sh ;;
@@ -108,7 +128,7 @@ all)
     scripts ci/functional/*.sh
     ;;
 *)
-    echo "usage: ci/test.sh [all|unit|guest|functional] [PATTERN]" >&2
+    echo "usage: ci/test.sh [all|build|unit|guest|functional] [PATTERN]" >&2
     exit 2
     ;;
 esac

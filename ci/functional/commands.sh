@@ -6,44 +6,11 @@
 # `start`, `rm` of several. As an ordinary user in libvirt's session, in namespaces of the test's own.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
-if [ "$(id -u)" -ne 0 ] || ! command -v libvirtd >/dev/null || ! unshare -mpf --mount-proc true 2>/dev/null; then
-    echo "ok skipped: needs root (for namespaces of its own) and libvirt's daemon"
-    exit 0
-fi
-if [ -z "${TESSERA_COMMANDS_INSIDE:-}" ]; then
-    make --no-print-directory build/bin/tessera >&2 || exit 1
-    exec env TESSERA_COMMANDS_INSIDE=1 unshare -mpf --mount-proc --kill-child "$0"
-fi
+. ci/user.sh
+namespaces libvirtd build/bin/tessera build/images/llm.elf
 . ci/lib.sh
-mount --make-rprivate /
-chmod 711 "$work"
-mkdir -p "$work"/{bin,images,models,home,run} && chmod 755 "$work"/{bin,images,models}
-cp build/bin/tessera "$work/bin/"
-cp build/images/llm.elf "$work/images/"
-demo=$work/models/demo.gguf
-cp images/default-model/tessera-demo.gguf "$demo"
-chmod 644 "$work"/models/*
+user_begin
 cp ci/functional/terminal.py "$work/terminal.py" && chmod 644 "$work/terminal.py"
-chown 65534:65534 "$work"/{home,run} && chmod 700 "$work/run"
-as=(setpriv --reuid 65534 --regid 65534 --clear-groups env -i "PATH=$PATH" "HOME=$work/home"
-    "XDG_RUNTIME_DIR=$work/run" LC_ALL=C TERM=xterm)
-t() {
-    timeout 100 "${as[@]}" "$work/bin/tessera" "$@"
-}
-v() {
-    timeout 60 "${as[@]}" virsh -q "$@"
-}
-refused() { # NAME STATUS PATTERN ARGUMENTS…: the exit status and a line on standard error
-    local name=$1 status=$2 pattern=$3 found
-    shift 3
-    t "$@" >"$work/out" 2>"$work/err" </dev/null
-    found=$?
-    if [ $found -eq "$status" ] && grep -qE -- "$pattern" "$work/err"; then
-        ok "$name"
-    else
-        not_ok "$name" "exit $found (wanted $status), '$(head -c 400 "$work/err")' (wanted /$pattern/)"
-    fi
-}
 # pty WORDS… -- COMMAND…: on a terminal of its own (terminal.py says how); prints what it showed.
 pty() {
     timeout 90 "${as[@]}" python3 "$work/terminal.py" "$@"

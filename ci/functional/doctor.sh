@@ -7,30 +7,15 @@
 # Everything happens in process and mount namespaces of the test's own.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
-if [ "$(id -u)" -ne 0 ] || ! command -v libvirtd >/dev/null || ! unshare -mpf --mount-proc true 2>/dev/null; then
-    echo "ok skipped: needs root (for namespaces of its own) and libvirt's daemon"
-    exit 0
-fi
-if [ -z "${TESSERA_DOCTOR_INSIDE:-}" ]; then
-    make --no-print-directory build/bin/tessera build/bin/tensord-fake >&2 || exit 1
-    exec env TESSERA_DOCTOR_INSIDE=1 unshare -mpf --mount-proc --kill-child "$0"
-fi
+. ci/user.sh
+namespaces libvirtd build/bin/tessera build/bin/tensord-fake build/images/llm.elf
 . ci/lib.sh
-mount --make-rprivate /
+user_begin
 # Nothing of this machine's own daemons is seen or started.
 for folder in /run /var/lib/libvirt /var/log/libvirt /var/cache/libvirt; do
     mkdir -p $folder && mount -t tmpfs -o mode=755 tmpfs $folder
 done
-chmod 711 "$work"
-mkdir -p "$work"/{bin,images,models,home,run} && chmod 755 "$work"/{bin,images,models}
-cp build/bin/tessera "$work/bin/"
 cp build/bin/tensord-fake "$work/bin/tensord"
-cp build/images/llm.elf "$work/images/"
-demo=$work/models/demo.gguf
-cp images/default-model/tessera-demo.gguf "$demo" && chmod 644 "$demo"
-chown 65534:65534 "$work"/{home,run} && chmod 700 "$work/run"
-as=(setpriv --reuid 65534 --regid 65534 --clear-groups env -i "PATH=$PATH" "HOME=$work/home"
-    "XDG_RUNTIME_DIR=$work/run" LC_ALL=C)
 # doctor ARGUMENTS…: sets out, json and status.
 doctor() {
     timeout 150 "${as[@]}" "$work/bin/tessera" doctor "$@" >"$work/out" 2>"$work/err" </dev/null

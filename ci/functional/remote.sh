@@ -7,17 +7,9 @@
 # damaged byte is noticed. What cannot be reached is said to be so.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
-if [ "$(id -u)" -ne 0 ] || ! command -v libvirtd >/dev/null || ! command -v sshd >/dev/null && [ ! -x /usr/sbin/sshd ] ||
-    ! unshare -mpnf --mount-proc true 2>/dev/null; then
-    echo "ok skipped: needs root (for namespaces of its own), libvirt's daemon and sshd"
-    exit 0
-fi
-if [ -z "${TESSERA_REMOTE_INSIDE:-}" ]; then
-    make --no-print-directory build/bin/tessera build/bin/make-model >&2 || exit 1
-    exec env TESSERA_REMOTE_INSIDE=1 unshare -mpnf --mount-proc --kill-child "$0"
-fi
+. ci/user.sh
+namespaces -n 'libvirtd sshd' build/bin/tessera build/bin/make-model build/images/llm.elf
 . ci/lib.sh
-mount --make-rprivate /
 ip link set lo up
 chmod 711 "$work"
 mkdir -p "$work"/{here/bin,here/images,here/models,home/.ssh,there/home,there/run}
@@ -30,17 +22,6 @@ tool=$work/here/bin/tessera
 as=(env -i "PATH=$PATH" "HOME=$work/home" "XDG_RUNTIME_DIR=$work/home" LC_ALL=C)
 t() {
     timeout 120 "${as[@]}" "$tool" "$@"
-}
-refused() { # NAME STATUS PATTERN ARGUMENTS…
-    local name=$1 status=$2 pattern=$3 found
-    shift 3
-    t "$@" >"$work/out" 2>"$work/err" </dev/null
-    found=$?
-    if [ $found -eq "$status" ] && grep -qE -- "$pattern" "$work/err"; then
-        ok "$name"
-    else
-        not_ok "$name" "exit $found (wanted $status), '$(head -c 400 "$work/err")' (wanted /$pattern/)"
-    fi
 }
 
 # ---- the other machine -------------------------------------------------------------------------

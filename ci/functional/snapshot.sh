@@ -8,33 +8,11 @@
 # mount namespaces of the test's own.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
-if [ "$(id -u)" -ne 0 ] || ! command -v libvirtd >/dev/null || ! unshare -mpf --mount-proc true 2>/dev/null; then
-    echo "ok skipped: needs root (for namespaces of its own) and libvirt's daemon"
-    exit 0
-fi
-if [ -z "${TESSERA_SNAPSHOT_INSIDE:-}" ]; then
-    make --no-print-directory build/bin/tessera >&2 || exit 1
-    exec env TESSERA_SNAPSHOT_INSIDE=1 unshare -mpf --mount-proc --kill-child "$0"
-fi
+. ci/user.sh
+namespaces libvirtd build/bin/tessera build/images/llm.elf
 . ci/lib.sh
-mount --make-rprivate /
-chmod 711 "$work"
-mkdir -p "$work"/{bin,images,models,home,run} && chmod 755 "$work"/{bin,images,models}
-cp build/bin/tessera "$work/bin/"
+user_begin
 [ -x build/bin/tensord ] && cp build/bin/tensord "$work/bin/"
-cp build/images/llm.elf "$work/images/"
-demo=$work/models/demo.gguf
-cp images/default-model/tessera-demo.gguf "$demo"
-chmod 644 "$work"/models/*
-chown 65534:65534 "$work"/{home,run} && chmod 700 "$work/run"
-as=(setpriv --reuid 65534 --regid 65534 --clear-groups env -i "PATH=$PATH" "HOME=$work/home"
-    "XDG_RUNTIME_DIR=$work/run" LC_ALL=C)
-t() {
-    timeout 100 "${as[@]}" "$work/bin/tessera" "$@" </dev/null
-}
-v() {
-    timeout 60 "${as[@]}" virsh -q "$@" </dev/null
-}
 refused() { # NAME PATTERN ARGUMENTS…: exit status 1 and a line on standard error
     local name=$1 pattern=$2 found
     shift 2

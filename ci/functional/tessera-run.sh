@@ -7,22 +7,12 @@
 # namespaces of the test's own, so that no daemon outlives it. A stand-in takes tensord's place.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
-if [ "$(id -u)" -ne 0 ] || ! command -v libvirtd >/dev/null || ! unshare -mpf --mount-proc true 2>/dev/null; then
-    echo "ok skipped: needs root (for namespaces of its own) and libvirt's daemon"
-    exit 0
-fi
-if [ -z "${TESSERA_RUN_INSIDE:-}" ]; then
-    make --no-print-directory build/bin/tessera build/bin/tensord-fake >&2 || exit 1
-    exec env TESSERA_RUN_INSIDE=1 unshare -mpf --mount-proc --kill-child "$0"
-fi
+. ci/user.sh
+namespaces libvirtd build/bin/tessera build/bin/tensord-fake build/images/llm.elf build/images/boottest.elf
 . ci/lib.sh
-mount --make-rprivate /
-# As installed: the image beside the programs, all of it where an ordinary user may read.
-chmod 711 "$work"
-mkdir -p "$work"/{bin,images,models,home,run} && chmod 755 "$work"/{bin,images,models}
-cp build/bin/tessera "$work/bin/"
+user_begin
 cp build/bin/tensord-fake "$work/bin/tensord"
-cp build/images/{llm,boottest}.elf "$work/images/"
+cp build/images/boottest.elf "$work/images/"
 # A guest that does nothing: a PVH kernel (the note names its entry) whose first instruction jumps to itself.
 as -o "$work/idle.o" - <<'A' && ld -o "$work/images/idle.elf" -Ttext=0x200000 -N "$work/idle.o"
 .section .note.Xen,"a",@note
@@ -33,34 +23,12 @@ as -o "$work/idle.o" - <<'A' && ld -o "$work/images/idle.elf" -Ttext=0x200000 -N
 .globl _start
 _start: .byte 0xeb, 0xfe
 A
-demo=$work/models/demo.gguf
-cp images/default-model/tessera-demo.gguf "$demo"
 hostile="$work/models/a,b 'c' <d> & \"e\" ü漢.gguf"
 cp "$demo" "$hostile"
 sed 's/llama/nollm/' "$demo" >"$work/models/unknown.gguf"
 head -c 100000 "$demo" >"$work/models/cut.gguf"
 chmod 644 "$work"/models/*
-chown 65534:65534 "$work"/{home,run} && chmod 700 "$work/run"
-user=(setpriv --reuid 65534 --regid 65534 --clear-groups env -i "PATH=$PATH" "HOME=$work/home"
-    "XDG_RUNTIME_DIR=$work/run" LC_ALL=C)
-as=("${user[@]}")
-t() {
-    timeout 100 "${as[@]}" "$work/bin/tessera" "$@"
-}
-v() {
-    timeout 60 "${as[@]}" virsh -q "$@"
-}
-refused() { # NAME STATUS PATTERN ARGUMENTS…: the exit status and a line on standard error
-    local name=$1 status=$2 pattern=$3 found
-    shift 3
-    t "$@" >"$work/out" 2>"$work/err" </dev/null
-    found=$?
-    if [ $found -eq "$status" ] && grep -qE -- "$pattern" "$work/err"; then
-        ok "$name"
-    else
-        not_ok "$name" "exit $found (wanted $status), '$(head -c 400 "$work/err")' (wanted /$pattern/)"
-    fi
-}
+user=("${as[@]}")
 # foreground NAME ARGUMENTS…: a run that stays; sets tool (its process) and waits until it serves.
 foreground() {
     local name=$1

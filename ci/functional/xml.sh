@@ -7,23 +7,12 @@
 # reason. libvirt is an ordinary user's, in namespaces of the test's own.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
-if [ "$(id -u)" -ne 0 ] || ! command -v libvirtd >/dev/null || ! unshare -mpf --mount-proc true 2>/dev/null; then
-    echo "ok skipped: needs root (for namespaces of its own) and libvirt's daemon"
-    exit 0
-fi
-if [ -z "${TESSERA_XML_INSIDE:-}" ]; then
-    make --no-print-directory build/bin/tessera build/bin/tensord-fake build/images/llm.efi >&2 || exit 1
-    exec env TESSERA_XML_INSIDE=1 unshare -mpf --mount-proc --kill-child "$0"
-fi
+. ci/user.sh
+namespaces libvirtd build/bin/tessera build/bin/tensord-fake build/images/llm.elf build/images/llm.efi
 . ci/lib.sh
-mount --make-rprivate /
-chmod 711 "$work"
-mkdir -p "$work"/{bin,images,models,home,run} && chmod 755 "$work"/{bin,images,models}
-cp build/bin/tessera "$work/bin/"
+user_begin
 cp build/bin/tensord-fake "$work/bin/tensord"
-cp build/images/llm.{elf,efi} "$work/images/"
-demo=$work/models/demo.gguf
-cp images/default-model/tessera-demo.gguf "$demo"
+cp build/images/llm.efi "$work/images/"
 hostile="$work/models/a,b 'c' <d> & \"e\".gguf"
 cp "$demo" "$hostile"
 # Images that boot by themselves, as far as a file's first bytes say.
@@ -34,15 +23,6 @@ for kind in raw qcow2; do
     build/bin/tessera image build --model images/default-model/tessera-demo.gguf --format $kind -o "$work/models/own.$kind" >"$work/out"
 done
 chmod 644 "$work"/models/*
-chown 65534:65534 "$work"/{home,run} && chmod 700 "$work/run"
-as=(setpriv --reuid 65534 --regid 65534 --clear-groups env -i "PATH=$PATH" "HOME=$work/home"
-    "XDG_RUNTIME_DIR=$work/run" LC_ALL=C)
-t() {
-    timeout 100 "${as[@]}" "$work/bin/tessera" "$@"
-}
-v() {
-    timeout 60 "${as[@]}" virsh -q "$@"
-}
 
 # ---- valid, whatever this host can -------------------------------------------------------------
 port=$(free_port)
