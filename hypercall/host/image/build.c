@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // `image build`: from a generic kernel, a model and a manifest to one bootable file.
+#include "hypercall/host/base/error.h"
 #include "hypercall/host/image/private.h"
 #include "hypercall/host/image/sign.h"
 
@@ -31,7 +32,7 @@ struct job {
     char *error;
     size_t error_bytes;
 };
-#define FAIL(j, rc, ...) image_fail((j)->error, (j)->error_bytes, rc, __VA_ARGS__)
+#define FAIL(j, rc, ...) error_say((j)->error, (j)->error_bytes, rc, __VA_ARGS__)
 
 // ---- the model ---------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // Holding the manifest and the model against the record, as the guest will.
+#include "hypercall/host/base/error.h"
 #include "hypercall/host/base/hex.h"
 #include "hypercall/host/image/private.h"
 
@@ -15,20 +16,20 @@ static int compare(const struct image_part *p, uint64_t bytes, const uint8_t wan
     uint8_t found[32];
     char found_text[65], wanted_text[65];
     if (bytes > p->bytes) {
-        return image_fail(error, error_bytes, -EKEYREJECTED,
-                          "%s: the %s has %llu bytes, the image is sealed with one of %llu", where,
-                          what, (unsigned long long)p->bytes, (unsigned long long)bytes);
+        return error_say(error, error_bytes, -EKEYREJECTED,
+                         "%s: the %s has %llu bytes, the image is sealed with one of %llu", where,
+                         what, (unsigned long long)p->bytes, (unsigned long long)bytes);
     }
     int rc = part_sha256(p, bytes ? bytes : p->bytes, found);
     if (rc) {
-        return image_fail(error, error_bytes, rc, "%s: cannot be read: %s", where, strerror(-rc));
+        return error_say(error, error_bytes, rc, "%s: cannot be read: %s", where, strerror(-rc));
     }
     if (memcmp(found, wanted, sizeof found) != 0) {
         hex_write(found, 32, found_text);
         hex_write(wanted, 32, wanted_text);
-        return image_fail(error, error_bytes, -EKEYREJECTED,
-                          "%s: the %s's SHA-256 is %s, the image is sealed with %s", where, what,
-                          found_text, wanted_text);
+        return error_say(error, error_bytes, -EKEYREJECTED,
+                         "%s: the %s's SHA-256 is %s, the image is sealed with %s", where, what,
+                         found_text, wanted_text);
     }
     return 0;
 }
@@ -51,10 +52,10 @@ static int check(const char *path, const char *file, bool model, char *error, si
         p = &given;
     }
     if (rc == 0 && !o.sealed) {
-        rc = image_fail(error, error_bytes, -EINVAL,
-                        "%s: is not sealed: it takes any manifest and model", path);
+        rc = error_say(error, error_bytes, -EINVAL,
+                       "%s: is not sealed: it takes any manifest and model", path);
     } else if (rc == 0 && p->bytes == 0) {
-        rc = image_fail(error, error_bytes, -ENOENT, "%s: the %s is not inside", path, what);
+        rc = error_say(error, error_bytes, -ENOENT, "%s: the %s is not inside", path, what);
     }
     rc = rc ? rc
             : compare(p, model ? o.record.model_bytes : 0,

@@ -4,6 +4,7 @@
 // The manifest of an image: a device tree, or its source, or nothing, with settings on top. The
 // keys are the guest's (libos/manifest/README.md); the guest judges their values, and names the
 // path where one is wrong.
+#include "hypercall/host/base/error.h"
 #include "hypercall/host/image/private.h"
 
 #include <errno.h>
@@ -74,17 +75,17 @@ static int apply(void *tree, const char *setting, char *error, size_t error_byte
     const char *equals = strchr(setting, '=');
     char key[MOST_WORD], section[MOST_WORD] = "", name[MOST_WORD];
     if (equals == NULL || equals == setting || equals - setting >= (ptrdiff_t)sizeof key) {
-        return image_fail(error, error_bytes, -EINVAL, "--set '%s': expected KEY=VALUE", setting);
+        return error_say(error, error_bytes, -EINVAL, "--set '%s': expected KEY=VALUE", setting);
     }
     size_t length = (size_t)(equals - setting);
     memcpy(key, setting, length);
     key[length] = 0;
     const struct manifest_setting *known = find(key);
     if (known == NULL) {
-        return image_fail(error, error_bytes, -EINVAL,
-                          "--set '%s': no such key; libos/manifest/README.md lists them, like "
-                          "http.port=8080 or engine.context=2048",
-                          setting);
+        return error_say(error, error_bytes, -EINVAL,
+                         "--set '%s': no such key; libos/manifest/README.md lists them, like "
+                         "http.port=8080 or engine.context=2048",
+                         setting);
     }
     const char *dot = strchr(key, '.');
     size_t section_length = dot ? (size_t)(dot - key) : 0;
@@ -102,16 +103,16 @@ static int apply(void *tree, const char *setting, char *error, size_t error_byte
         node = fdt_add_subnode(tree, 0, section);
     }
     if (node < 0) {
-        return image_fail(error, error_bytes, -ENOSPC, "--set '%s': the manifest is full", setting);
+        return error_say(error, error_bytes, -ENOSPC, "--set '%s': the manifest is full", setting);
     }
     const char *value = equals + 1;
     int rc = known->is_number ? set_number(tree, node, name, value)
                               : fdt_setprop(tree, node, name, value, (int)strlen(value) + 1);
     if (rc == -EINVAL) {
-        return image_fail(error, error_bytes, -EINVAL, "--set '%s': expected a whole number",
-                          setting);
+        return error_say(error, error_bytes, -EINVAL, "--set '%s': expected a whole number",
+                         setting);
     }
-    return rc ? image_fail(error, error_bytes, -ENOSPC, "--set '%s': the manifest is full", setting)
+    return rc ? error_say(error, error_bytes, -ENOSPC, "--set '%s': the manifest is full", setting)
               : 0;
 }
 
@@ -129,7 +130,7 @@ static int load(const char *path, void **out, size_t *bytes, char *error, size_t
     rc = part_load(&p, MOST_MANIFEST, out);
     *bytes = (size_t)p.bytes;
     source_close(&s);
-    return rc ? image_fail(error, error_bytes, rc, "%s: cannot be read: %s", path, strerror(-rc))
+    return rc ? error_say(error, error_bytes, rc, "%s: cannot be read: %s", path, strerror(-rc))
               : 0;
 }
 
@@ -139,18 +140,18 @@ static int compile(const char *path, void **out, size_t *bytes, char *error, siz
     char to[] = "/tmp/tessera-manifest.XXXXXX", said[600] = "";
     int fd = mkostemp(to, O_CLOEXEC);
     if (fd < 0) {
-        return image_fail(error, error_bytes, -errno, "/tmp: %s", strerror(errno));
+        return error_say(error, error_bytes, -errno, "/tmp: %s", strerror(errno));
     }
     close(fd);
     const char *const words[] = {"dtc", "-q", "-I", "dts", "-O", "dtb", "-o", to, path, NULL};
     int rc = image_program(words, said, sizeof said);
     if (rc == -ENOENT) {
-        rc = image_fail(error, error_bytes, rc,
-                        "%s: is device tree source, and dtc is not installed (package "
-                        "device-tree-compiler); give the compiled manifest, or --set",
-                        path);
+        rc = error_say(error, error_bytes, rc,
+                       "%s: is device tree source, and dtc is not installed (package "
+                       "device-tree-compiler); give the compiled manifest, or --set",
+                       path);
     } else if (rc) {
-        rc = image_fail(error, error_bytes, -EINVAL, "%s: dtc says: %s", path, said);
+        rc = error_say(error, error_bytes, -EINVAL, "%s: dtc says: %s", path, said);
     } else {
         rc = load(to, out, bytes, error, error_bytes);
     }
@@ -165,7 +166,7 @@ static int base(const char *path, void **out, size_t *bytes, char *error, size_t
         *bytes = ROOM;
         if (*out == NULL || fdt_create_empty_tree(*out, ROOM) != 0 ||
             fdt_setprop_string(*out, 0, "compatible", COMPATIBLE) != 0) {
-            return image_fail(error, error_bytes, -ENOMEM, "no memory");
+            return error_say(error, error_bytes, -ENOMEM, "no memory");
         }
         return 0;
     }
@@ -176,9 +177,9 @@ static int base(const char *path, void **out, size_t *bytes, char *error, size_t
         rc = compile(path, out, bytes, error, error_bytes);
     }
     if (rc == 0 && manifest_check(*out, *bytes) != 0) {
-        rc = image_fail(error, error_bytes, -EINVAL,
-                        "%s: is no manifest: expected a device tree with compatible = \"%s\"", path,
-                        COMPATIBLE);
+        rc = error_say(error, error_bytes, -EINVAL,
+                       "%s: is no manifest: expected a device tree with compatible = \"%s\"", path,
+                       COMPATIBLE);
     }
     return rc;
 }
@@ -193,7 +194,7 @@ int manifest_compose(const struct image_plan *plan, const char *identity, void *
         size_t room = given_bytes + ROOM;
         tree = calloc(1, room);
         if (tree == NULL || fdt_open_into(given, tree, (int)room) != 0) {
-            rc = image_fail(error, error_bytes, -ENOMEM, "no memory for the manifest");
+            rc = error_say(error, error_bytes, -ENOMEM, "no memory for the manifest");
         }
     }
     for (size_t i = 0; i < plan->setting_count && rc == 0; i++) {
@@ -208,7 +209,7 @@ int manifest_compose(const struct image_plan *plan, const char *identity, void *
         }
     }
     if (rc == 0 && fdt_pack(tree) != 0) {
-        rc = image_fail(error, error_bytes, -EINVAL, "the manifest cannot be packed");
+        rc = error_say(error, error_bytes, -EINVAL, "the manifest cannot be packed");
     }
     free(given);
     if (rc) {

@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // What a file is, and where in it everything stands.
+#include "hypercall/host/base/error.h"
 #include "hypercall/host/image/private.h"
 
 #include <errno.h>
@@ -128,7 +129,7 @@ int image_open(const char *path, struct image_opened *o, char *error, size_t err
     rc = rc ? rc : open_payload(o, &why);
     if (rc) {
         image_close(o);
-        return image_fail(error, error_bytes, rc, "%s: %s", path ? path : "memory", why);
+        return error_say(error, error_bytes, rc, "%s: %s", path ? path : "memory", why);
     }
     return 0;
 }
@@ -202,8 +203,8 @@ int image_describe(const struct image_opened *o, struct image_facts *out, const 
     }
     if (rc) {
         image_facts_free(out);
-        return image_fail(error, error_bytes, rc, "%s: cannot be read whole: %s",
-                          path ? path : "memory", strerror(-rc));
+        return error_say(error, error_bytes, rc, "%s: cannot be read whole: %s",
+                         path ? path : "memory", strerror(-rc));
     }
     return 0;
 }

@@ -5,13 +5,12 @@
 #ifndef TESSERA_IMAGE_PRIVATE_H
 #define TESSERA_IMAGE_PRIVATE_H
 
+#include "hypercall/host/base/error.h"
 #include "hypercall/host/image/image.h"
 
 #include <stdio.h>
 
 // Writes the message and returns rc.
-int image_fail(char *error, size_t error_bytes, int rc, const char *format, ...)
-    __attribute__((format(printf, 4, 5)));
 
 static inline uint16_t get16(const uint8_t *p)
 {

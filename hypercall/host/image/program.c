@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // Running sbsign, sbverify, qemu-img and dtc: what they say becomes our message, and none hangs us.
+#include "hypercall/host/base/error.h"
 #include "hypercall/host/base/clock.h"
 #include "hypercall/host/image/private.h"
 
@@ -66,7 +67,7 @@ int image_program(const char *const *words, char *error, size_t error_bytes)
     pid_t child;
     posix_spawn_file_actions_t actions;
     if (pipe2(pipe_ends, O_CLOEXEC) != 0) {
-        return image_fail(error, error_bytes, -errno, "%s: %s", words[0], strerror(errno));
+        return error_say(error, error_bytes, -errno, "%s: %s", words[0], strerror(errno));
     }
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_adddup2(&actions, pipe_ends[1], STDOUT_FILENO);
@@ -77,7 +78,7 @@ int image_program(const char *const *words, char *error, size_t error_bytes)
     close(pipe_ends[1]);
     if (rc != 0) {
         close(pipe_ends[0]);
-        return image_fail(error, error_bytes, -rc, "%s: %s", words[0], strerror(rc));
+        return error_say(error, error_bytes, -rc, "%s: %s", words[0], strerror(rc));
     }
     bool ended = listen_to(pipe_ends[0], now_s() + LIMIT_S, error, error_bytes);
     close(pipe_ends[0]);
@@ -87,8 +88,8 @@ int image_program(const char *const *words, char *error, size_t error_bytes)
     while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
     }
     if (!ended) {
-        return image_fail(error, error_bytes, -ETIMEDOUT, "%s did not end within %d s", words[0],
-                          LIMIT_S);
+        return error_say(error, error_bytes, -ETIMEDOUT, "%s did not end within %d s", words[0],
+                         LIMIT_S);
     }
     if (WIFEXITED(status) && WEXITSTATUS(status) == 127) {
         return -ENOENT;

@@ -3,6 +3,7 @@
 //
 // Signing what is there already. A disk is put together anew around its signed application: all
 // that is on it is the application, the manifest and the model.
+#include "hypercall/host/base/error.h"
 #include "hypercall/host/image/sign.h"
 #include "hypercall/host/image/private.h"
 
@@ -21,17 +22,17 @@ static int make_with(const char **words, size_t place, const char *package, cons
     char part[MOST_PATH], said[SAID] = "";
     int rc = image_temporary(out, part, sizeof part);
     if (rc) {
-        return image_fail(error, error_bytes, rc, "%s: %s", out, strerror(-rc));
+        return error_say(error, error_bytes, rc, "%s: %s", out, strerror(-rc));
     }
     words[place] = part;
     rc = image_program(words, said, sizeof said);
     if (rc == -ENOENT) {
-        rc = image_fail(error, error_bytes, rc, "%s is not installed (package %s)", words[0],
-                        package);
+        rc = error_say(error, error_bytes, rc, "%s is not installed (package %s)", words[0],
+                       package);
     } else if (rc) {
-        rc = image_fail(error, error_bytes, rc, "%s failed: %s", words[0], said);
+        rc = error_say(error, error_bytes, rc, "%s failed: %s", words[0], said);
     } else if (rename(part, out) != 0) {
-        rc = image_fail(error, error_bytes, -errno, "%s: %s", out, strerror(errno));
+        rc = error_say(error, error_bytes, -errno, "%s: %s", out, strerror(errno));
     }
     if (rc) {
         unlink(part);
@@ -45,7 +46,7 @@ int sign_application(const char *in, const char *out, const char *key, const cha
     const char *words[] = {"sbsign", "--key", key, "--cert", cert, "--output", NULL, in, NULL};
     if (access(key, R_OK) != 0 || access(cert, R_OK) != 0) {
         const char *which = access(key, R_OK) != 0 ? key : cert;
-        return image_fail(error, error_bytes, -errno, "%s: %s", which, strerror(errno));
+        return error_say(error, error_bytes, -errno, "%s: %s", which, strerror(errno));
     }
     return make_with(words, 6, "sbsigntool", out, error, error_bytes);
 }
@@ -75,7 +76,7 @@ static int copy_view(const struct image_view *v, const char *path, char *error, 
         rc = rope_write(&r, path);
         free(data);
     }
-    return rc ? image_fail(error, error_bytes, rc, "%s: cannot be written: %s", path, strerror(-rc))
+    return rc ? error_say(error, error_bytes, rc, "%s: cannot be written: %s", path, strerror(-rc))
               : 0;
 }
 
@@ -110,8 +111,8 @@ static int sign_disk(const struct image_opened *o, const char *application, cons
                         model.bytes ? &model : NULL);
     rc = rc ? rc : rope_write(&disk, out);
     if (rc) {
-        image_fail(error, error_bytes, rc, "%s: the disk cannot be made anew: %s", out,
-                   rc == -ENOTSUP ? "its files lie in many pieces" : strerror(-rc));
+        error_say(error, error_bytes, rc, "%s: the disk cannot be made anew: %s", out,
+                  rc == -ENOTSUP ? "its files lie in many pieces" : strerror(-rc));
     }
     source_close(&s);
     keep_free(&k);
@@ -125,7 +126,7 @@ static int sign_qcow2(const char *in, const char *out, const char *key, const ch
     const char *words[] = {"qemu-img", "convert", "-f", "qcow2", "-O", "raw", in, NULL, NULL};
     int rc = image_temporary(out, raw, sizeof raw);
     if (rc) {
-        return image_fail(error, error_bytes, rc, "%s: %s", out, strerror(-rc));
+        return error_say(error, error_bytes, rc, "%s: %s", out, strerror(-rc));
     }
     rc = make_with(words, 7, "qemu-utils", raw, error, error_bytes);
     rc = rc ? rc : image_sign(raw, raw, key, cert, error, error_bytes);
@@ -144,15 +145,15 @@ int image_sign(const char *in, const char *out, const char *key, const char *cer
         return rc;
     }
     if (o.kind == IMAGE_PVH) {
-        rc = image_fail(error, error_bytes, -ENOTSUP,
-                        "%s: is a PVH image, which no firmware checks; build it with --format "
-                        "uefi, raw or qcow2 to sign it",
-                        in);
+        rc = error_say(error, error_bytes, -ENOTSUP,
+                       "%s: is a PVH image, which no firmware checks; build it with --format "
+                       "uefi, raw or qcow2 to sign it",
+                       in);
     } else if (!o.sealed) {
-        rc = image_fail(error, error_bytes, -EINVAL,
-                        "%s: is not sealed: signed, it would boot with any manifest, model and "
-                        "command line; make one with `tessera image build`",
-                        in);
+        rc = error_say(error, error_bytes, -EINVAL,
+                       "%s: is not sealed: signed, it would boot with any manifest, model and "
+                       "command line; make one with `tessera image build`",
+                       in);
     } else if (o.kind == IMAGE_UEFI) {
         rc = sign_application(in, out, key, cert, error, error_bytes);
     } else if (o.kind == IMAGE_QCOW2) { // checked above to name no other file
@@ -161,7 +162,7 @@ int image_sign(const char *in, const char *out, const char *key, const char *cer
         rc = image_temporary(out, plain, sizeof plain);
         rc = rc ? rc : image_temporary(out, good, sizeof good);
         if (rc) {
-            image_fail(error, error_bytes, rc, "%s: %s", out, strerror(-rc));
+            error_say(error, error_bytes, rc, "%s: %s", out, strerror(-rc));
         }
         rc = rc ? rc : copy_view(&o.disk.efi, plain, error, error_bytes);
         rc = rc ? rc : sign_application(plain, good, key, cert, error, error_bytes);
@@ -188,16 +189,16 @@ int image_check_signature(const char *path, const char *cert, char *error, size_
         return rc;
     }
     if (o.kind == IMAGE_PVH) {
-        rc = image_fail(error, error_bytes, -ENOTSUP, "%s: PVH images have no signature", path);
+        rc = error_say(error, error_bytes, -ENOTSUP, "%s: PVH images have no signature", path);
     } else if (o.pe.certificate_bytes == 0) {
-        rc = image_fail(error, error_bytes, -EKEYREJECTED, "%s: is not signed", path);
+        rc = error_say(error, error_bytes, -EKEYREJECTED, "%s: is not signed", path);
     } else if (access(cert, R_OK) != 0) {
-        rc = image_fail(error, error_bytes, -errno, "%s: %s", cert, strerror(errno));
+        rc = error_say(error, error_bytes, -errno, "%s: %s", cert, strerror(errno));
     } else if (o.kind != IMAGE_UEFI) {
         int fd = mkstemp(plain);
         copied = fd >= 0;
         rc = copied ? copy_view(&o.disk.efi, plain, error, error_bytes)
-                    : image_fail(error, error_bytes, -errno, "/tmp: %s", strerror(errno));
+                    : error_say(error, error_bytes, -errno, "/tmp: %s", strerror(errno));
         if (copied) {
             close(fd);
         }
@@ -206,10 +207,10 @@ int image_check_signature(const char *path, const char *cert, char *error, size_
     if (rc == 0) {
         rc = image_program(words, said, sizeof said);
         if (rc == -ENOENT) {
-            image_fail(error, error_bytes, rc, "sbverify is not installed (package sbsigntool)");
+            error_say(error, error_bytes, rc, "sbverify is not installed (package sbsigntool)");
         } else if (rc) {
-            rc = image_fail(error, error_bytes, rc == -EIO ? -EKEYREJECTED : rc,
-                            "%s: the signature is not good: %s", path, said);
+            rc = error_say(error, error_bytes, rc == -EIO ? -EKEYREJECTED : rc,
+                           "%s: the signature is not good: %s", path, said);
         }
     }
     if (copied) {

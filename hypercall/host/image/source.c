@@ -2,12 +2,12 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // Reading with bounds: a file or memory, a view of it in pieces, a part of a view.
+#include "hypercall/host/base/error.h"
 #include "hypercall/host/image/private.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <mbedtls/sha256.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -15,28 +15,19 @@
 
 enum { STEP = 1 << 20 };
 
-int image_fail(char *error, size_t error_bytes, int rc, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    vsnprintf(error, error_bytes, format, args);
-    va_end(args);
-    return rc;
-}
-
 int source_open(const char *path, struct image_source *s, char *error, size_t error_bytes)
 {
     struct stat status;
     *s = (struct image_source){.fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
     if (s->fd < 0 || fstat(s->fd, &status) != 0) {
-        int rc = image_fail(error, error_bytes, -errno, "%s: %s", path, strerror(errno));
+        int rc = error_say(error, error_bytes, -errno, "%s: %s", path, strerror(errno));
         source_close(s);
         return rc;
     }
     if (!S_ISREG(status.st_mode)) {
         source_close(s);
-        return image_fail(error, error_bytes, -EINVAL, "%s: is no file%s", path,
-                          S_ISDIR(status.st_mode) ? " but a folder" : "");
+        return error_say(error, error_bytes, -EINVAL, "%s: is no file%s", path,
+                         S_ISDIR(status.st_mode) ? " but a folder" : "");
     }
     s->bytes = s->file_bytes = (uint64_t)status.st_size;
     return 0;

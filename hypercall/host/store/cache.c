@@ -4,6 +4,7 @@
 // Where the store keeps things, and the cache of hashes: one small file for each file that was
 // hashed, by device and inode. It only saves time: whatever is wrong with it, the hash is computed
 // again.
+#include "hypercall/host/base/error.h"
 #include "hypercall/host/base/files.h"
 #include "hypercall/host/base/folders.h"
 #include "hypercall/host/store/private.h"
@@ -18,19 +19,19 @@ int weights_cache_folder(const char *name, char *out, size_t out_bytes, char *er
 {
     int rc = folder_of_user(FOLDER_CACHE, out, out_bytes);
     if (rc == -ENOENT) {
-        return store_fail(error, error_bytes, rc,
-                          "no place for a cache: neither XDG_CACHE_HOME nor HOME is set");
+        return error_say(error, error_bytes, rc,
+                         "no place for a cache: neither XDG_CACHE_HOME nor HOME is set");
     }
     size_t used = rc ? 0 : strlen(out);
     if (rc ||
         snprintf(out + used, out_bytes - used, "/tessera/%s", name) >= (int)(out_bytes - used)) {
-        return store_fail(error, error_bytes, -ENAMETOOLONG, "the cache folder's name is too long");
+        return error_say(error, error_bytes, -ENAMETOOLONG, "the cache folder's name is too long");
     }
     rc = folder_make(out, 0700);
     if (rc) {
-        return store_fail(error, error_bytes, rc,
-                          "the cache folder %s cannot be made: %s (XDG_CACHE_HOME names another)",
-                          out, strerror(-rc));
+        return error_say(error, error_bytes, rc,
+                         "the cache folder %s cannot be made: %s (XDG_CACHE_HOME names another)",
+                         out, strerror(-rc));
     }
     return 0;
 }

@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // What of a GGUF file counts as its content, and what a packed file says of its source.
+#include "hypercall/host/base/error.h"
 #include "hypercall/host/store/private.h"
 
 #include "tensor/gguf.h"
@@ -50,12 +51,12 @@ static int read_content(struct weights_file *f, char *error, size_t error_bytes)
     struct gguf *g;
     void *map = mmap(NULL, bytes, PROT_READ, MAP_SHARED, f->fd, 0);
     if (map == MAP_FAILED) {
-        return store_fail(error, error_bytes, -errno, "%s: cannot be mapped: %s", f->path,
-                          strerror(errno));
+        return error_say(error, error_bytes, -errno, "%s: cannot be mapped: %s", f->path,
+                         strerror(errno));
     }
     int rc = gguf_open(map, bytes, &g, why, sizeof why);
     if (rc) {
-        store_fail(error, error_bytes, rc, "%s: %s", f->path, why);
+        error_say(error, error_bytes, rc, "%s: %s", f->path, why);
     } else {
         f->content = weights_content_bytes(g, bytes);
         read_source(g, f);
@@ -69,21 +70,21 @@ int weights_file_open(const char *path, struct weights_file *out, char *error, s
 {
     *out = (struct weights_file){.fd = -1};
     if (!realpath(path, out->path)) {
-        return store_fail(error, error_bytes, -errno, "%s: %s", path, strerror(errno));
+        return error_say(error, error_bytes, -errno, "%s: %s", path, strerror(errno));
     }
     // O_NONBLOCK: a pipe or device must not hang the opening; files do not know it.
     out->fd = open(out->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (out->fd < 0 || fstat(out->fd, &out->status) != 0) {
-        int rc = store_fail(error, error_bytes, -errno, "%s: %s", path, strerror(errno));
+        int rc = error_say(error, error_bytes, -errno, "%s: %s", path, strerror(errno));
         weights_file_close(out);
         return rc;
     }
     int rc = 0;
     if (!S_ISREG(out->status.st_mode)) {
-        rc = store_fail(error, error_bytes, -EINVAL, "%s: is no file%s", path,
-                        S_ISDIR(out->status.st_mode) ? " but a folder" : "");
+        rc = error_say(error, error_bytes, -EINVAL, "%s: is no file%s", path,
+                       S_ISDIR(out->status.st_mode) ? " but a folder" : "");
     } else if (out->status.st_size == 0) {
-        rc = store_fail(error, error_bytes, -EINVAL, "%s: the file is empty", path);
+        rc = error_say(error, error_bytes, -EINVAL, "%s: the file is empty", path);
     } else {
         rc = read_content(out, error, error_bytes);
     }
@@ -105,13 +106,13 @@ int weights_file_unchanged(const struct weights_file *f, char *error, size_t err
 {
     struct stat now;
     if (fstat(f->fd, &now) != 0) {
-        return store_fail(error, error_bytes, -errno, "%s: %s", f->path, strerror(errno));
+        return error_say(error, error_bytes, -errno, "%s: %s", f->path, strerror(errno));
     }
     const struct stat *was = &f->status;
     if (now.st_size != was->st_size || now.st_mtim.tv_sec != was->st_mtim.tv_sec ||
         now.st_mtim.tv_nsec != was->st_mtim.tv_nsec) {
-        return store_fail(error, error_bytes, -ESTALE,
-                          "%s: was changed while it was read; try again when it is whole", f->path);
+        return error_say(error, error_bytes, -ESTALE,
+                         "%s: was changed while it was read; try again when it is whole", f->path);
     }
     return 0;
 }

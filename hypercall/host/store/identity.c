@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // The identity of a file of weights: its SHA-256, read once and then remembered.
+#include "hypercall/host/base/error.h"
 #include "hypercall/host/base/sha256.h"
 #include "hypercall/host/store/private.h"
 
@@ -31,8 +32,8 @@ static int hash_file(const struct weights_file *f, const struct weights_progress
     struct showing s = {p, f->content};
     int rc = sha256_file(f->fd, f->content, show, &s, sha256);
     if (rc) {
-        return store_fail(error, error_bytes, rc, "%s: its SHA-256 cannot be computed: %s", f->path,
-                          strerror(-rc));
+        return error_say(error, error_bytes, rc, "%s: its SHA-256 cannot be computed: %s", f->path,
+                         strerror(-rc));
     }
     return weights_file_unchanged(f, error, error_bytes);
 }

@@ -3,6 +3,7 @@
 //
 // A file of weights that a guest can map: whole pages of 2 MB, or a power of two. A copy is made
 // once, under a lock, and appears when it is whole.
+#include "hypercall/host/base/error.h"
 #include "hypercall/host/base/files.h"
 #include "hypercall/host/store/private.h"
 
@@ -29,7 +30,7 @@ struct copy {
     size_t error_bytes;
 };
 
-#define FAIL(c, rc, ...) store_fail((c)->error, (c)->error_bytes, rc, __VA_ARGS__)
+#define FAIL(c, rc, ...) error_say((c)->error, (c)->error_bytes, rc, __VA_ARGS__)
 
 static int name_copy(struct copy *c)
 {
@@ -235,7 +236,7 @@ static int map(const char *path, bool power, const struct weights_progress *prog
         }
     }
     if (!rc && !*out_path) {
-        rc = store_fail(error, error_bytes, -ENOMEM, "no memory");
+        rc = error_say(error, error_bytes, -ENOMEM, "no memory");
     }
     weights_file_close(&f);
     return rc;

@@ -5,6 +5,7 @@
 #ifndef TESSERA_STORE_PRIVATE_H
 #define TESSERA_STORE_PRIVATE_H
 
+#include "hypercall/host/base/error.h"
 #include "hypercall/host/base/hex.h"
 #include "hypercall/host/store/weights.h"
 
@@ -25,8 +26,6 @@ struct weights_file {
     struct weights_identity source;
 };
 
-__attribute__((format(printf, 4, 5))) int store_fail(char *error, size_t error_bytes, int rc,
-                                                     const char *format, ...);
 void store_show(const struct weights_progress *p, const char *what, uint64_t done, uint64_t total);
 
 int weights_file_open(const char *path, struct weights_file *out, char *error, size_t error_bytes);

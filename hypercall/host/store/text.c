@@ -5,19 +5,9 @@
 #include "hypercall/host/store/private.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdlib.h>
 
 static const char prefix[] = "sha256:", packed[] = "+packed";
-
-int store_fail(char *error, size_t error_bytes, int rc, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    vsnprintf(error, error_bytes, format, args);
-    va_end(args);
-    return rc;
-}
 
 void weights_identity_text(const struct weights_identity *identity, char text[WEIGHTS_TEXT])
 {

@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // Conversations by libcurl and jansson.
+#include "hypercall/host/base/error.h"
 #include "hypercall/host/base/clock.h"
 #include "hypercall/host/base/http.h"
 #include "hypercall/host/talk/chat.h"
@@ -12,7 +13,6 @@
 #include <curl/curl.h>
 #include <errno.h>
 #include <jansson.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,16 +32,6 @@ struct chat {
     bool done, failed;
     char message[400]; // of an error within the stream
 };
-
-__attribute__((format(printf, 4, 5))) static int fail(char *error, size_t error_bytes, int rc,
-                                                      const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    vsnprintf(error, error_bytes, format, args);
-    va_end(args);
-    return rc;
-}
 
 static double now_ms(void)
 {
@@ -74,7 +64,7 @@ static bool add_header(struct chat *c, const char *line)
 int chat_new(const struct chat_settings *s, struct chat **out, char *error, size_t error_bytes)
 {
     if (!http_ready()) {
-        return fail(error, error_bytes, -ENOMEM, "no memory");
+        return error_say(error, error_bytes, -ENOMEM, "no memory");
     }
     struct chat *c = calloc(1, sizeof *c);
     bool good = c != NULL;
@@ -93,12 +83,12 @@ int chat_new(const struct chat_settings *s, struct chat **out, char *error, size
     }
     if (!good) {
         chat_free(c);
-        return fail(error, error_bytes, -ENOMEM, "no memory");
+        return error_say(error, error_bytes, -ENOMEM, "no memory");
     }
     chat_reset(c);
     if (s->system && json_array_size(c->messages) == 0) {
         chat_free(c);
-        return fail(error, error_bytes, -EINVAL, "--system: the text is no UTF-8");
+        return error_say(error, error_bytes, -EINVAL, "--system: the text is no UTF-8");
     }
     *out = c;
     return 0;
@@ -248,28 +238,28 @@ static int judge(struct chat *c, CURLcode curl, char *error, size_t error_bytes)
     char why[300] = "";
     curl_easy_getinfo(c->curl, CURLINFO_RESPONSE_CODE, &status);
     if (c->s.stop && *c->s.stop) {
-        return fail(error, error_bytes, -EINTR, "stopped");
+        return error_say(error, error_bytes, -EINTR, "stopped");
     }
     if (c->failed) {
-        return fail(error, error_bytes, -EIO, "the answer broke off: %s", c->message);
+        return error_say(error, error_bytes, -EIO, "the answer broke off: %s", c->message);
     }
     if (status && status != 200) {
         endpoint_message(c->refusal.data ? c->refusal.data : "", why, sizeof why);
-        return fail(error, error_bytes, -EIO, "%s says %ld%s%s%s", c->s.url, status,
-                    why[0] ? ": " : "", why, status == 401 ? " (--key gives the key)" : "");
+        return error_say(error, error_bytes, -EIO, "%s says %ld%s%s%s", c->s.url, status,
+                         why[0] ? ": " : "", why, status == 401 ? " (--key gives the key)" : "");
     }
     if (curl == CURLE_OK && c->done) {
         return 0;
     }
     if (status == 200 && !c->done && (curl == CURLE_OK || c->answer.bytes)) {
-        return fail(error, error_bytes, -EIO, "the answer broke off%s%s", curl ? ": " : "",
-                    curl ? curl_easy_strerror(curl) : "");
+        return error_say(error, error_bytes, -EIO, "the answer broke off%s%s", curl ? ": " : "",
+                         curl ? curl_easy_strerror(curl) : "");
     }
     if (curl == CURLE_ABORTED_BY_CALLBACK || curl == CURLE_OPERATION_TIMEDOUT) {
-        return fail(error, error_bytes, -ETIMEDOUT, "%s does not answer", c->s.url);
+        return error_say(error, error_bytes, -ETIMEDOUT, "%s does not answer", c->s.url);
     }
-    return fail(error, error_bytes, curl == CURLE_COULDNT_CONNECT ? -ECONNREFUSED : -EPROTO,
-                "%s: %s", c->s.url, curl_easy_strerror(curl));
+    return error_say(error, error_bytes, curl == CURLE_COULDNT_CONNECT ? -ECONNREFUSED : -EPROTO,
+                     "%s: %s", c->s.url, curl_easy_strerror(curl));
 }
 
 int chat_ask(struct chat *c, const char *question, struct chat_stats *stats, char *error,
@@ -278,12 +268,12 @@ int chat_ask(struct chat *c, const char *question, struct chat_stats *stats, cha
     char url[600];
     size_t before = json_array_size(c->messages);
     if (add_message(c, "user", question) != 0) {
-        return fail(error, error_bytes, -EINVAL, "the question is no UTF-8");
+        return error_say(error, error_bytes, -EINVAL, "the question is no UTF-8");
     }
     char *body = make_body(c);
     if (!body) {
         json_array_remove(c->messages, before);
-        return fail(error, error_bytes, -ENOMEM, "no memory");
+        return error_say(error, error_bytes, -ENOMEM, "no memory");
     }
     *stats = (struct chat_stats){0};
     c->stats = stats;
