@@ -4,6 +4,7 @@
 // The texts of all files of an endpoint, those of keys and TLS included.
 #include "hypercall/host/fleet/proxy_private.h"
 
+#include "hypercall/host/base/error.h"
 #include "hypercall/host/base/files.h"
 #include "hypercall/host/base/hex.h"
 #include "hypercall/host/base/sha256.h"
@@ -17,22 +18,11 @@
 
 enum { MOST_FILE = 1 << 20 };
 
-static int fail(char *error, size_t error_bytes, int rc, const char *format, ...)
-    __attribute__((format(printf, 4, 5)));
-static int fail(char *error, size_t error_bytes, int rc, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    vsnprintf(error, error_bytes, format, args);
-    va_end(args);
-    return rc;
-}
-
 static int read_file(const char *path, char **out, size_t *bytes, char *error, size_t error_bytes)
 {
     int rc = file_load(path, MOST_FILE, out, bytes);
-    return rc ? fail(error, error_bytes, rc, "%s: %s", path,
-                     rc == -EFBIG ? "has more than 1 MB" : strerror(-rc))
+    return rc ? error_say(error, error_bytes, rc, "%s: %s", path,
+                          rc == -EFBIG ? "has more than 1 MB" : strerror(-rc))
               : 0;
 }
 
@@ -55,7 +45,7 @@ static int add_key_file(const char *path, struct text *t, char *error, size_t er
         return rc;
     }
     if (strlen(text) != bytes) {
-        rc = fail(error, error_bytes, -EINVAL, "%s: is no text", path);
+        rc = error_say(error, error_bytes, -EINVAL, "%s: is no text", path);
     }
     for (at = text; rc == 0 && (line = strsep(&at, "\n"));) {
         number++;
@@ -68,10 +58,11 @@ static int add_key_file(const char *path, struct text *t, char *error, size_t er
             continue;
         }
         if (n >= FLEET_WORD || !machine_word_is_valid(line)) {
-            rc = fail(error, error_bytes, -EINVAL,
-                      "%s:%zu: a key must be printable ASCII without blanks and quotes, at most %d "
-                      "characters",
-                      path, number, FLEET_WORD - 1);
+            rc = error_say(
+                error, error_bytes, -EINVAL,
+                "%s:%zu: a key must be printable ASCII without blanks and quotes, at most %d "
+                "characters",
+                path, number, FLEET_WORD - 1);
             break;
         }
         add_key(t, line);
@@ -79,8 +70,8 @@ static int add_key_file(const char *path, struct text *t, char *error, size_t er
     }
     free(text);
     if (rc == 0 && keys == 0) {
-        rc = fail(error, error_bytes, -EINVAL,
-                  "%s: has no key; write one a line, or take `keys:` out of fleet.yaml", path);
+        rc = error_say(error, error_bytes, -EINVAL,
+                       "%s: has no key; write one a line, or take `keys:` out of fleet.yaml", path);
     }
     return rc;
 }
@@ -97,7 +88,8 @@ static int add_pem(const char *path, const char *begins, const char *what, struc
         return rc;
     }
     if (strlen(text) != bytes || !strstr(text, begins)) {
-        rc = fail(error, error_bytes, -EINVAL, "%s: has no %s in PEM (-----BEGIN …)", path, what);
+        rc = error_say(error, error_bytes, -EINVAL, "%s: has no %s in PEM (-----BEGIN …)", path,
+                       what);
     } else {
         text_add(t, "%s\n", text);
     }
@@ -215,7 +207,7 @@ int proxy_files(const struct proxy_input *in, struct proxy_files *out, char *err
         failed = failed || !out->file[i].data;
     }
     if (rc == 0 && failed) {
-        rc = fail(error, error_bytes, -ENOMEM, "no memory");
+        rc = error_say(error, error_bytes, -ENOMEM, "no memory");
     }
     if (rc) {
         proxy_files_free(out);

@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // Starting, reloading and ending a fleet's HAProxy; proxy_launch.c knows its processes.
+#include "hypercall/host/base/error.h"
 #include "hypercall/host/fleet/proxy_process.h"
 
 #include "hypercall/host/fleet/proxy_launch.h"
@@ -20,17 +21,6 @@
 #include <unistd.h>
 
 enum { POLL_MS = 10, TERM_MS = 2000 };
-
-static int say(char *error, size_t error_bytes, int rc, const char *format, ...)
-    __attribute__((format(printf, 4, 5)));
-static int say(char *error, size_t error_bytes, int rc, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    vsnprintf(error, error_bytes, format, args);
-    va_end(args);
-    return rc;
-}
 
 static void rest(void)
 {
@@ -77,12 +67,12 @@ static int write_check(const struct proxy_files *f, const char *folder, const ch
     text_add(&t, "%s", at);
     if (t.failed) {
         free(t.data);
-        return say(error, error_bytes, -ENOMEM, "no memory");
+        return error_say(error, error_bytes, -ENOMEM, "no memory");
     }
     moved.file[PROXY_CFG].data = t.data;
     moved.file[PROXY_CFG].bytes = t.bytes;
     int rc = mkdir(check, 0700) != 0 && errno != EEXIST ? -errno : 0;
-    rc = rc ? say(error, error_bytes, rc, "%s: %s", check, strerror(-rc))
+    rc = rc ? error_say(error, error_bytes, rc, "%s: %s", check, strerror(-rc))
             : proxy_files_write(&moved, check, error, error_bytes);
     free(t.data);
     return rc;
@@ -95,8 +85,8 @@ static int check_files(const char *program, const struct proxy_files *f, const c
     snprintf(check, sizeof check, "%s/check", folder);
     int rc = write_check(f, folder, check, error, error_bytes);
     if (rc == 0 && launch_check(program, check, PROXY_START_MS, words, sizeof words) != 0) {
-        rc = say(error, error_bytes, -EINVAL, "HAProxy refuses the endpoint's configuration: %s",
-                 words);
+        rc = error_say(error, error_bytes, -EINVAL,
+                       "HAProxy refuses the endpoint's configuration: %s", words);
     }
     char ignored[100];
     proxy_remove_folder(check, ignored, sizeof ignored);
@@ -130,17 +120,18 @@ static int wait_for(const struct proxy_files *f, const char *folder, long log_fr
             return 0;
         }
         if (launch_log_alert(folder, log_from, words, sizeof words)) {
-            return say(error, error_bytes, strstr(words, "in use") ? -EADDRINUSE : -EINVAL,
-                       "HAProxy does not take the configuration: %s", words);
+            return error_say(error, error_bytes, strstr(words, "in use") ? -EADDRINUSE : -EINVAL,
+                             "HAProxy does not take the configuration: %s", words);
         }
         if (proxy_master(folder) == 0 && ms > 1000) {
-            return say(error, error_bytes, -ECHILD, "HAProxy ended as it started; see %s/%s",
-                       folder, LAUNCH_LOG);
+            return error_say(error, error_bytes, -ECHILD, "HAProxy ended as it started; see %s/%s",
+                             folder, LAUNCH_LOG);
         }
         rest();
     }
-    return say(error, error_bytes, -ETIMEDOUT, "HAProxy is not ready after %d seconds; see %s/%s",
-               PROXY_START_MS / 1000, folder, LAUNCH_LOG);
+    return error_say(error, error_bytes, -ETIMEDOUT,
+                     "HAProxy is not ready after %d seconds; see %s/%s", PROXY_START_MS / 1000,
+                     folder, LAUNCH_LOG);
 }
 
 // The address in the configuration's `bind` line.
@@ -168,10 +159,11 @@ static int start(const char *program, const struct proxy_files *f, const char *f
     uint32_t port;
     bound_address(f, host, &port);
     if (proxy_port_is_taken(host, port)) {
-        return say(error, error_bytes, -EADDRINUSE,
-                   "the fleet's endpoint %s:%u is taken by another program; write another address "
-                   "into fleet.yaml (endpoint: listen:)",
-                   host, port);
+        return error_say(
+            error, error_bytes, -EADDRINUSE,
+            "the fleet's endpoint %s:%u is taken by another program; write another address "
+            "into fleet.yaml (endpoint: listen:)",
+            host, port);
     }
     long log_from;
     int rc = launch_start(program, folder, &log_from, error, error_bytes);
@@ -211,8 +203,8 @@ int proxy_apply(const struct proxy_files *f, const char *folder, enum proxy_done
         long log_from = launch_log_bytes(folder);
         *done = PROXY_RELOADED;
         if (kill(master, SIGUSR2) != 0 && errno != ESRCH) {
-            return say(error, error_bytes, -errno, "HAProxy (process %d): %s", (int)master,
-                       strerror(errno));
+            return error_say(error, error_bytes, -errno, "HAProxy (process %d): %s", (int)master,
+                             strerror(errno));
         }
         return wait_for(f, folder, log_from, error, error_bytes);
     }
@@ -263,7 +255,7 @@ int proxy_stop(const char *folder, unsigned grace_ms, char *error, size_t error_
     }
     signal_all(folder, SIGKILL);
     if (!is_gone_within(folder, TERM_MS)) {
-        return say(error, error_bytes, -EBUSY, "HAProxy of %s does not end", folder);
+        return error_say(error, error_bytes, -EBUSY, "HAProxy of %s does not end", folder);
     }
     return 0;
 }
@@ -273,8 +265,9 @@ int proxy_remove_folder(const char *folder, char *error, size_t error_bytes)
     DIR *d = opendir(folder);
     struct dirent *e;
     if (!d) {
-        return errno == ENOENT ? 0
-                               : say(error, error_bytes, -errno, "%s: %s", folder, strerror(errno));
+        return errno == ENOENT
+                   ? 0
+                   : error_say(error, error_bytes, -errno, "%s: %s", folder, strerror(errno));
     }
     while ((e = readdir(d))) {
         char path[FLEET_PATH];
@@ -291,5 +284,5 @@ int proxy_remove_folder(const char *folder, char *error, size_t error_bytes)
     closedir(d);
     return rmdir(folder) == 0 || errno == ENOENT
                ? 0
-               : say(error, error_bytes, -errno, "%s: %s", folder, strerror(errno));
+               : error_say(error, error_bytes, -errno, "%s: %s", folder, strerror(errno));
 }

@@ -2,27 +2,17 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // The connection to libvirt, and guests of ours on it.
+#include "hypercall/host/base/error.h"
 #include "hypercall/host/machine/host.h"
 
 #include <errno.h>
 #include <libvirt/virterror.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
-
-__attribute__((format(printf, 4, 5))) static int fail(char *error, size_t error_bytes, int rc,
-                                                      const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    vsnprintf(error, error_bytes, format, args);
-    va_end(args);
-    return rc;
-}
 
 int machine_uri(const char *wanted, const char **out, bool *is_system, char *error,
                 size_t error_bytes)
@@ -33,17 +23,18 @@ int machine_uri(const char *wanted, const char **out, bool *is_system, char *err
     }
     const char *host = strstr(uri, "://");
     if (strncmp(uri, "qemu", 4) != 0 || !host) {
-        return fail(error, error_bytes, -EINVAL,
-                    "'%s' is no URI of libvirt's QEMU driver, like qemu:///session or "
-                    "qemu:///system",
-                    uri);
+        return error_say(error, error_bytes, -EINVAL,
+                         "'%s' is no URI of libvirt's QEMU driver, like qemu:///session or "
+                         "qemu:///system",
+                         uri);
     }
     const char *path = strchr(host + 3, '/');
     if (!path || (strncmp(path, "/system", 7) != 0 && strncmp(path, "/session", 8) != 0)) {
-        return fail(error, error_bytes, -EINVAL,
-                    "'%s' is no URI of libvirt's QEMU driver: it ends in /session or /system, like "
-                    "qemu+ssh://HOST/system",
-                    uri);
+        return error_say(
+            error, error_bytes, -EINVAL,
+            "'%s' is no URI of libvirt's QEMU driver: it ends in /session or /system, like "
+            "qemu+ssh://HOST/system",
+            uri);
     }
     *out = uri;
     *is_system = strncmp(path, "/system", 7) == 0;
@@ -59,8 +50,8 @@ static void quiet(void *context, virErrorPtr e)
 int machine_say_libvirt(const char *doing, char *error, size_t error_bytes)
 {
     const char *why = virGetLastErrorMessage();
-    return fail(error, error_bytes, -EIO, "%s: libvirt says: %s", doing,
-                why && why[0] ? why : "nothing");
+    return error_say(error, error_bytes, -EIO, "%s: libvirt says: %s", doing,
+                     why && why[0] ? why : "nothing");
 }
 
 static void run_daemon(const char *program)
@@ -120,16 +111,17 @@ int machine_connect(const char *uri, void (*say)(const char *line), virConnectPt
         bool missing =
             access("/usr/sbin/libvirtd", X_OK) != 0 && access("/usr/sbin/virtqemud", X_OK) != 0;
         machine_say_libvirt(uri, why, sizeof why);
-        return fail(error, error_bytes, -EIO, "no connection to libvirt at %s%s", why,
-                    missing ? ". Its daemon is not installed here; on Debian: apt-get install "
-                              "libvirt-daemon libvirt-daemon-driver-qemu"
-                            : ". --connect or LIBVIRT_DEFAULT_URI name another connection "
-                              "(qemu:///session is a user's own and needs no rights)");
+        return error_say(error, error_bytes, -EIO, "no connection to libvirt at %s%s", why,
+                         missing ? ". Its daemon is not installed here; on Debian: apt-get install "
+                                   "libvirt-daemon libvirt-daemon-driver-qemu"
+                                 : ". --connect or LIBVIRT_DEFAULT_URI name another connection "
+                                   "(qemu:///session is a user's own and needs no rights)");
     }
     int rc = machine_events_start();
     if (rc) {
         virConnectClose(c);
-        return fail(error, error_bytes, rc, "no thread for libvirt's events: %s", strerror(-rc));
+        return error_say(error, error_bytes, rc, "no thread for libvirt's events: %s",
+                         strerror(-rc));
     }
     virConnectSetKeepAlive(c, 5, 3); // notices a daemon that hangs; not every connection can
     *out = c;
@@ -143,8 +135,8 @@ int machine_find(virConnectPtr c, const char *name, virDomainPtr *out, struct ma
     if (!d) {
         const virError *e = virGetLastError();
         if (e && e->code == VIR_ERR_NO_DOMAIN) {
-            return fail(error, error_bytes, -ENOENT,
-                        "no guest is named '%s' (`tessera ls` lists them)", name);
+            return error_say(error, error_bytes, -ENOENT,
+                             "no guest is named '%s' (`tessera ls` lists them)", name);
         }
         return machine_say_libvirt(name, error, error_bytes);
     }
@@ -153,8 +145,9 @@ int machine_find(virConnectPtr c, const char *name, virDomainPtr *out, struct ma
     free(xml);
     if (rc) {
         virDomainFree(d);
-        return fail(error, error_bytes, -EPERM,
-                    "'%s' is a domain of libvirt's, but none that `tessera` made: use virsh", name);
+        return error_say(error, error_bytes, -EPERM,
+                         "'%s' is a domain of libvirt's, but none that `tessera` made: use virsh",
+                         name);
     }
     *out = d;
     return 0;

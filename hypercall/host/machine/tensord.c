@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // The connection to tensord, and its start.
+#include "hypercall/host/base/error.h"
 #include "hypercall/host/base/clock.h"
 #include "hypercall/host/base/folders.h"
 #include "hypercall/host/machine/tensord.h"
@@ -12,7 +13,6 @@
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,27 +39,18 @@ struct tensord {
     char line[LINE_MOST];
 };
 
-__attribute__((format(printf, 4, 5))) static int fail(char *error, size_t error_bytes, int rc,
-                                                      const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    vsnprintf(error, error_bytes, format, args);
-    va_end(args);
-    return rc;
-}
-
 int tensord_folder(char *out, size_t out_bytes, char *error, size_t error_bytes)
 {
     if (folder_of_sockets(out, out_bytes) != 0) {
-        return fail(error, error_bytes, -ENAMETOOLONG, "XDG_RUNTIME_DIR is too long");
+        return error_say(error, error_bytes, -ENAMETOOLONG, "XDG_RUNTIME_DIR is too long");
     }
     int rc = folder_make_own(out, 077);
     return rc == -EPERM
-               ? fail(error, error_bytes, rc,
-                      "%s must be a folder of this user's that nobody else may open (chmod 700)",
-                      out)
-           : rc ? fail(error, error_bytes, rc, "%s cannot be made: %s", out, strerror(-rc))
+               ? error_say(
+                     error, error_bytes, rc,
+                     "%s must be a folder of this user's that nobody else may open (chmod 700)",
+                     out)
+           : rc ? error_say(error, error_bytes, rc, "%s cannot be made: %s", out, strerror(-rc))
                 : 0;
 }
 
@@ -127,7 +118,7 @@ static int exchange(struct tensord *t, json_t *request, int wait_ms, char *error
         free(line);
     }
     free(text);
-    return rc ? fail(error, error_bytes, rc, "tensord does not answer: %s", strerror(-rc)) : 0;
+    return rc ? error_say(error, error_bytes, rc, "tensord does not answer: %s", strerror(-rc)) : 0;
 }
 
 static int ping(struct tensord *t, char *error, size_t error_bytes)
@@ -141,18 +132,18 @@ int tensord_open(const char *folder, struct tensord **out, char *error, size_t e
     struct sockaddr_un a = {.sun_family = AF_UNIX};
     int n = snprintf(a.sun_path, sizeof a.sun_path, "%s/tensord.sock", folder);
     if (n < 0 || (size_t)n >= sizeof a.sun_path) {
-        return fail(error, error_bytes, -ENAMETOOLONG, "%s is too long for a socket's path",
-                    folder);
+        return error_say(error, error_bytes, -ENAMETOOLONG, "%s is too long for a socket's path",
+                         folder);
     }
     struct tensord *t = malloc(sizeof *t);
     if (!t) {
-        return fail(error, error_bytes, -ENOMEM, "no memory");
+        return error_say(error, error_bytes, -ENOMEM, "no memory");
     }
     t->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     int rc = t->fd < 0 || connect(t->fd, (struct sockaddr *)&a, sizeof a) != 0 ? -errno : 0;
     if (rc) {
-        fail(error, error_bytes, rc, "no connection to tensord at %s: %s", a.sun_path,
-             strerror(-rc));
+        error_say(error, error_bytes, rc, "no connection to tensord at %s: %s", a.sun_path,
+                  strerror(-rc));
     } else {
         rc = ping(t, error, error_bytes);
     }
@@ -217,7 +208,8 @@ static int launch(const char *folder, const char *program, struct tensord **out,
     char words[420], why[300];
     pid_t child = fork();
     if (child < 0) {
-        return fail(error, error_bytes, -errno, "tensord cannot be started: %s", strerror(errno));
+        return error_say(error, error_bytes, -errno, "tensord cannot be started: %s",
+                         strerror(errno));
     }
     if (child == 0) {
         become_daemon(folder, program);
@@ -229,14 +221,14 @@ static int launch(const char *folder, const char *program, struct tensord **out,
         }
         if (waitpid(child, &status, WNOHANG) == child) {
             last_words(folder, words, sizeof words);
-            return fail(error, error_bytes, -EIO, "tensord ended as it started%s (%s/tensord.log)",
-                        words, folder);
+            return error_say(error, error_bytes, -EIO,
+                             "tensord ended as it started%s (%s/tensord.log)", words, folder);
         }
         if (monotonic_ms() > until) {
             kill(child, SIGTERM);
-            return fail(error, error_bytes, -ETIMEDOUT,
-                        "tensord was started and does not answer (%s; %s/tensord.log)", why,
-                        folder);
+            return error_say(error, error_bytes, -ETIMEDOUT,
+                             "tensord was started and does not answer (%s; %s/tensord.log)", why,
+                             folder);
         }
         nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
     }
@@ -252,13 +244,13 @@ int tensord_start(const char *folder, const char *program, struct tensord **out,
         return rc; // it answers, or something else is wrong than that none runs
     }
     if (access(program, X_OK) != 0) {
-        return fail(error, error_bytes, -errno, "%s: %s (tensord serves --offload)", program,
-                    strerror(errno));
+        return error_say(error, error_bytes, -errno, "%s: %s (tensord serves --offload)", program,
+                         strerror(errno));
     }
     snprintf(lock_path, sizeof lock_path, "%s/start.lock", folder);
     int lock = open(lock_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (lock < 0 || flock(lock, LOCK_EX) != 0) {
-        rc = fail(error, error_bytes, -errno, "%s: %s", lock_path, strerror(errno));
+        rc = error_say(error, error_bytes, -errno, "%s: %s", lock_path, strerror(errno));
     } else {
         // Another run may have started it meanwhile.
         rc = tensord_open(folder, out, error, error_bytes);
