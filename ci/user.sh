@@ -8,27 +8,27 @@
 #     . ci/lib.sh
 #     user_begin
 
-# namespaces [-n] 'PROGRAMS' TARGETS…: builds the targets and runs the script again from its beginning in
-# process and mount namespaces (with -n: a network, too) of its own, so that no daemon outlives it; returns
+# namespaces 'PROGRAMS' TARGETS…: builds the targets and runs the script again from its beginning in process,
+# mount and network namespaces of its own, so that no daemon outlives it and no port is another's; returns
 # there. The script is skipped where that cannot be.
 namespaces() {
-    local flags=-mpf program missing=""
-    [ "$1" = -n ] && flags=-mpnf && shift
+    local program missing=""
     if [ -n "${TESSERA_NAMESPACES:-}" ]; then
         unset TESSERA_NAMESPACES
         mount --make-rprivate /
+        ip link set lo up
         return
     fi
     for program in $1; do
         command -v "$program" >/dev/null || [ -x "/usr/sbin/$program" ] || missing+=" $program"
     done
-    if [ "$(id -u)" -ne 0 ] || [ -n "$missing" ] || ! unshare $flags --mount-proc true 2>/dev/null; then
+    if [ "$(id -u)" -ne 0 ] || [ -n "$missing" ] || ! unshare -mpnf --mount-proc true 2>/dev/null; then
         echo "ok skipped: needs root (for namespaces of its own) and ${missing:-$1}"
         exit 0
     fi
     shift
     make --no-print-directory "$@" >&2 || exit 1
-    exec env TESSERA_NAMESPACES=1 unshare $flags --mount-proc --kill-child "$0" </dev/null
+    exec env TESSERA_NAMESPACES=1 unshare -mpnf --mount-proc --kill-child "$0" </dev/null
 }
 
 # user_begin: $work/bin and $work/images as installed, $work/models with the demonstration model ($demo), all

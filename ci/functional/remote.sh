@@ -8,9 +8,8 @@
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 . ci/user.sh
-namespaces -n 'libvirtd sshd' build/bin/tessera build/bin/make-model build/images/llm.elf
+namespaces 'libvirtd sshd' build/bin/tessera build/bin/make-model build/images/llm.elf
 . ci/lib.sh
-ip link set lo up
 chmod 711 "$work"
 mkdir -p "$work"/{here/bin,here/images,here/models,home/.ssh,there/home,there/run}
 cp build/bin/tessera "$work/here/bin/"
