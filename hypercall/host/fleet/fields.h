@@ -70,9 +70,7 @@ bool scalar_text(const json_t *value, char *out, size_t out_bytes);
 const char *nearest_name(const char *word, const char *const *names, size_t count);
 
 // Defaults; checks that look at several fields.
-void fleet_defaults(struct fleet_spec *s);
 void model_defaults(struct fleet_model *m);
-int fleet_check(struct reader *r, struct fleet_spec *s);
 
 // ---- fleet.yaml as a JSON value ----------------------------------------------------------------
 

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-void fleet_defaults(struct fleet_spec *s)
+static void fleet_defaults(struct fleet_spec *s)
 {
     memset(s, 0, sizeof *s);
     snprintf(s->endpoint.host, sizeof s->endpoint.host, "127.0.0.1");
@@ -104,7 +104,7 @@ static bool is_loopback(const char *host)
     return strncmp(host, "127.", 4) == 0 || strcmp(host, "::1") == 0;
 }
 
-int fleet_check(struct reader *r, struct fleet_spec *s)
+static int fleet_check(struct reader *r, struct fleet_spec *s)
 {
     const struct fleet_endpoint *e = &s->endpoint;
     uint32_t guests = 0;

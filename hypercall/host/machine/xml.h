@@ -21,8 +21,6 @@
 void xml_element(struct text *t, const char *indent, const char *name, const char *value);
 // <memory> to <on_crash>: xml_machine.c.
 void xml_add_machine(struct text *t, const struct machine_plan *p);
-// The CPUs that the machine can have, which may be more than it has.
-uint32_t xml_cpu_slots(const struct machine_plan *p);
 // xml_cpu.c: <vcpu> to <numatune>, and <cpu>
 void xml_add_cpus(struct text *t, const struct machine_plan *p);
 void xml_add_cpu(struct text *t, const struct machine_plan *p);

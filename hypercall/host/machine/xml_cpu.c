@@ -7,7 +7,8 @@
 
 #include <string.h>
 
-uint32_t xml_cpu_slots(const struct machine_plan *p)
+// The CPUs that the machine can have, which may be more than it has.
+static uint32_t cpu_slots(const struct machine_plan *p)
 {
     // QEMU's emulator drops a guest's memory fences where there can be one CPU only, and with
     // them, now and then, a doorbell of a tensor call.
@@ -16,7 +17,7 @@ uint32_t xml_cpu_slots(const struct machine_plan *p)
 
 static uint32_t first_cpu_of_cell(const struct machine_plan *p, uint32_t cell)
 {
-    return (uint32_t)((uint64_t)xml_cpu_slots(p) * cell / p->cell_count);
+    return (uint32_t)((uint64_t)cpu_slots(p) * cell / p->cell_count);
 }
 
 static void add_pin(struct text *t, uint32_t vcpu, const char *cpus)
@@ -65,7 +66,7 @@ static void add_memory_places(struct text *t, const struct machine_plan *p)
 
 void xml_add_cpus(struct text *t, const struct machine_plan *p)
 {
-    uint32_t slots = xml_cpu_slots(p);
+    uint32_t slots = cpu_slots(p);
     if (slots != p->vcpus) {
         text_add(t, "  <vcpu current='%u'>%u</vcpu>\n", p->vcpus, slots);
     } else {

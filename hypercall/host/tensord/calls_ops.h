@@ -107,12 +107,8 @@ int tensor_weight(struct guest *g, const struct hc_submission *s, uint64_t value
 int graph_read(struct guest *g, const struct hc_submission *s, struct job *j);
 int graph_bind(struct guest *g, const struct hc_submission *s, struct job *j);
 int graph_single(struct guest *g, const struct hc_submission *s, struct job *j);
-struct graph_handle *graph_of(struct guest *g, uint64_t handle);
 int graph_free(struct guest *g, uint64_t handle);
 void graph_close(struct guest *g, struct graph *graph);
-int job_transfer(struct guest *g, const struct hc_submission *s, struct job *j);
-void job_free(struct job *j);
-struct session_handle *session_of(struct guest *g, uint64_t handle);
 void session_close(struct guest *g, struct session_handle *s);
 int training_prepare(struct guest *g, const struct hc_submission *s, struct job *j);
 int training_work(struct worker *w, struct job *j);  // without the lock

@@ -18,7 +18,7 @@
 
 #define TENSORD_VERSION "0.1.0"
 
-void control_close(struct control *c)
+static void control_close(struct control *c)
 {
     if (c->fd >= 0) {
         close(c->fd);
@@ -39,7 +39,8 @@ static void reply_text(struct control *c, const char *text)
     }
 }
 
-void control_reply(struct control *c, json_t *answer)
+// Takes the answer.
+static void control_reply(struct control *c, json_t *answer)
 {
     char *text = answer ? json_dumps(answer, JSON_COMPACT) : NULL;
     reply_text(c, text ? text : "{\"ok\":false,\"error\":\"no memory\"}");

@@ -10,7 +10,7 @@
 
 _Static_assert(TN_OPS_NONE == UINT32_MAX, "the same in struct hc_graph_node");
 
-struct graph_handle *graph_of(struct guest *g, uint64_t handle)
+static struct graph_handle *graph_of(struct guest *g, uint64_t handle)
 {
     uint32_t i = handle_index((uint32_t)handle);
     if (!g->ops || handle > UINT32_MAX || i >= HC_MOST_GRAPHS || !g->ops->graphs[i].graph ||

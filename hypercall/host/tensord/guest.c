@@ -135,7 +135,7 @@ static void stop_runs(struct guest *g)
     ops_stop(g);
 }
 
-void guest_cut_off(struct guest *g, enum hc_status why)
+static void guest_cut_off(struct guest *g, enum hc_status why)
 {
     audit(g->worker, g, "cut-off", "status %d, generation %u", (int)why, g->attached);
     stop_runs(g);

@@ -90,8 +90,6 @@ void seat_set_state(struct seat *s, enum hc_host_state state);
 int control_open(struct holder *h, char *error, size_t bytes);
 void control_accept(struct holder *h);
 void control_read(struct holder *h, struct control *c);
-void control_close(struct control *c);
-void control_reply(struct control *c, json_t *answer); // takes the answer
 void control_text(struct holder *h, uint32_t request, const char *json);
 // Those that wait for the worker are told that there is none.
 void control_no_worker(struct holder *h);

@@ -16,7 +16,7 @@ uint64_t ops_features(void)
     return HC_FEATURE_OPS | HC_FEATURE_TRAIN;
 }
 
-void job_free(struct job *j)
+static void job_free(struct job *j)
 {
     struct guest *g = j->guest;
     g->memory -= j->memory;
@@ -34,7 +34,7 @@ void job_free(struct job *j)
     free(j);
 }
 
-int job_transfer(struct guest *g, const struct hc_submission *s, struct job *j)
+static int job_transfer(struct guest *g, const struct hc_submission *s, struct job *j)
 {
     const struct tensor_handle *to = tensor_of(g, s->argument[0]);
     const struct tensor_handle *from = tensor_of(g, s->argument[1]);

@@ -10,7 +10,7 @@
 
 #define MOST_WORK 400000000000ull // multiply-adds of one step: about ten seconds of one core
 
-struct session_handle *session_of(struct guest *g, uint64_t handle)
+static struct session_handle *session_of(struct guest *g, uint64_t handle)
 {
     uint32_t i = handle_index((uint32_t)handle);
     if (!g->ops || handle > UINT32_MAX || i >= MOST_SESSIONS || !g->ops->sessions[i].train ||

@@ -12,7 +12,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-struct weights *weights_find(struct worker *w, const struct hc_identity *identity)
+static struct weights *weights_find(struct worker *w, const struct hc_identity *identity)
 {
     for (uint32_t i = 0; i < w->weights_count; i++) {
         if (memcmp(&w->weights[i].identity, identity, sizeof *identity) == 0) {

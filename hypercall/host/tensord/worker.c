@@ -27,7 +27,7 @@ void worker_news(struct worker *w)
     (void)n; // full: it is awake anyway
 }
 
-struct guest *worker_find(struct worker *w, uint32_t number)
+static struct guest *worker_find(struct worker *w, uint32_t number)
 {
     for (uint32_t i = 0; i < w->guest_count; i++) {
         if (w->guests[i]->number == number && !w->guests[i]->leaving) {

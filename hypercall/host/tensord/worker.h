@@ -197,7 +197,6 @@ struct worker {
 uint64_t now_ns(void);
 // Wakes the io thread.
 void worker_news(struct worker *w);
-struct guest *worker_find(struct worker *w, uint32_t number);
 
 // guest.c ----------------------------------------------------------------------------------------
 // Takes the descriptors. NULL with a message in `error`.
@@ -218,7 +217,6 @@ void guest_post(struct guest *g, uint64_t tag, uint16_t call, uint16_t kind, int
 // Wakes the guest if it sleeps and something was posted.
 void guest_tell(struct guest *g);
 void guest_set_state(struct guest *g, enum hc_host_state state);
-void guest_cut_off(struct guest *g, enum hc_status why);
 // Everything that it had is forgotten; only when no pass works on it.
 void guest_forget(struct guest *g);
 
@@ -233,7 +231,6 @@ void run_end(struct run *r, int status, enum hc_reason reason);
 void run_free(struct run *r);
 struct engine *guest_engine(struct guest *g, uint32_t handle);
 
-struct weights *weights_find(struct worker *w, const struct hc_identity *identity);
 void weights_add(struct worker *w, const struct link_message *m, int fd);
 void weights_missing(struct worker *w, const struct hc_identity *identity);
 // HC_MODEL_OPEN: answers at once or later.

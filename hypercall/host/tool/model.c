@@ -27,7 +27,7 @@ uint32_t tool_cpus(void)
     return (uint32_t)CPU_COUNT(&set);
 }
 
-int tool_model_path(const char *word, char path[PATH_MAX])
+static int model_path(const char *word, char path[PATH_MAX])
 {
     char error[PATH_MAX + 512];
     if (access(word, F_OK) != 0 && errno == ENOENT && packages_name_is_valid(word)) {
@@ -43,7 +43,7 @@ int tool_open(const char *word, struct tool_model *m)
     char error[512] = "", path[PATH_MAX];
     struct gguf *index;
     *m = (struct tool_model){0};
-    if (tool_model_path(word, path) != TOOL_OK) {
+    if (model_path(word, path) != TOOL_OK) {
         return TOOL_FAILED;
     }
     if (tn_files_open(path, &m->files, &index, error, sizeof error) != 0) {

@@ -88,7 +88,8 @@ static const struct quantize_recipe recipes[] = {
      .down_layer = important},
 };
 
-const struct quantize_recipe *quantize_at(size_t i)
+// NULL beyond the last.
+static const struct quantize_recipe *quantize_at(size_t i)
 {
     return i < sizeof recipes / sizeof *recipes ? &recipes[i] : NULL;
 }

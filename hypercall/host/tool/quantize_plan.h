@@ -21,7 +21,6 @@ struct quantize_recipe {
 
 // NULL: no such recipe. Letters of either case.
 const struct quantize_recipe *quantize_find(const char *name);
-const struct quantize_recipe *quantize_at(size_t i); // NULL beyond the last
 
 struct quantize_model {
     uint32_t layers;

@@ -121,10 +121,8 @@ struct tool_model {
     struct tn_model_info info;
     const struct tokenizer *tokenizer;
 };
-// The file that a word on the command line means: itself, or where no such file is the installed
-// model of that name (`tessera pkg`). TOOL_FAILED with a message printed.
-int tool_model_path(const char *word, char path[PATH_MAX]);
-// Maps and opens what a word means; TOOL_FAILED with a message printed.
+// Maps and opens the file that a word on the command line means: itself, or where no such file is
+// the installed model of that name (`tessera pkg`). TOOL_FAILED with a message printed.
 int tool_open(const char *path, struct tool_model *m);
 void tool_close(struct tool_model *m);
 
