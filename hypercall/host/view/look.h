@@ -39,7 +39,7 @@ struct view {
 };
 
 // only: this guest alone (-ENOENT: not there), NULL: all of ours. local: QEMU's processes are on
-// this machine. ca_file as of ask.h. *out is to be freed by view_free, also after an error.
+// this machine. ca_file as of base/http.h. *out is to be freed by view_free, also after an error.
 int view_look(virConnectPtr c, const char *only, bool local, struct view *out, char *error,
               size_t error_bytes);
 void view_free(struct view *v);
