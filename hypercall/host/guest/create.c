@@ -50,8 +50,9 @@ static int start(struct guest_host *h, struct guest *g, const char *xml, char *e
     char why[700];
     bool started;
     if (g->persistent) {
+        // virDomainCreate would ask for the domain once more.
         started = (!g->autostart || virDomainSetAutostart(g->domain, 1) == 0) &&
-                  virDomainCreate(g->domain) == 0;
+                  virDomainCreateWithFlags(g->domain, VIR_DOMAIN_NONE) == 0;
     } else {
         g->domain = virDomainCreateXML(h->libvirt, xml, VIR_DOMAIN_NONE);
         started = g->domain != NULL;

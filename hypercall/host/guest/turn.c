@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Tessera authors
 //
-// Guests that commands start take turns: as many start at a time as this machine has CPUs, and one.
-// A boot computes, and more of them at once only take the CPUs from each other. A turn is a claim
+// Guests that commands start take turns: twice as many start at a time as this machine has CPUs. A
+// boot computes, and more of them at once only take the CPUs from each other. A turn is a claim
 // (lock.c), so that the end of a run, however it comes, gives it to the next.
 #include "hypercall/host/guest/private.h"
 
@@ -11,12 +11,12 @@
 #include <unistd.h>
 
 // Turns only save time: who waited for long goes on without one, and nobody keeps one for long.
-enum { WAIT_MS = 20000, KEEP_MS = 5000, LOOK_MS = 10 };
+enum { WAIT_MS = 20000, KEEP_MS = 5000, LOOK_MS = 25 };
 
 static uint32_t turns(void)
 {
     cpu_set_t set;
-    return sched_getaffinity(0, sizeof set, &set) == 0 ? (uint32_t)CPU_COUNT(&set) + 1 : 2;
+    return sched_getaffinity(0, sizeof set, &set) == 0 ? 2 * (uint32_t)CPU_COUNT(&set) : 2;
 }
 
 static bool take_any(int claims)
@@ -44,7 +44,7 @@ int guest_take_turn(struct guest_host *h, struct guest *g, char *error, size_t e
             return guest_refuse(error, error_bytes, -EINTR, "interrupted; nothing was started");
         }
         if (now == begun) {
-            guest_say(h, "Waiting: as many other guests start as this machine has CPUs for");
+            guest_say(h, "Waiting: as many other guests start as this machine can boot at a time");
         }
         guest_sleep_ms(LOOK_MS);
         now = guest_now_ms();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Tessera authors
 //
-// Commands start as many guests at a time as there are CPUs, and one; whoever ends lets the next
+// Commands start twice as many guests at a time as there are CPUs; whoever ends lets the next
 // one go, and nobody waits for ever. The clock is the test's own.
 //
 // Links: hypercall/host/guest/turn.c hypercall/host/guest/lock.c hypercall/host/machine/console.c
