@@ -5,8 +5,9 @@
 # `make bench-run`: what `tessera run` takes beyond QEMU's own, and what memory a guest adds. In turn in one
 # run: QEMU started by hand until the first 200 of /health, and `tessera run --detach` until it returns; one
 # guest and many at once, on q35 and microvm; medians. libvirt is an ordinary user's, in namespaces of the
-# benchmark's own, and warm: the first start of all is a line of its own. PSS is split into what an idle QEMU
-# of that machine has, its emulator's translations, the mapped weights, and the rest: the guest's.
+# benchmark's own, and warm: the first start of all is a line of its own. Where the time goes: a table of the
+# stages of one run, and one of what each process computes. PSS is split into what an idle QEMU of that machine
+# has, its emulator's translations, the mapped weights, and the rest: the guest's.
 # ROUNDS=7 MANY=32 MANY_ROUNDS=3 MACHINES="q35 microvm" MODEL=file.gguf
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -24,11 +25,11 @@ accelerator
 rounds=${ROUNDS:-7} many=${MANY:-32} many_rounds=${MANY_ROUNDS:-3}
 mount --make-rprivate /
 chmod 711 "$work"
-mkdir -p "$work"/{bin,images,home,run,ms} && chmod 755 "$work"/{bin,images}
+mkdir -p "$work"/{bin,images,home,run,ms} && chmod 755 "$work"/{bin,images} && chmod 777 "$work/ms"
 # A user's sockets and states are in memory, as where logind makes the folder.
 mount -t tmpfs tmpfs "$work/run"
 trap 'kill "${vm_pids[@]}" 2>/dev/null; umount -l "$work/run"; cleanup' EXIT
-cp build/bin/tessera "$work/bin/"
+cp build/bin/{tessera,bootclock} "$work/bin/"
 cp build/images/llm.elf "$work/images/"
 cp "${MODEL:-images/default-model/tessera-demo.gguf}" "$work/model.gguf"
 chmod 644 "$work/model.gguf"
@@ -79,19 +80,33 @@ wait_for() { # FILES…: until all are written
         done
     done
 }
-# run_one MACHINE NAME: the wall time, and the tool's own parts, in $work/ms/NAME.run: wall connect plan create guest.
-run_one() {
-    local out wall
-    # The clock is the user's shell's own: no other program runs between it and the tool.
+# run_all MACHINE COUNT: guests g1 to gCOUNT at once, by `tessera run`, from a shell that is there already. A
+# line each into $work/ms/each: wall computed connect plan turn create guest, in milliseconds.
+run_all() {
+    local i wall cpu
     # shellcheck disable=SC2016
-    out=$(timeout 200 "${as[@]}" bash -c 'begun=${EPOCHREALTIME/./}
-        "$0/bin/tessera" run "$0/model.gguf" --detach --name "$1" --machine "$2" --vcpus 1 --memory 64M || exit
-        echo "wall $(((${EPOCHREALTIME/./} - begun) / 1000))"' "$work" "$2" "$1" 2>&1) || {
-        echo "bench-run: $out" >&2
-        return 1
-    }
-    wall=$(sed -n 's/^wall //p' <<<"$out")
-    echo "$wall $(sed -nE 's/.*connection ([0-9]+) ms, model and plan ([0-9]+) ms, libvirt and QEMU ([0-9]+) ms, the guest ([0-9]+) ms.*/\1 \2 \3 \4/p' <<<"$out")" >"$work/ms/$2.run"
+    "${as[@]}" bash -c 'for i in $(seq "$2"); do
+        "$0/bin/bootclock" -e -t 200 -o "$0/ms/g$i.ms" -l "$0/ms/g$i.log" -- "$0/bin/tessera" run "$0/model.gguf" \
+            --detach --name "g$i" --machine "$1" --vcpus 1 --memory 64M &
+    done; wait' "$work" "$1" "$2" </dev/null
+    : >"$work/ms/each"
+    for i in $(seq "$2"); do
+        read -r wall cpu 2>/dev/null <"$work/ms/g$i.ms" || {
+            echo "bench-run: g$i: $(cat "$work/ms/g$i.log")" >&2
+            return 1
+        }
+        echo "${wall%.*} ${cpu%.*} $(sed -nE "s/.*connection ([0-9]+) ms, model and plan ([0-9]+) ms, (other guests' starts ([0-9]+) ms, )?libvirt and QEMU ([0-9]+) ms, the guest ([0-9]+) ms.*/\1 \2 0\4 \5 \6/p" "$work/ms/g$i.log")" >>"$work/ms/each"
+        rm "$work/ms/g$i.ms"
+    done
+}
+computed() { # PROGRAM: milliseconds that all its processes have computed
+    local p
+    for p in $(pgrep -x "$1"); do
+        sed 's/^.*) //' "/proc/$p/stat"
+    done | awk -v hz="$(getconf CLK_TCK)" '{s += $12 + $13} END {printf "%d", s * 1000 / hz}'
+}
+column() { # FILE NUMBER: its median
+    cut -d' ' -f"$2" "$1" | median
 }
 # pss NAME: of every QEMU in this namespace, the mean of: all, weights, translations (MB), into $work/ms/NAME.
 pss() {
@@ -114,68 +129,74 @@ idle_floor() { # MACHINE COUNT: an idle QEMU without a guest, into $work/ms/floo
 hands=()
 
 echo "Times in ms, memory in MB a guest; $accel_text, 1 CPU and 64 MB a guest, $(nproc) CPUs of the host"
-run_one q35 first || exit 1
-read -r wall connect plan create guest <"$work/ms/first.run"
-echo "The first start of all (libvirt's daemon starts and asks QEMU what it can): $wall ms"
+run_all q35 1 || exit 1
+echo "The first start of all (libvirt's daemon starts and asks QEMU what it can): $(column "$work/ms/each" 1) ms"
 echo
 # Keeps the daemon there, as any guest does.
 "${as[@]}" virsh -q event --loop --event lifecycle >/dev/null 2>&1 &
 vm_pids+=($!)
-t rm --force first >/dev/null
+t rm --force g1 >/dev/null
 
-memory=()
-echo "Of many at once: until the last one answers; the parts are each one's own, medians."
+# What the program takes before it begins: it loads libvirt's library and all that this one needs.
+for _ in $(seq "$rounds"); do
+    "${as[@]}" "$work/bin/bootclock" -e -o "$work/ms/load" -- "$work/bin/tessera" --help
+    cat "$work/ms/load"
+done >"$work/ms/loads"
+
+memory=() cpu=()
+echo "Of many at once: until the last one answers; the stages are each one's own, medians. \"Loading\" is \`tessera --help\`,"
+echo "\"turn\" the wait until fewer others start, \"end\" what follows the first 200: the line of memory in use, closing."
 echo
-echo "| machine | guests | QEMU by hand | \`tessera run\` | beyond QEMU | connection | plan | libvirt and QEMU | to the first 200 | program |"
-echo "|---|---|---|---|---|---|---|---|---|---|"
+echo "| machine | guests | QEMU by hand | \`tessera run\` | beyond QEMU | loading | connection | plan | turn | libvirt and QEMU | to the first 200 | end |"
+echo "|---|---|---|---|---|---|---|---|---|---|---|---|"
 for machine in ${MACHINES:-q35 microvm}; do
     for count in 1 "$many"; do
         turns=$rounds
         [ "$count" -gt 1 ] && turns=$many_rounds
-        : >"$work/ms/alone"
-        : >"$work/ms/runs"
+        rm -f "$work"/ms/{alone,runs,cpu}
         for turn in $(seq "$turns"); do
-            names=() files=() runs=()
+            files=() names=()
             for i in $(seq "$count"); do
                 by_hand "$machine" "hand$i" $((30000 + i))
                 files+=("$work/ms/hand$i")
-            done
-            wait_for "${files[@]}"
-            cat "${files[@]}" | sort -n | tail -n 1 >>"$work/ms/alone"
-            end_hands
-            for i in $(seq "$count"); do
-                run_one "$machine" "g$i" &
-                runs+=($!)
                 names+=("g$i")
             done
-            for i in "${runs[@]}"; do
-                wait "$i" || exit 1
+            wait_for "${files[@]}"
+            hand=$(computed qemu-system-x86)
+            cat "${files[@]}" | sort -n | tail -n 1 >>"$work/ms/alone"
+            end_hands
+            daemon=$(computed libvirtd) logger=$(computed virtlogd)
+            run_all "$machine" "$count" || exit 1
+            # Of many, the last one says how long all took; the stages are medians.
+            line=$(sort -n "$work/ms/each" | tail -n 1 | cut -d' ' -f1)
+            for c in 2 3 4 5 6 7; do
+                line+=" $(column "$work/ms/each" $c)"
             done
-            # Of many, the last one says how long all took; the parts are medians.
-            if [ "$count" -eq 1 ]; then
-                cat "$work/ms/g1.run" >>"$work/ms/runs"
-            else
-                wall=$(cat "$work"/ms/g*.run | sort -n | tail -n 1 | cut -d' ' -f1)
-                echo "$wall $(for c in 2 3 4 5; do cut -d' ' -f$c "$work"/ms/g*.run | median; echo; done | paste -sd' ')" >>"$work/ms/runs"
-            fi
+            echo "$line" >>"$work/ms/runs"
+            echo "$hand $(computed qemu-system-x86) $(($(computed libvirtd) - daemon)) $(($(computed virtlogd) - logger))" >>"$work/ms/cpu"
             [ "$turn" -eq "$turns" ] && pss guests
             t rm --force "${names[@]}" >/dev/null
-            rm -f "$work"/ms/g*.run
         done
-        alone=$(median <"$work/ms/alone")
-        wall=$(cut -d' ' -f1 "$work/ms/runs" | median)
-        parts=()
-        for c in 2 3 4 5; do
-            parts+=("$(cut -d' ' -f$c "$work/ms/runs" | median)")
+        alone=$(median <"$work/ms/alone") stages=()
+        for c in 1 2 3 4 5 6 7; do
+            stages+=("$(column "$work/ms/runs" $c)")
         done
-        program=$((wall - parts[0] - parts[1] - parts[2] - parts[3]))
-        [ "$count" -gt 1 ] && program=-
-        echo "| $machine | $count | $alone | $wall | $((wall - alone)) | ${parts[0]} | ${parts[1]} | ${parts[2]} | ${parts[3]} | $program |"
+        read -r wall tool connect plan took create guest <<<"${stages[*]}"
+        load=$(column "$work/ms/loads" 1) end=-
+        [ "$count" -eq 1 ] && end=$((wall - load - connect - plan - took - create - guest))
+        echo "| $machine | $count | $alone | $wall | $((wall - alone)) | $load | $connect | $plan | $took | $create | $guest | $end |"
+        cpu+=("| $machine | $count |$(for c in 1 2; do echo " $(($(column "$work/ms/cpu" $c) / count)) |"; done | paste -sd '') $tool | $(column "$work/ms/loads" 2) |$(for c in 3 4; do echo " $(($(column "$work/ms/cpu" $c) / count)) |"; done | paste -sd '')")
         idle_floor "$machine" "$count"
         memory+=("$(awk -v m="$machine" -v n="$count" 'NR == FNR {f = $1; ft = $3; next}
             {printf "| %s | %d | %.1f | %.1f | %.1f | %.2f | %.1f |", m, n, $1, f, $3 - ft, $2, $1 - f - ($3 - ft) - $2}' "$work/ms/floor" "$work/ms/guests")")
     done
 done
+echo
+echo "What was computed until the last one answers, ms a guest"
+echo
+echo "| machine | guests | QEMU by hand | QEMU | the program | of it loading | libvirtd | virtlogd |"
+echo "|---|---|---|---|---|---|---|---|"
+printf '%s\n' "${cpu[@]}"
 echo
 echo "| machine | guests | PSS | QEMU's floor | translations | weights | the guest's |"
 echo "|---|---|---|---|---|---|---|"

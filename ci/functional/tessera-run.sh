@@ -96,8 +96,12 @@ check "the model is as it was" cmp "$demo" images/default-model/tessera-demo.ggu
 next=$((port + 1))
 refused "a taken port: the next free one is told" 1 "port $port is in use on this machine; the next free one is $next" run "$demo" --port "$port"
 refused "a taken name" 1 "a guest named 'demo' exists already" run "$demo" --name demo --port $next
-second=$(t run "$demo" --detach --vcpus 1 2>&1)
+second=$(as+=("LIBVIRT_LOG_FILTERS=1:rpc.netclient" "LIBVIRT_LOG_OUTPUTS=1:file:$work/home/asked.log") && t run "$demo" --detach --vcpus 1 2>&1)
 holds "without --name and --port: the next ones" 'Booting demo-2 ' "$second"
+# By the numbers of libvirt's protocol: 8 of the connection and names, define, start, events on and off.
+asked=$(sed -nE 's/.*TX_QUEUE: .* prog=536903814 .* proc=([0-9]+) type=0 .*/\1/p' "$work/home/asked.log" | paste -sd ' ')
+check "a run asks libvirt no more than it must ($asked)" test "$(wc -w <<<"$asked")" -gt 5 -a "$(wc -w <<<"$asked")" -le 12
+same "and leaves the closing, in which libvirt can wait for itself, to its end" "" "$(grep -ow 2 <<<"$asked")"
 refused "rm: not while it runs" 1 "'demo' runs: .tessera stop demo. first" rm demo
 holds "stop: both" 'demo: powered off.*demo-2: powered off' "$(t stop demo demo-2 | tr '\n' ' ')"
 holds "ls shows that they are off" ' demo .* off .*demo-2 .* off ' "$(t ls | tr '\n' ' ')"
@@ -170,6 +174,31 @@ done
 wait "${together[@]}"
 same "three at once: three names, three ports" "demo demo-2 demo-3 3" "$(t ls --json | jq -r '([.[].name] | sort | join(" ")) + " " + ([.[].url] | unique | length | tostring)')"
 t rm --force demo demo-2 demo-3 >"$work/out" 2>&1
+# All turns are held by another program (claims of lock.c, by their place in the file); then it ends.
+python3 -c 'import fcntl, struct, sys, time
+f = open(sys.argv[1] + "/.local/state/tessera/.lock.log", "r+b")
+fcntl.fcntl(f, 37, struct.pack("hhqqi4x", fcntl.F_WRLCK, 0, 1 << 50, 1 << 16, 0))  # F_OFD_SETLK
+print("held", flush=True)
+time.sleep(60)' "$work/home" >"$work/held" &
+holder=$!
+vm_pids+=("$holder")
+said() { # PATTERN FILE: within a minute
+    for _ in $(seq 600); do
+        grep -q "$1" "$2" && return 0
+        sleep 0.1
+    done
+    return 1
+}
+check "another program holds all turns" said held "$work/held"
+t run "$demo" --detach --vcpus 1 >"$work/turn.out" 2>&1 &
+waiter=$!
+check "where others start, it says that it waits" said 'Waiting: as many other guests start' "$work/turn.out"
+same "while others start, a guest waits, and nothing is defined" "" "$(v list --all --name)"
+kill "$holder"
+wait "$waiter"
+same "it starts when they have started" 0 $?
+holds "and tells how long it waited" "other guests' starts [0-9]+ ms" "$(cat "$work/turn.out")"
+t rm --force demo >"$work/out" 2>&1
 same "nothing is left" "" "$(v list --all --name)"
 
 # ---- packed files ------------------------------------------------------------------------------

@@ -50,8 +50,9 @@ static int start(struct guest_host *h, struct guest *g, const char *xml, char *e
     char why[700];
     bool started;
     if (g->persistent) {
+        // virDomainCreate would ask for the domain once more.
         started = (!g->autostart || virDomainSetAutostart(g->domain, 1) == 0) &&
-                  virDomainCreate(g->domain) == 0;
+                  virDomainCreateWithFlags(g->domain, VIR_DOMAIN_NONE) == 0;
     } else {
         g->domain = virDomainCreateXML(h->libvirt, xml, VIR_DOMAIN_NONE);
         started = g->domain != NULL;
@@ -112,11 +113,10 @@ static int take(struct guest_host *h, const struct guest_request *q, struct gues
     if (!rc && g->plan.offload) {
         rc = guest_seat_take(g, error, error_bytes);
     }
+    close(lock);
     rc = rc ? rc : machine_watch_start(h->libvirt, g->name, &g->watch, error, error_bytes);
     rc = rc ? rc : machine_xml(&g->plan, xml, error, error_bytes);
-    rc = rc ? rc : define(h, g, *xml, error, error_bytes);
-    close(lock);
-    return rc;
+    return rc ? rc : define(h, g, *xml, error, error_bytes);
 }
 
 static int try_once(struct guest_host *h, const struct guest_request *q, struct guest *g,
@@ -158,9 +158,10 @@ int guest_create(struct guest_host *h, const struct guest_request *q, struct gue
     if (claims < 0) {
         return claims;
     }
+    // Before anything is defined, which a kill of who waits would leave behind.
+    int rc = guest_take_turn(h, g, error, error_bytes);
     struct guest_request again = *q;
-    int rc = 0;
-    for (int i = 0; i < TRIES; i++) {
+    for (int i = 0; i < TRIES && rc != -EINTR; i++) {
         rc = try_once(h, &again, g, claims, error, error_bytes);
         if (!rc || !lost_its_port(g, error)) {
             break;
@@ -189,6 +190,9 @@ void guest_free(struct guest_host *h, struct guest *g)
     if (g->domain) {
         virDomainFree(g->domain);
     }
+    guest_give_turn(g);
+    endpoint_free(g->endpoint);
+    g->endpoint = NULL;
     free(g->model_path);
     free(g->mapped);
     free(g->image_path);

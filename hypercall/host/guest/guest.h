@@ -31,11 +31,12 @@ struct guest_host {
     struct weights_progress progress;
     const volatile int *stop; // not 0: what takes long ends with -EINTR; NULL: nothing does
     char programs[PATH_MAX];  // the folder of `tessera` and `tensord`
+    bool takes_turns;         // starts of guests wait for each other (turn.c): of commands
 };
 // Fills in `programs`, uri and is_system (machine_uri); connects unless plan_only.
 int guest_host_open(struct guest_host *h, const char *uri, bool plan_only, char *error,
                     size_t error_bytes);
-// Again, after libvirt's daemon went away. Domains of before are void.
+// Again, after libvirt's daemon went away: domains of before are void. Nothing where it did not.
 int guest_host_reopen(struct guest_host *h, char *error, size_t error_bytes);
 void guest_host_close(struct guest_host *h);
 
@@ -94,6 +95,13 @@ struct guest {
     enum guest_from from; // what guest_start did: never GUEST_FROM_ANY
     virDomainPtr domain;  // NULL: not made
     struct machine_watch watch;
+    struct endpoint *endpoint; // that guest_wait asked, still open; NULL: none
+    struct guest_turn {
+        bool taken;
+        int claims;
+        uint64_t until_ms;
+    } turn;
+    uint64_t waited_ms; // for other guests that started
 };
 
 // ---- making one --------------------------------------------------------------------------------
@@ -182,5 +190,6 @@ int guest_claims_open(char *error, size_t error_bytes);
 // False: another run has it.
 bool guest_claim_port(int claims, uint32_t port);
 bool guest_claim_name(int claims, const char *name);
+bool guest_claim_turn(int claims, uint32_t number);
 
 #endif

@@ -59,7 +59,6 @@ static int ask(struct endpoint *e, int *http, char *error, size_t error_bytes)
 int guest_wait(struct guest_host *h, struct guest *g, uint32_t seconds, const volatile int *hurry,
                char *error, size_t error_bytes)
 {
-    struct endpoint *e = NULL;
     struct machine_facts facts;
     uint64_t until = guest_now_ms() + seconds * 1000ull;
     int http = 0, rc = 0;
@@ -75,17 +74,18 @@ int guest_wait(struct guest_host *h, struct guest *g, uint32_t seconds, const vo
             }
             free(xml);
         }
-        if (g->url[0] && !e) {
-            e = endpoint_new(g->url, NULL);
-            if (!e) {
-                return guest_refuse(error, error_bytes, -ENOMEM, "no memory");
+        if (g->url[0] && !g->endpoint) {
+            g->endpoint = endpoint_new(g->url, g->plan.key);
+            if (!g->endpoint) {
+                rc = guest_refuse(error, error_bytes, -ENOMEM, "no memory");
+                goto out;
             }
         }
         if (!told && g->url[0]) {
             guest_say(h, "Waiting for %s/health", g->url);
             told = true;
         }
-        rc = e ? ask(e, &http, error, error_bytes) : 0;
+        rc = g->endpoint ? ask(g->endpoint, &http, error, error_bytes) : 0;
         if (rc || http == 200) {
             goto out;
         }
@@ -114,11 +114,12 @@ int guest_wait(struct guest_host *h, struct guest *g, uint32_t seconds, const vo
                                     seconds);
             goto out;
         }
+        guest_keep_turn(g);
         guest_sleep_ms(h->is_remote ? 200 : pause_ms);
         pause_ms = pause_ms < 32 ? 2 * pause_ms : pause_ms;
     }
     rc = guest_refuse(error, error_bytes, -EINTR, "interrupted; the guest is ended");
 out:
-    endpoint_free(e);
+    guest_give_turn(g);
     return rc;
 }

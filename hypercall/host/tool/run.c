@@ -60,7 +60,7 @@ static int make_guest(struct guest_host *h, struct run *r, struct guest *g, uint
     if (rc) {
         return run_failed(rc, error);
     }
-    times->create = lap(since);
+    times->create = lap(since) - (double)g->waited_ms;
     rc = guest_wait(h, g, r->timeout, &run_interrupts, error, sizeof error);
     if (rc) {
         if (rc != -EINTR) {
@@ -71,6 +71,8 @@ static int make_guest(struct guest_host *h, struct run *r, struct guest *g, uint
     }
     times->guest = lap(since);
     run_print_guest_ready(h, g, times);
+    endpoint_free(g->endpoint); // an idle connection is the guest's to keep, too
+    g->endpoint = NULL;
     if (r->detach) {
         tell_detached(r, g);
         return TOOL_OK;

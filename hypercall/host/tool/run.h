@@ -29,11 +29,10 @@ extern volatile int run_interrupts;
 void run_show_console(const char *path);
 // What a run took, in ms.
 struct run_times {
-    double connect, plan, create, guest;
+    double connect, plan, create, guest; // create: without what it waited for other guests
 };
 // After a guest serves: URL, times, memory, how to talk to it.
-void run_print_ready(const char *url, const char *key, const struct run_times *times,
-                     uint32_t memory_mb);
+void run_print_ready(const struct guest *g, const struct run_times *times);
 // The same of any guest: another machine's may be out of reach, and then it is said why.
 void run_show_guest_console(struct guest_host *h, const struct guest *g);
 void run_print_guest_ready(struct guest_host *h, const struct guest *g,
