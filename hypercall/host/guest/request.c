@@ -40,8 +40,8 @@ static int check_network(const struct guest_request *q, char *error, size_t erro
     }
     if ((!user || !endpoint_is_loopback(q->listen)) && !q->key && !q->insecure) {
         return guest_refuse(error, error_bytes, -EINVAL,
-                            "others than this machine would reach the API without a key: --key "
-                            "KEY sets one, --insecure does without");
+                            "others than this machine would reach the API without a key: --key-file "
+                            "FILE sets one, --insecure does without");
     }
     return 0;
 }
@@ -53,9 +53,11 @@ static int check(const struct guest_request *q, char *error, size_t error_bytes)
                             "--name: letters, digits, '.', '_' and '-', at most 48, a letter or "
                             "digit first");
     }
-    if (q->key && !machine_word_is_valid(q->key)) {
+    if (q->key && !machine_key_is_valid(q->key)) {
         return guest_refuse(error, error_bytes, -EINVAL,
-                            "--key: printable ASCII without blanks and double quotes");
+                            "--key: printable ASCII without blanks and double quotes, at most %d "
+                            "characters",
+                            MACHINE_KEY - 1);
     }
     if (q->offload && strcmp(q->offload, "auto") != 0 && strcmp(q->offload, "host") != 0 &&
         strcmp(q->offload, "off") != 0) {
@@ -299,7 +301,8 @@ int guest_choose_name(struct guest_host *h, const struct guest_request *q, struc
     int rc =
         console_log_path(g->name, make, g->console_log, sizeof g->console_log, error, error_bytes);
     g->plan.console_log = g->console_log;
-    return rc ? rc : guest_name_variables(g, make, error, error_bytes);
+    rc = rc ? rc : guest_name_variables(g, make, error, error_bytes);
+    return rc ? rc : guest_name_key(h, g, make, error, error_bytes);
 }
 
 int guest_choose_free_name(struct guest_host *h, const struct guest_request *q, struct guest *g,
