@@ -3,7 +3,7 @@
 //
 // A record's way through XML: out as we write it, back as libvirt writes it.
 //
-// Links: hypercall/host/fleet/carrier_text.c
+// Links: hypercall/host/fleet/carrier_text.c hypercall/host/fleet/secrets.c
 // Links: hypercall/host/fleet/record.c hypercall/host/fleet/record_json.c
 // Links: hypercall/host/fleet/spec.c hypercall/host/fleet/fields.c hypercall/host/fleet/tables.c
 // Links: hypercall/host/machine/values.c
@@ -12,6 +12,7 @@
 // Links: hypercall/host/machine/size.c hypercall/host/machine/text.c
 // Libs: -lyaml -ljansson -lmbedcrypto
 #include "hypercall/host/fleet/carrier.h"
+#include "hypercall/host/fleet/secrets.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -81,17 +82,32 @@ static void a_record_comes_back_out_of_its_carrier(void **state)
                                       error, sizeof error),
                      0);
     assert_int_equal(fleet_record_new(&spec, &r, error, sizeof error), 0);
-    char *xml = carrier_xml(&r);
+    char *whole = fleet_record_print(&r), *keys;
+    assert_non_null(whole);
+    char *record = fleet_secrets_hide(whole, "/k/shop.fleet-0.key", &keys);
+    assert_non_null(record);
+    char *xml = carrier_xml("shop", record);
     assert_non_null(xml);
     char *element = strstr(xml, "<fleet:record");
     assert_non_null(element);
-    char *text = carrier_element_text(element);
+    char *hidden = carrier_element_text(element), path[40];
+    assert_non_null(hidden);
+    assert_null(strstr(hidden, r.internal_key));
+    assert_null(strstr(hidden, "<a>&b"));
+    assert_int_equal(fleet_secrets_path(hidden, path, sizeof path), 0);
+    assert_string_equal(path, "/k/shop.fleet-0.key");
+    char *text = fleet_secrets_show(hidden, keys, NULL);
     assert_non_null(text);
+    assert_string_equal(text, whole);
     assert_int_equal(fleet_record_parse(text, strlen(text), &again, error, sizeof error), 0);
     assert_string_equal(again.internal_key, r.internal_key);
     assert_string_equal(again.spec.models[0].variant.model, "/m\xc3\xbc/a & <b>.gguf");
     assert_string_equal(again.spec.endpoint.keys[0], "<a>&b");
     free(text);
+    free(hidden);
+    free(whole);
+    free(record);
+    free(keys);
     free(xml);
     fleet_record_free(&again);
     fleet_record_free(&r);

@@ -271,6 +271,7 @@ static void what_xml_cannot_hold_is_refused(void **unused)
         struct machine_plan p = plan();
         char *xml;
         p.key = keys[i];
+        p.key_file = "/state/tessera/keys/phi-3-0123abcd.key";
         assert_int_equal(machine_xml(&p, &xml, error, sizeof error), -EINVAL);
     }
 }
