@@ -133,6 +133,7 @@ second=$(t run "$demo" --detach --vcpus 1 2>&1)
 holds "without --name and --port: the next ones" 'Booting demo-2 ' "$second"
 refused "rm: not while it runs" 1 "'demo' runs: .tessera stop demo. first" rm demo
 holds "stop: both" 'demo: powered off.*demo-2: powered off' "$(t stop demo demo-2 | tr '\n' ' ')"
+same "stop again: that is said" "demo: was off already" "$(t stop demo)"
 holds "ls shows that they are off" ' demo .* off .*demo-2 .* off ' "$(t ls | tr '\n' ' ')"
 holds "virsh, too" 'demo +shut off' "$(v list --all)"
 holds "logs of a guest that is off" 'boot: llm' "$(t logs demo)"
@@ -159,7 +160,8 @@ v start demo >/dev/null
 vm_port=$next
 check "virsh start: it serves" vm_ready_at 20
 holds "rm --force: both" 'demo: removed.*demo-2: removed' "$(t rm --force demo demo-2 | tr '\n' ' ')"
-same "ls shows none" 1 "$(t ls | wc -l)"
+same "ls shows none" 1 "$(t ls 2>"$work/err" | wc -l)"
+holds "and says where it looked" 'no guests at qemu:///session' "$(cat "$work/err")"
 same "virsh neither" "" "$(v list --all --name)"
 refused "stop: no such guest" 1 "no guest is named 'demo'" stop demo
 refused "start: no such guest" 1 "no guest is named 'demo'" start demo
@@ -237,6 +239,7 @@ v dumpxml a-b-c-d-e --security-info >"$work/dump.xml"
 same "nor the domain" "" "$(grep -E 's(<|&lt;)e(&|&amp;)c' "$work/dump.xml")"
 check "its XML is valid" virt-xml-validate "$work/dump.xml" domain
 same "its file is its owner's alone" "600 700 65534" "$(stat -c %a "$keys"/a-b-c-d-e-*.key) $(stat -c '%a %u' "$keys")"
+holds "the line to talk with it takes the key from its file" '^==> talk .*Bearer \$\(cat /.*/a-b-c-d-e-.*\.key\)"' "$out"
 holds "chat knows it" 7 "$(t chat a-b-c-d-e 'What is 3 plus 4?' --temperature 0 --max-tokens 40 </dev/null)"
 holds "inspect tells that there is one" '^key +true' "$(t inspect a-b-c-d-e)"
 same "and not which" "" "$(t inspect a-b-c-d-e --json | grep -F 's<e')$(t logs a-b-c-d-e | grep -F 's<e')$(grep -F 's<e' <<<"$out")"
@@ -256,6 +259,9 @@ t run "$demo" --dry-run --key shown-nowhere >"$work/dry.xml" 2>"$work/err"
 same "--dry-run shows no key and makes no file" "0 " "$(grep -c shown-nowhere "$work/dry.xml" "$work/err" | awk -F: '{n += $2} END {print n}') $(ls "$keys")"
 same "it is stopped" "[]" "$(t ls --json)"
 refused "a name that is none" 2 "--name: letters" run "$demo" --name 'a b'
+refused "a mistyped option" 2 "no option '--prot'; '--port' perhaps" run "$demo" --prot 8080
+refused "a mistyped command" 2 "no command 'rum'; 'run' perhaps" rum "$demo"
+refused "no CPUs" 2 '--vcpus: at least 1' run "$demo" --vcpus 0
 refused "a key that is none" 2 "--key: printable" run "$demo" --key 'a b'
 refused "a key that is too long" 2 "--key: .*at most 127" run "$demo" --key "$(printf '%0128d' 0)"
 refused "two keys" 2 "not both" run "$demo" --key a --key-file "$work/models/key"
@@ -265,7 +271,12 @@ refused "no such file" 1 "--key-file: /nonexistent: No such file" run "$demo" --
 refused "an empty standard input" 2 "standard input does not hold one key" run "$demo" --key-file -
 echo by-input | t run "$demo" --detach --port "$port" --vcpus 1 --machine microvm --key-file - >"$work/out" 2>&1
 same "a key by standard input, on microvm" "200 401" "$(with_key by-input) $(with_key x)"
-t rm --force demo >"$work/out" 2>&1
+refused "it cannot be saved: why, and what can" 1 'microvm with mapped weights .*--machine q35' suspend demo
+v suspend demo >"$work/out"
+refused "one that is paused by virsh: chat says so" 1 "'demo' is paused: .virsh resume demo." chat demo hello
+refused "and resume" 1 "'demo' is paused: .virsh resume demo." resume demo
+same "stop wakes it, and it powers off" "demo: powered off" "$(t stop demo)"
+t rm demo >"$work/out" 2>&1
 
 # ---- images with all in them -------------------------------------------------------------------
 "$work/bin/tessera" image build --model "$demo" --set http.port=8099 -o "$work/models/own.elf" >"$work/out"
@@ -285,6 +296,10 @@ t rm --force demo >"$work/out" 2>&1
 refused "not with another" 1 'before it served|refused' run "$work/models/packed.gguf" --image "$work/models/pinned.elf" --port "$port" --timeout 30
 refused "nor without one" 2 'wants the model .* beside it' run "$work/models/pinned.elf"
 refused "a sealed image takes no key" 2 "has its settings in it" run "$work/models/own.elf" --key k
+refused "a sealed image without a key, for everybody" 2 "without a key: build the image with one" run "$work/models/own.elf" --listen 0.0.0.0
+"$work/bin/tessera" image build --model "$demo" --set http.key=sealed-key -o "$work/models/keyed.elf" >"$work/out"
+chmod 644 "$work/models/keyed.elf"
+check "one with a key of its own may be for everybody" t run "$work/models/keyed.elf" --listen 0.0.0.0 --dry-run
 
 # ---- what cannot work --------------------------------------------------------------------------
 printf 'no model\n' >"$work/models/text.gguf"

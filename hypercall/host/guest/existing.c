@@ -97,6 +97,12 @@ int guest_find(struct guest_host *h, const char *name, struct guest *g, struct m
     return 0;
 }
 
+bool guest_is_paused(virDomainPtr domain)
+{
+    int state = VIR_DOMAIN_NOSTATE, reason;
+    return virDomainGetState(domain, &state, &reason, 0) == 0 && state == VIR_DOMAIN_PAUSED;
+}
+
 // ---- start -------------------------------------------------------------------------------------
 
 // text with every `from` in it as `to`; the caller frees.
@@ -199,7 +205,11 @@ static int prepare(struct guest_host *h, struct guest *g, struct machine_facts *
 {
     char unused[400], path[PATH_MAX];
     if (virDomainIsActive(g->domain) == 1) {
-        return guest_refuse(error, error_bytes, -EALREADY, "'%s' runs already", g->name);
+        return guest_refuse(error, error_bytes, -EALREADY,
+                            guest_is_paused(g->domain)
+                                ? "'%s' is paused: `virsh resume %s` lets it go on"
+                                : "'%s' runs already",
+                            g->name, g->name);
     }
     if (!guest_claim_name(claims, g->name)) {
         return guest_refuse(error, error_bytes, -EALREADY, "'%s' is being started by another run",

@@ -89,7 +89,8 @@ struct guest {
     char variables[PATH_MAX]; // of UEFI, "": none
     char key_file[PATH_MAX];  // "": none
     char *model_path, *mapped, *image_path;
-    uint32_t image_mb; // of memory that the image alone takes, 0: little
+    bool image_has_key; // a sealed one, of its API
+    uint32_t image_mb;  // of memory that the image alone takes, 0: little
     struct tensord_guest calls;
     bool persistent, autostart;
     enum guest_from from; // what guest_start did: never GUEST_FROM_ANY
@@ -129,6 +130,8 @@ int guest_find(struct guest_host *h, const char *name, struct guest *g, struct m
 // "http://ADDRESS:PORT" of a domain; "" while it has no address: 0 or -EAGAIN; -EHOSTUNREACH: it
 // serves on another machine's loopback address.
 int guest_url(virDomainPtr domain, const struct machine_facts *facts, char *url, size_t url_bytes);
+// By `virsh suspend`: it is there and does nothing.
+bool guest_is_paused(virDomainPtr domain);
 // Starts a defined guest that is off: its seat at tensord, its port, the domain. -EALREADY: it
 // runs. port: not 0: moves it there (a user network's).
 int guest_start(struct guest_host *h, const char *name, uint32_t port, struct guest *g, char *error,

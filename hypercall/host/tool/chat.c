@@ -49,6 +49,8 @@ static int find_guest(struct talk *t, const char *name)
     int rc = guest_find(&h, name, &g, &facts, error, sizeof error);
     if (rc == 0 && virDomainIsActive(g.domain) != 1) {
         status = tool_fail("'%s' is off: `tessera start %s` starts it", name, name);
+    } else if (rc == 0 && guest_is_paused(g.domain)) {
+        status = tool_fail("'%s' is paused: `virsh resume %s` lets it go on", name, name);
     } else if (rc == 0 && !g.url[0]) {
         char why[900];
         g.plan.network = facts.network[0] ? facts.network : NULL;

@@ -32,7 +32,7 @@ void run_print_guest_ready(struct guest_host *h, const struct guest *g,
     char why[900];
     guest_explain_reach(h, g, why, sizeof why);
     if (!why[0]) {
-        run_print_ready(g->url, g->plan.key, times, g->plan.memory_mb);
+        run_print_ready(g, times);
         return;
     }
     run_say(

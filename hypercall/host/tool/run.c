@@ -156,6 +156,9 @@ static int run(int argc, char **argv)
     if (options[3].given && r.q.port == 0) {
         return tool_misuse("--port: 1 to 65535");
     }
+    if (options[1].given && r.q.vcpus == 0) {
+        return tool_misuse("--vcpus: at least 1");
+    }
     if (r.memory && machine_parse_memory(r.memory, &r.q.memory_mb) != 0) {
         return tool_misuse("--memory: '%s' is no size like 512M or 2G (16M to 4096G)", r.memory);
     }

@@ -32,8 +32,7 @@ struct run_times {
     double connect, plan, create, guest;
 };
 // After a guest serves: URL, times, memory, how to talk to it.
-void run_print_ready(const char *url, const char *key, const struct run_times *times,
-                     uint32_t memory_mb);
+void run_print_ready(const struct guest *g, const struct run_times *times);
 // The same of any guest: another machine's may be out of reach, and then it is said why.
 void run_show_guest_console(struct guest_host *h, const struct guest *g);
 void run_print_guest_ready(struct guest_host *h, const struct guest *g,
