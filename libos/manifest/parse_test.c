@@ -334,13 +334,13 @@ static void a_key_of_the_hosts_that_is_none_is_refused_and_not_shown(void **stat
     static const struct {
         const char *text;
         size_t bytes;
-    } bad[] = {{"", 0},         {"\n", 1},         {"se cret", 7}, {"se\ncret", 7},
+    } bad[] = {{"", 0},         {"\n", 1},         {"se cret", 7},   {"se\ncret", 7},
                {"secret\0", 7}, {"secret\n\n", 8}, {"\x7fsecret", 7}};
     char longest[128];
     assert_int_equal(manifest_parse(NULL, 0, "http.key=before", &m, error, sizeof error), 0);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        assert_int_equal(
-            manifest_set_host_key(&m, bad[i].text, bad[i].bytes, error, sizeof error), -EINVAL);
+        assert_int_equal(manifest_set_host_key(&m, bad[i].text, bad[i].bytes, error, sizeof error),
+                         -EINVAL);
         assert_string_equal(m.http_key, "before");
         assert_non_null(strstr(error, MANIFEST_HOST_KEY));
         assert_null(strstr(error, "cret"));

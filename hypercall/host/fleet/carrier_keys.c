@@ -69,16 +69,15 @@ char *carrier_show(virConnectPtr c, const char *domain, const char *record, char
     }
     if (keys) {
         rc = key_read(path, domain, keys, FLEET_SECRETS_MOST_BYTES);
-        whole = rc == 0 ? fleet_secrets_show(record, keys, NULL)
-                : rc == -ENOENT
-                    ? make_anew(c, domain, record, path, unknown)
-                    : fleet_secrets_show(record, NULL, NULL);
+        whole = rc == 0         ? fleet_secrets_show(record, keys, NULL)
+                : rc == -ENOENT ? make_anew(c, domain, record, path, unknown)
+                                : fleet_secrets_show(record, NULL, NULL);
         *unknown = *unknown || (rc && rc != -ENOENT);
     }
     free(keys);
     if (!whole) {
         snprintf(error, error_bytes,
-                 "the fleet's keys in %s are not those of its record: `rm` that file, then "
+                 "the fleet's keys in %s are damaged: `rm` that file, then "
                  "`tessera up` with the fleet's fleet.yaml",
                  path[0] ? path : "its file");
     }
@@ -91,10 +90,10 @@ char *carrier_hide(const char *domain, const char *record, const char *path, boo
     char *keys, *rest = fleet_secrets_hide(record, path, &keys);
     char *now = malloc(FLEET_SECRETS_MOST_BYTES);
     snprintf(error, error_bytes, "no memory");
-    bool same = !rest || !now || unknown ||
-                (key_read(path, domain, now, FLEET_SECRETS_MOST_BYTES) == 0 &&
-                 strcmp(now, keys) == 0);
-    if (!same && key_write(path, keys, error, error_bytes) != 0) {
+    bool same =
+        unknown || (rest && now && key_read(path, domain, now, FLEET_SECRETS_MOST_BYTES) == 0 &&
+                    strcmp(now, keys) == 0);
+    if (!now || (rest && !same && key_write(path, keys, error, error_bytes) != 0)) {
         free(rest);
         rest = NULL;
     }

@@ -113,12 +113,46 @@ static void a_record_comes_back_out_of_its_carrier(void **state)
     fleet_record_free(&r);
 }
 
+static void keys_of_another_number_are_those_of_a_change_that_was_cut_off(void **state)
+{
+    static const struct {
+        const char *keys, *wanted;
+    } cases[] = {{"in\na\nb\nc\n", "[\"a\",\"b\",\"c\"]"},
+                 {"in\na\n", "[\"a\"]"},
+                 {"in\na\nb\n", "[\"a\",\"b\"]"}};
+    static const char record[] =
+        "{\"keys\":{\"file\":\"/k\",\"listed\":2},\"spec\":{\"endpoint\":{\"keys\":null}}}";
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char *shown = fleet_secrets_show(record, cases[i].keys, NULL);
+        assert_non_null(shown);
+        assert_non_null(strstr(shown, cases[i].wanted));
+        assert_non_null(strstr(shown, "\"internal_key\":\"in\""));
+        free(shown);
+    }
+    // Two that nobody knows, whether the file has none or there is no file.
+    char *none = fleet_secrets_show(record, "in\n", NULL),
+         *lost = fleet_secrets_show(record, NULL, "in");
+    char *again = fleet_secrets_show(record, NULL, "in");
+    assert_true(none && lost && again);
+    assert_string_not_equal(lost, again);
+    assert_int_equal(strlen(none), strlen(lost));
+    assert_null(strstr(none, "null"));
+    assert_null(fleet_secrets_show(record, "", NULL));
+    assert_null(fleet_secrets_show(record, "in\n\nb\n", NULL));
+    assert_null(fleet_secrets_show("[]", "in\n", NULL));
+    free(none);
+    free(lost);
+    free(again);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_elements_text_is_decoded),
         cmocka_unit_test(what_is_no_element_is_refused),
         cmocka_unit_test(a_record_comes_back_out_of_its_carrier),
+        cmocka_unit_test(keys_of_another_number_are_those_of_a_change_that_was_cut_off),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -89,32 +89,39 @@ static json_t *random_word(void)
     return json_string(word);
 }
 
-// A line of the keys, or a word that nobody knows.
-static json_t *next_key(const char **keys)
+// The next line, which may not be empty; NULL: none.
+static json_t *next_line(const char **at)
 {
-    if (!*keys) {
-        return random_word();
-    }
-    size_t n = strcspn(*keys, "\n");
-    const char *at = *keys;
-    *keys += n + (at[n] == '\n');
-    return n ? json_stringn(at, n) : NULL;
+    size_t n = strcspn(*at, "\n");
+    const char *line = *at;
+    *at += n + (line[n] == '\n');
+    return n ? json_stringn(line, n) : NULL;
+}
+
+static bool append(json_t *list, json_t *key)
+{
+    return key && json_array_append_new(list, key) == 0;
 }
 
 char *fleet_secrets_show(const char *record, const char *keys, const char *internal_key)
 {
     json_t *o = json_loads(record, 0, NULL), *endpoint = endpoint_of(o), *list = json_array();
-    json_int_t listed =
-        json_integer_value(json_object_get(json_object_get(o, "keys"), "listed"));
-    json_t *first = keys || !internal_key ? next_key(&keys) : json_string(internal_key);
+    json_int_t listed = json_integer_value(json_object_get(json_object_get(o, "keys"), "listed"));
+    json_t *first = keys           ? next_line(&keys)
+                    : internal_key ? json_string(internal_key)
+                                   : random_word();
     bool good = first && list && json_object_set_new(o, "internal_key", first) == 0 &&
                 json_object_del(o, "keys") == 0 && listed >= 0 && listed <= FLEET_MOST_KEYS;
-    for (json_int_t i = 0; good && i < listed; i++) {
-        json_t *key = next_key(&keys);
-        good = key && json_array_append_new(list, key) == 0;
+    while (good && keys && *keys) {
+        good = append(list, next_line(&keys)) && json_array_size(list) <= FLEET_MOST_KEYS;
     }
-    good = good && (!keys || !*keys); // one more than the record says is of another one
-    if (good && listed) {
+    // Keys of another number are those of a change whose record was not written any more.
+    // Where there are none any more, nobody gets in until `up` is run again.
+    bool none = list && json_array_size(list) == 0;
+    for (json_int_t i = 0; good && none && i < listed; i++) {
+        good = append(list, random_word());
+    }
+    if (good && json_array_size(list)) {
         good = json_object_set(endpoint, "keys", list) == 0;
     }
     json_decref(list);

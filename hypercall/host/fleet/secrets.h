@@ -16,8 +16,10 @@ enum { FLEET_SECRETS_MOST_BYTES = 64 << 10 };
 char *fleet_secrets_hide(const char *record, const char *path, char **keys);
 // "": its keys are in it, as older ones' are. -EINVAL: no record, or a longer path.
 int fleet_secrets_path(const char *record, char *path, size_t room);
-// The whole record again. keys NULL: nobody knows them; clients' keys become random words, so that
-// no one gets in who could not before, and the guests' key is internal_key (NULL: random, too).
+// The whole record again. The keys count, also where the record knows of another number of them
+// (they are written first), except none instead of some: as if nobody knew them. keys NULL: nobody
+// knows them; clients' keys become random words, so that no one gets in who could not before, and
+// the guests' key is internal_key (NULL: random, too).
 char *fleet_secrets_show(const char *record, const char *keys, const char *internal_key);
 
 #endif

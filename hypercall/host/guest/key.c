@@ -26,6 +26,25 @@ int guest_name_key(struct guest_host *h, struct guest *g, bool make, char *error
     return rc;
 }
 
+void guest_name_remote_key(const struct remote *r, struct guest *g)
+{
+    if (g->plan.key) {
+        remote_key_path(r, g->name, g->key_file, sizeof g->key_file);
+        g->plan.key_file = g->key_file;
+    }
+}
+
+int guest_write_remote_key(struct remote *r, struct guest *g, char *error, size_t error_bytes)
+{
+    char text[MACHINE_KEY + 1];
+    if (!g->plan.key) {
+        return 0;
+    }
+    guest_name_remote_key(r, g);
+    snprintf(text, sizeof text, "%s\n", g->plan.key);
+    return remote_key_write(r, g->name, text, error, error_bytes);
+}
+
 static void take_remote(virDomainPtr domain, bool is_system, struct machine_facts *facts)
 {
     struct remote r;

@@ -129,9 +129,9 @@ int key_read(const char *path, const char *name, char *out, size_t room)
     if (fd < 0) {
         return -errno;
     }
-    int rc = fstat(fd, &s) != 0                                                      ? -errno
+    int rc = fstat(fd, &s) != 0                                                 ? -errno
              : !S_ISREG(s.st_mode) || (s.st_uid != geteuid() && geteuid() != 0) ? -EPERM
-                                                                                      : 0;
+                                                                                : 0;
     while (!rc && have < room) {
         ssize_t n = read(fd, out + have, room - have);
         if (n < 0 && errno == EINTR) {

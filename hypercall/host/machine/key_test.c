@@ -2,7 +2,8 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // Keys in files: for their owner alone, whole, and only where the tool itself puts them.
-// Links: hypercall/host/machine/key.c hypercall/host/machine/console.c hypercall/host/machine/size.c
+// Links: hypercall/host/machine/key.c hypercall/host/machine/console.c
+// Links: hypercall/host/machine/size.c
 #include "hypercall/host/machine/key.h"
 
 #include <errno.h>

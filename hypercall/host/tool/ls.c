@@ -64,8 +64,8 @@ static void print_line(const struct view_guest *g, const struct view_rates *r, s
     }
     printf("%-*s %-*s %-9s %4u %5s %9s %7s  %-*s %-7s %s\n", w.name, g->name, w.model,
            base_name(g->facts.model), g->state, g->vcpus, cpu, memory, tokens, w.fleet,
-           g->facts.fleet[0] ? g->facts.fleet : "-",
-           g->facts.offload[0] ? g->facts.offload : "-", g->url[0] ? g->url : place);
+           g->facts.fleet[0] ? g->facts.fleet : "-", g->facts.offload[0] ? g->facts.offload : "-",
+           g->url[0] ? g->url : place);
 }
 
 static int print(const struct view *before, const struct view *now, bool json)

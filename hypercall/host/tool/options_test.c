@@ -114,9 +114,14 @@ static void a_slip_gets_what_was_meant(void **state)
 {
     static const struct {
         const char *typed, *meant;
-    } slips[] = {{"--prot", "'--port'"},    {"--port2", "'--port'"},  {"--key-fiel=x", "'--key-file'"},
-                 {"--ports=1", "'--port'"}, {"--elephant", NULL},     {"--", NULL},
-                 {"-x", NULL},              {"--kye-fil", "'--key-f"}};
+    } slips[] = {{"--prot", "'--port'"},
+                 {"--port2", "'--port'"},
+                 {"--key-fiel=x", "'--key-file'"},
+                 {"--ports=1", "'--port'"},
+                 {"--elephant", NULL},
+                 {"--", NULL},
+                 {"-x", NULL},
+                 {"--kye-fil", "'--key-f"}};
     uint32_t port;
     const char *file, *words[1];
     size_t count;

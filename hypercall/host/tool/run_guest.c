@@ -100,7 +100,8 @@ void run_show_console(const char *path)
 // What a shell makes of it: the key from its file, where that can be typed as it is.
 static void key_option(const struct guest *g, char *out, size_t out_bytes)
 {
-    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-";
+    static const char plain[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-";
     bool typed = access(g->key_file, R_OK) == 0 && !g->key_file[strspn(g->key_file, plain)];
     out[0] = 0;
     if (typed) {

@@ -67,7 +67,8 @@ int view_fleet_record(const char *json, char *url, size_t url_bytes, char *key, 
     return rc;
 }
 
-// The first of the keys that fleet.yaml lists: the second line of the fleet's own (../fleet/secrets.h).
+// The first of the keys that fleet.yaml lists: the second line of the fleet's own
+// (../fleet/secrets.h).
 static void read_listed_key(const char *record, const char *domain, char *key, size_t key_bytes)
 {
     char path[1024], *keys = malloc(FLEET_SECRETS_MOST_BYTES);

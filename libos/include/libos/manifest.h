@@ -2,8 +2,8 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // The manifest: a device tree from a PVH module, a cpio in it, or the ESP; the kernel command line
-// overrides it (`key=value`, the same names), and a file of the host's the API's key. Unknown nodes are ignored, wrong ones refused with
-// the node's path.
+// overrides it (`key=value`, the same names), and a file of the host's the API's key. Unknown nodes
+// are ignored, wrong ones refused with the node's path.
 #ifndef LIBOS_MANIFEST_H
 #define LIBOS_MANIFEST_H
 
