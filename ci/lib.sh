@@ -55,6 +55,17 @@ holds() {
         not_ok "$1" "no match for '$2' in '$(head -c 300 <<<"$3")'"
     fi
 }
+# hides NAME TEXT...: no process of this namespace shows any of these texts on its command line, as `ps` prints them.
+hides() {
+    local name=$1 text found=
+    shift
+    cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\0' '\n' >"$work/cmdlines"
+    for text; do
+        grep -qF -- "$text" "$work/cmdlines" && found+=" $text"
+    done
+    grep -qF qemu-system "$work/cmdlines" || found+=" (no QEMU runs)"
+    same "$name" "" "$found"
+}
 finish_checks() {
     [ "$bad_checks" -eq 0 ]
 }

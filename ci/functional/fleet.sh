@@ -32,6 +32,31 @@ out=$(t up "$work/fleet.yaml" 2>&1)
 holds "a second up says that nothing is to do" 'Nothing to do' "$out"
 same "and changes nothing" "$before" "$(v list --name | sort)"
 
+# ---- keys --------------------------------------------------------------------------------------
+keys=$work/home/.local/state/tessera/keys
+internal=$(head -n 1 "$keys"/shop.fleet-*.key)
+check "the guests' key is a long one" test "${#internal}" -ge 32
+direct=$(t ls --json | jq -r '[.[] | select(.service == "chat")][0].url')
+same "a guest wants it" "401 200" "$(status_of "$direct/metrics") $(status_of -H "Authorization: Bearer $internal" "$direct/metrics")"
+sed "s/^  listen:.*/&\n  keys: [client-one, client-two]/" "$work/fleet.yaml" >"$work/keys.yaml"
+same "up with clients' keys in fleet.yaml" 0 "$(t up "$work/keys.yaml" >"$work/out" 2>&1; echo $?)"
+key_status() { # KEY
+    status_of "$url/v1/chat/completions" -H "Authorization: Bearer $1" -d "$question"
+}
+same "they are wanted" "200 200 401" "$(key_status client-one) $(key_status client-two) $(key_status client-tw)"
+hides "no command line has keys" "$internal" client-one client-two
+same "nor has any domain" "" "$(for d in $(v list --all --name); do v dumpxml "$d" --security-info; done | grep -E -- "$internal|client-(one|two)")"
+same "their files are their owner's alone" 600 "$(stat -c %a "$keys"/* | sort -u)"
+holds "chat knows one" 7 "$(t chat shop --model chat --temperature 0 --max-tokens 16 'What is 3 plus 4?')"
+rm "$keys"/shop.fleet-*.key
+check "the fleet's file is lost: its guests' key comes back from theirs" until_true 20 grep -rqxF --include='shop.fleet-*.key' -- "$internal" "$keys"
+same "and clients' keys let nobody in" 401 "$(key_status client-one)"
+same "until up sets them anew" 0 "$(t up "$work/keys.yaml" >"$work/out" 2>&1; echo $?)"
+same "they hold again" "200 401" "$(key_status client-one) $(key_status client-tw)"
+t up "$work/fleet.yaml" >"$work/out" 2>&1
+same "and without them again" 200 "$(status_of "$url/v1/chat/completions" -d "$question")"
+same "no guest was made anew for all this" "$before" "$(v list --name | sort)"
+
 # ---- a guest is killed under load --------------------------------------------------------------
 load_begin killed 150 4
 streams_begin killed 3
@@ -115,5 +140,6 @@ out=$(t down shop 2>&1)
 same "down succeeds" 0 $?
 same "nothing is left in libvirt" "" "$(v list --all --name)"
 same "no HAProxy" "" "$(pgrep -x haproxy)"
+same "no key" "" "$(ls "$keys")"
 same "nothing of it in the folder" "" "$(ls "$work/run/tessera/fleet" 2>/dev/null)"
 finish_checks

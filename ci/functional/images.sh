@@ -154,6 +154,8 @@ answers "PVH on microvm, whose devices come on the command line, serves"
 vm_stop
 vm_start line -p 8088 -i "$work/one/pvh.img" -a 'http.key=mine' -- "${panics[@]}"
 ends_refusing "a setting on the command line" 'refused: this image is sealed .* take "http.key=mine" away'
+vm_start host -p 8088 -i "$work/one/pvh.img" -- -fw_cfg name=opt/org.tessera/http.key,string=mine "${panics[@]}"
+ends_refusing "a key from the host" 'refused: this image is sealed and takes no API key from the host'
 printf '/dts-v1/; / { compatible = "tessera,manifest-1"; shell = "off"; };' | dtc -q -O dtb -o "$work/other.dtb"
 vm_start tree -i "$work/one/pvh.img" -- -initrd "$work/other.dtb" "${panics[@]}"
 ends_refusing "another manifest beside it" 'refused: the manifest \(manifest.dtb, [0-9]+ bytes\) is not the one'

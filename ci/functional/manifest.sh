@@ -43,6 +43,11 @@ same "command line over manifest: the manifest's key is void" 401 \
     "$(status_of -H 'Authorization: Bearer from-manifest' "http://127.0.0.1:$vm_port/metrics")"
 vm_stop
 
+vm_start host -p 8089 -f $model -a 'http.port=8089 http.key=from-line' -- -initrd "$work/good.dtb" -fw_cfg name=opt/org.tessera/http.key,string=from-host
+serves "a key from the host over the command line" from-host small-world
+same "a key from the host: the command line's is void" 401 \
+    "$(status_of -H 'Authorization: Bearer from-line' "http://127.0.0.1:$vm_port/metrics")"
+vm_stop
 # The manifest and the model in one archive, among files that are neither, in a folder.
 mkdir -p "$work/tree/etc"
 cp $model "$work/tree/model.gguf"
@@ -87,6 +92,9 @@ dtb bad-address 'net { address = "10.0.2.15"; };'
 refused "address without prefix" 'manifest, /net/address: "10.0.2.15" is not valid' -- -initrd "$work/bad-address.dtb"
 dtb bad-type 'http { key = <5>; };'
 refused "number for a text" 'manifest, /http/key' -- -initrd "$work/bad-type.dtb"
+printf 'sec ret\n' >"$work/bad.key"
+refused "a key from the host that is none" 'opt/org.tessera/http.key: not valid; expected printable' -- -fw_cfg "name=opt/org.tessera/http.key,file=$work/bad.key"
+same "and it is not shown" "" "$(grep 'sec ret' "$vm_console")"
 printf '/dts-v1/; / { compatible = "someone,else"; http { port = <80>; }; };\n' >"$work/foreign.dts"
 dtc -q -I dts -O dtb -o "$work/foreign.dtb" "$work/foreign.dts"
 refused "a foreign tree" 'manifest.*tessera,manifest-1' -- -initrd "$work/foreign.dtb"

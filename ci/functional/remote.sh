@@ -119,8 +119,13 @@ holds "rm --force --all" 'again: removed.*big: removed.*third: removed' "$(t rm 
 
 # ---- reachable ---------------------------------------------------------------------------------
 refused "for others without a key" 2 'without a key' run "$demo" --listen 10.99.0.2 "${at[@]}"
-out=$(t run "$demo" --detach --vcpus 1 --listen 10.99.0.2 --key secret --name open "${at[@]}" 2>&1 </dev/null)
+out=$(t run "$demo" --detach --vcpus 1 --listen 10.99.0.2 --key s3cret-there --name open "${at[@]}" 2>&1 </dev/null)
 holds "with --listen and a key: the URL" 'URL +http://10.99.0.2:8080/v1/chat/completions' "$out"
+key_there=$images/open.api.key
+same "its key is there, for QEMU's user alone" "600 $(inside stat -c %u "/proc/$(inside pgrep -f 'guest=open' | head -n 1)")" "$(inside stat -c '%a %u' "$key_there")"
+hides "no command line has it" s3cret-there
+same "nor the domain" "" "$(v dumpxml open | grep s3cret)"
+same "without it: 401; with it: 200" "401 200" "$(status_of http://10.99.0.2:8080/metrics) $(status_of http://10.99.0.2:8080/metrics -H 'Authorization: Bearer s3cret-there')"
 holds "chat finds it" 7 "$(t chat open 'What is 3 plus 4?' --temperature 0 --max-tokens 40 "${at[@]}" </dev/null)"
 holds "ls, by its metrics" '^open +demo.gguf +running +1 +[0-9]+% +[0-9]+/64 .*http://10.99.0.2:8080' "$(t ls "${at[@]}")"
 holds "inspect" "^mapped +$images/sha256-" "$(t inspect open "${at[@]}")"
@@ -145,13 +150,14 @@ refused "a model that the guest cannot run" 1 'cannot serve this model' run "$wo
 holds "its console is shown" 'nollm' "$(cat "$work/err")"
 refused "tensor calls across machines" 1 "tensord has to run on the guest's own machine" run "$demo" --offload "${at[@]}"
 refused "more memory than it has" 1 'the other machine has' run "$demo" --memory 4000G "${at[@]}"
-same "no log is left there" "" "$(inside find "$images" -name '*.log')"
+same "no log and no key is left there" "" "$(inside find "$images" -name '*.log' -o -name '*.key')"
 same "and no guest" "" "$(v list --all --name)"
 
 # ---- another user's session there --------------------------------------------------------------
 session="qemu+ssh://tess@10.99.0.2/session?keyfile=$work/key&no_verify=1&no_tty=1"
 out=$(t run "$demo" --detach --vcpus 1 --listen 10.99.0.2 --key secret --connect "$session" 2>&1 </dev/null)
 holds "a user's session there: the URL" 'URL +http://10.99.0.2:8080' "$out"
+same "its key is that user's" "600 64321" "$(inside stat -c '%a %u' "$work/there/home/.local/share/tessera/images/demo.api.key")"
 holds "its files are in that user's home" "Model sent: .*$work/there/home/.local/share/tessera/images/sha256-" "$out"
 holds "logs" 'boot: llm' "$(t logs demo --connect "$session")"
 holds "rm" 'demo: removed' "$(t rm --force demo --connect "$session")"

@@ -57,6 +57,7 @@ vm_ready_at() { # SECONDS
     done
     return 1
 }
+keys=$work/home/.local/state/tessera/keys
 question='{"messages":[{"role":"user","content":"What is 3 plus 4?"}],"temperature":0,"max_tokens":40}'
 vm_host=127.0.0.1
 
@@ -104,6 +105,7 @@ check "a run asks libvirt no more than it must ($asked)" test "$(wc -w <<<"$aske
 same "and leaves the closing, in which libvirt can wait for itself, to its end" "" "$(grep -ow 2 <<<"$asked")"
 refused "rm: not while it runs" 1 "'demo' runs: .tessera stop demo. first" rm demo
 holds "stop: both" 'demo: powered off.*demo-2: powered off' "$(t stop demo demo-2 | tr '\n' ' ')"
+same "stop again: that is said" "demo: was off already" "$(t stop demo)"
 holds "ls shows that they are off" ' demo .* off .*demo-2 .* off ' "$(t ls | tr '\n' ' ')"
 holds "virsh, too" 'demo +shut off' "$(v list --all)"
 holds "logs of a guest that is off" 'boot: llm' "$(t logs demo)"
@@ -130,7 +132,8 @@ v start demo >/dev/null
 vm_port=$next
 check "virsh start: it serves" vm_ready_at 20
 holds "rm --force: both" 'demo: removed.*demo-2: removed' "$(t rm --force demo demo-2 | tr '\n' ' ')"
-same "ls shows none" 1 "$(t ls | wc -l)"
+same "ls shows none" 1 "$(t ls 2>"$work/err" | wc -l)"
+holds "and says where it looked" 'no guests at qemu:///session' "$(cat "$work/err")"
 same "virsh neither" "" "$(v list --all --name)"
 refused "stop: no such guest" 1 "no guest is named 'demo'" stop demo
 refused "start: no such guest" 1 "no guest is named 'demo'" start demo
@@ -143,14 +146,18 @@ same "nothing is left" "" "$(v list --all --name)"
 check "a second one serves" foreground shut --port "$port"
 v shutdown shut >/dev/null
 ended "virsh shutdown" 0 'The guest powered off' shut
-check "a third one serves" foreground gone --port "$port"
+check "a third one serves" foreground gone --port "$port" --key k
 v destroy gone >/dev/null
 ended "virsh destroy" 0 'destroyed from elsewhere' gone
-check "a fourth one serves" foreground killed --port "$port"
+same "its key's file, too" "" "$(ls "$keys" 2>/dev/null)"
+check "a fourth one serves" foreground killed --port "$port" --key typed-key
+same "it has its key from a file" 1 "$(find "$keys" -name 'killed-*.key' | wc -l)"
+hides "what was typed as --key is blotted out" typed-key
 kill -KILL "$tool"
 wait "$tool" 2>/dev/null
 holds "a killed tool leaves what ls shows" "^killed .*running" "$(t ls)"
 holds "and stop ends" 'killed: powered off' "$(t stop killed)"
+same "and takes its key's file away" "" "$(ls "$keys")"
 check "a guest of libvirt's daemon that goes away serves" foreground alone --port "$port"
 kill -KILL "$(cat "$work/run/libvirt/libvirtd.pid")"
 sleep 4
@@ -213,16 +220,60 @@ t rm --force packed >"$work/out"
 same "only one copy was ever made" 1 "$(find "$work/home/.cache/tessera/models" -name '*.gguf' | wc -l)"
 
 # ---- names, keys -------------------------------------------------------------------------------
-out=$(t run "$hostile" --detach --port "$port" --vcpus 1 --key 's<e&c' 2>&1)
+printf 's<e&c,\n' >"$work/models/key"
+chown 65534 "$work/models/key" && chmod 600 "$work/models/key"
+out=$(t run "$hostile" --detach --port "$port" --vcpus 1 --key-file "$work/models/key" 2>&1)
 same "a model with a hostile name runs" 0 $?
 holds "it gets a harmless name" 'Booting a-b-c-d-e ' "$out"
+with_key() { # KEY: the status of a request with it
+    status_of "http://127.0.0.1:$port/v1/completions" -H "Authorization: Bearer $1" -d '{"prompt":"a","max_tokens":1}'
+}
 same "without the key: 401" 401 "$(status_of "http://127.0.0.1:$port/v1/completions" -d '{"prompt":"a"}')"
-same "with the key: 200" 200 "$(status_of "http://127.0.0.1:$port/v1/completions" -H 'Authorization: Bearer s<e&c' -d '{"prompt":"a","max_tokens":1}')"
+same "with another: 401" 401 "$(with_key 's<e&c')"
+same "with the key: 200" 200 "$(with_key 's<e&c,')"
+hides "no command line has it" 's<e&c,'
+v dumpxml a-b-c-d-e --security-info >"$work/dump.xml"
+same "nor the domain" "" "$(grep -E 's(<|&lt;)e(&|&amp;)c' "$work/dump.xml")"
+check "its XML is valid" virt-xml-validate "$work/dump.xml" domain
+same "its file is its owner's alone" "600 700 65534" "$(stat -c %a "$keys"/a-b-c-d-e-*.key) $(stat -c '%a %u' "$keys")"
+holds "the line to talk with it takes the key from its file" '^==> talk .*Bearer \$\(cat /.*/a-b-c-d-e-.*\.key\)"' "$out"
+holds "chat knows it" 7 "$(t chat a-b-c-d-e 'What is 3 plus 4?' --temperature 0 --max-tokens 40 </dev/null)"
+holds "inspect tells that there is one" '^key +true' "$(t inspect a-b-c-d-e)"
+same "and not which" "" "$(t inspect a-b-c-d-e --json | grep -F 's<e')$(t logs a-b-c-d-e | grep -F 's<e')$(grep -F 's<e' <<<"$out")"
+t suspend a-b-c-d-e >"$work/out" 2>&1
+t resume a-b-c-d-e >>"$work/out" 2>&1
+same "suspended and resumed: with the key, another" "200 401" "$(with_key 's<e&c,') $(with_key x)"
+t stop a-b-c-d-e >>"$work/out" 2>&1
+mv "$keys" "$keys.away"
+refused "start without its file: told, and what to do" 1 "the file of the guest's key $keys/a-b-c-d-e-[0-9a-f]{8}.key: No such file.*write the key into it" start a-b-c-d-e
+mv "$keys.away" "$keys"
+t start a-b-c-d-e >>"$work/out" 2>&1
+same "stopped and started: with the key, another" "200 401" "$(with_key 's<e&c,') $(with_key x)"
 same "its model is told as it is" "$hostile" "$(t ls --json | jq -r '.[0].model')"
 t rm --force a-b-c-d-e >"$work/out" 2>&1
+same "rm takes its key's file away" "" "$(ls "$keys")"
+t run "$demo" --dry-run --key shown-nowhere >"$work/dry.xml" 2>"$work/err"
+same "--dry-run shows no key and makes no file" "0 " "$(grep -c shown-nowhere "$work/dry.xml" "$work/err" | awk -F: '{n += $2} END {print n}') $(ls "$keys")"
 same "it is stopped" "[]" "$(t ls --json)"
 refused "a name that is none" 2 "--name: letters" run "$demo" --name 'a b'
+refused "a mistyped option" 2 "no option '--prot'; '--port' perhaps" run "$demo" --prot 8080
+refused "a mistyped command" 2 "no command 'rum'; 'run' perhaps" rum "$demo"
+refused "no CPUs" 2 '--vcpus: at least 1' run "$demo" --vcpus 0
 refused "a key that is none" 2 "--key: printable" run "$demo" --key 'a b'
+refused "a key that is too long" 2 "--key: .*at most 127" run "$demo" --key "$(printf '%0128d' 0)"
+refused "two keys" 2 "not both" run "$demo" --key a --key-file "$work/models/key"
+printf 'two words\n' >"$work/models/words" && chmod 644 "$work/models/words"
+refused "a file without a key" 2 "--key-file: .*words does not hold one key" run "$demo" --key-file "$work/models/words"
+refused "no such file" 1 "--key-file: /nonexistent: No such file" run "$demo" --key-file /nonexistent
+refused "an empty standard input" 2 "standard input does not hold one key" run "$demo" --key-file -
+echo by-input | t run "$demo" --detach --port "$port" --vcpus 1 --machine microvm --key-file - >"$work/out" 2>&1
+same "a key by standard input, on microvm" "200 401" "$(with_key by-input) $(with_key x)"
+refused "it cannot be saved: why, and what can" 1 'microvm with mapped weights .*--machine q35' suspend demo
+v suspend demo >"$work/out"
+refused "one that is paused by virsh: chat says so" 1 "'demo' is paused: .virsh resume demo." chat demo hello
+refused "and resume" 1 "'demo' is paused: .virsh resume demo." resume demo
+same "stop wakes it, and it powers off" "demo: powered off" "$(t stop demo)"
+t rm demo >"$work/out" 2>&1
 
 # ---- images with all in them -------------------------------------------------------------------
 "$work/bin/tessera" image build --model "$demo" --set http.port=8099 -o "$work/models/own.elf" >"$work/out"
@@ -242,13 +293,17 @@ t rm --force demo >"$work/out" 2>&1
 refused "not with another" 1 'before it served|refused' run "$work/models/packed.gguf" --image "$work/models/pinned.elf" --port "$port" --timeout 30
 refused "nor without one" 2 'wants the model .* beside it' run "$work/models/pinned.elf"
 refused "a sealed image takes no key" 2 "has its settings in it" run "$work/models/own.elf" --key k
+refused "a sealed image without a key, for everybody" 2 "without a key: build the image with one" run "$work/models/own.elf" --listen 0.0.0.0
+"$work/bin/tessera" image build --model "$demo" --set http.key=sealed-key -o "$work/models/keyed.elf" >"$work/out"
+chmod 644 "$work/models/keyed.elf"
+check "one with a key of its own may be for everybody" t run "$work/models/keyed.elf" --listen 0.0.0.0 --dry-run
 
 # ---- what cannot work --------------------------------------------------------------------------
 printf 'no model\n' >"$work/models/text.gguf"
 chmod 644 "$work/models/text.gguf"
 refused "a file that is no model" 1 'text.gguf' run "$work/models/text.gguf"
 refused "a truncated model" 1 'cut.gguf.*truncated' run "$work/models/cut.gguf"
-refused "an endpoint for everybody without a key" 2 'without a key: --key KEY sets one, --insecure' run "$demo" --listen 0.0.0.0
+refused "an endpoint for everybody without a key" 2 'without a key: --key-file FILE sets one, --insecure' run "$demo" --listen 0.0.0.0
 refused "a network without a key" 2 'without a key' run "$demo" --network default
 refused "a network and a port" 2 'address of its own' run "$demo" --network default --port 8080
 refused "an address that is none" 2 'is no IPv4 address' run "$demo" --listen localhost

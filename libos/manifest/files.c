@@ -2,14 +2,17 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // The machine's boot files (modules of the loader, files linked into the image) and its manifest.
+#include "libos/image.h"
 #include "libos/image/seal.h"
 #include "libos/log.h"
 #include "libos/manifest/collect.h"
 
 #include "platform/boot.h"
+#include "platform/host_file.h"
 #include "platform/paging.h"
 #include "platform/power.h"
 
+#include <errno.h>
 #include <string.h>
 
 // Set by the image builder when a file is linked in (make image MODEL=… LINK=1).
@@ -99,6 +102,30 @@ const struct manifest *manifest(void)
     return &machine_manifest;
 }
 
+// Whatever is wrong with it ends the machine: going on would open what the key was to guard.
+static void take_host_key(void)
+{
+    char text[sizeof machine_manifest.http_key], error[160];
+    size_t bytes;
+    int rc = pf_host_file(MANIFEST_HOST_KEY, text, sizeof text, &bytes);
+    if (rc == -ENOENT) {
+        return;
+    }
+    if (image_record() != NULL) {
+        pf_panic("refused: this image is sealed and takes no API key from the host (%s): take it "
+                 "away, or build the image with it (tessera image build --set)",
+                 MANIFEST_HOST_KEY);
+    }
+    if (rc) {
+        pf_panic(rc == -EFBIG ? "%s: longer than %zu characters" : "%s: cannot be read",
+                 MANIFEST_HOST_KEY, sizeof machine_manifest.http_key - 1);
+    }
+    if (manifest_set_host_key(&machine_manifest, text, bytes, error, sizeof error) != 0) {
+        pf_panic("%s", error);
+    }
+    memset(text, 0, sizeof text);
+}
+
 void manifest_init(void)
 {
     char error[256] = "";
@@ -113,6 +140,7 @@ void manifest_init(void)
                        &machine_manifest, error, sizeof(error)) != 0) {
         pf_panic("%s", error);
     }
+    take_host_key();
     initialised = true;
     if (machine_manifest.unknown[0]) {
         log_warn("manifest", "command line: %s is no key of the manifest",

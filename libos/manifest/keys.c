@@ -146,6 +146,9 @@ int manifest_error(struct manifest_builder *b, const char *where, const char *fo
 static int refuse(struct manifest_builder *b, const struct manifest_key *key, const char *text,
                   const char *where)
 {
+    if (key->offset == offsetof(struct manifest, http_key)) { // consoles are logged
+        return manifest_error(b, where, "not valid; expected %s", key->expected);
+    }
     return manifest_error(b, where, "\"%.80s\" is not valid; expected %s", text, key->expected);
 }
 

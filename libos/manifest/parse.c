@@ -29,3 +29,15 @@ int manifest_parse(const void *dtb, size_t bytes, const char *cmdline, struct ma
     }
     return result;
 }
+
+int manifest_set_host_key(struct manifest *m, const char *text, size_t bytes, char *error,
+                          size_t error_bytes)
+{
+    static const char where[] = MANIFEST_HOST_KEY;
+    struct manifest_builder b = {.m = m, .error = error, .error_bytes = error_bytes};
+    bytes -= bytes && text[bytes - 1] == '\n'; // as editors and `echo` leave it
+    if (bytes == 0) {
+        return manifest_error(&b, where, "is empty; expected a key");
+    }
+    return manifest_set_text(&b, manifest_key_find("http", 4, "key", 3), text, bytes, where);
+}

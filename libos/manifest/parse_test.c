@@ -314,6 +314,43 @@ static void addresses_are_judged_strictly(void **state)
     }
 }
 
+static void a_key_of_the_hosts_takes_the_others_place(void **state)
+{
+    (void)state;
+    char longest[129];
+    assert_int_equal(manifest_parse(NULL, 0, "http.key=from-line", &m, error, sizeof error), 0);
+    assert_int_equal(manifest_set_host_key(&m, "from-host\n", 10, error, sizeof error), 0);
+    assert_string_equal(m.http_key, "from-host");
+    memset(longest, 'k', sizeof longest);
+    assert_int_equal(manifest_set_host_key(&m, longest, 127, error, sizeof error), 0);
+    assert_int_equal(strlen(m.http_key), 127);
+    longest[127] = '\n';
+    assert_int_equal(manifest_set_host_key(&m, longest, 128, error, sizeof error), 0);
+}
+
+static void a_key_of_the_hosts_that_is_none_is_refused_and_not_shown(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        size_t bytes;
+    } bad[] = {{"", 0},         {"\n", 1},         {"se cret", 7},   {"se\ncret", 7},
+               {"secret\0", 7}, {"secret\n\n", 8}, {"\x7fsecret", 7}};
+    char longest[128];
+    assert_int_equal(manifest_parse(NULL, 0, "http.key=before", &m, error, sizeof error), 0);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        assert_int_equal(manifest_set_host_key(&m, bad[i].text, bad[i].bytes, error, sizeof error),
+                         -EINVAL);
+        assert_string_equal(m.http_key, "before");
+        assert_non_null(strstr(error, MANIFEST_HOST_KEY));
+        assert_null(strstr(error, "cret"));
+    }
+    memset(longest, 'k', sizeof longest);
+    assert_int_equal(manifest_set_host_key(&m, longest, sizeof longest, error, sizeof error),
+                     -EINVAL);
+    assert_null(strstr(error, "kk"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -330,6 +367,8 @@ int main(void)
         cmocka_unit_test(a_tree_at_an_odd_address_is_read),
         cmocka_unit_test(more_text_than_there_is_room_for_is_an_error),
         cmocka_unit_test(addresses_are_judged_strictly),
+        cmocka_unit_test(a_key_of_the_hosts_takes_the_others_place),
+        cmocka_unit_test(a_key_of_the_hosts_that_is_none_is_refused_and_not_shown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,7 +3,9 @@
 //
 // Carriers and guests of fleets on libvirt.
 #include "hypercall/host/fleet/carrier.h"
+#include "hypercall/host/fleet/secrets.h"
 #include "hypercall/host/machine/host.h"
+#include "hypercall/host/machine/key.h"
 #include "hypercall/host/machine/tensord.h"
 #include "hypercall/host/machine/text.h"
 
@@ -75,6 +77,16 @@ int carrier_lock(const char *uri, unsigned seconds, int *lock, char *error, size
 
 // ---- carriers ----------------------------------------------------------------------------------
 
+// The text of the record. NULL: libvirt's error, or none can be read.
+static char *read_text(virDomainPtr d)
+{
+    char *xml = virDomainGetMetadata(d, VIR_DOMAIN_METADATA_ELEMENT, FLEET_RECORD_NAMESPACE,
+                                     VIR_DOMAIN_AFFECT_CONFIG);
+    char *text = xml ? carrier_element_text(xml) : NULL;
+    free(xml);
+    return text;
+}
+
 static int read_domain(virDomainPtr d, struct fleet_record *out, char *error, size_t error_bytes)
 {
     char why[400];
@@ -95,8 +107,20 @@ static int read_domain(virDomainPtr d, struct fleet_record *out, char *error, si
                     "the domain '%s' carries a record of a fleet that cannot be read",
                     virDomainGetName(d));
     }
-    int rc = fleet_record_parse(text, strlen(text), out, why, sizeof why);
+    char path[FLEET_PATH];
+    bool unknown;
+    char *whole = carrier_show(virDomainGetConnect(d), virDomainGetName(d), text, path, sizeof path,
+                               &unknown, error, error_bytes);
     free(text);
+    if (!whole) {
+        return -EINVAL;
+    }
+    int rc = fleet_record_parse(whole, strlen(whole), out, why, sizeof why);
+    free(whole);
+    if (!rc) {
+        memcpy(out->key_file, path, sizeof path);
+        out->keys_unknown = unknown;
+    }
     return rc ? fail(error, error_bytes, rc, "the record in the domain '%s': %s",
                      virDomainGetName(d), why)
               : 0;
@@ -150,11 +174,19 @@ int carrier_make(virConnectPtr c, const struct fleet_record *r, char *error, siz
         }
         return rc;
     }
-    char *xml = carrier_xml(r);
+    char path[FLEET_PATH], name[FLEET_NAME + sizeof suffix], *whole = fleet_record_print(r);
+    snprintf(name, sizeof name, "%s%s", r->spec.name, suffix);
+    rc = carrier_key_path(c, name, path, sizeof path, error, error_bytes);
+    char *record = !rc && whole ? carrier_hide(name, whole, path, false, error, error_bytes) : NULL;
+    char *xml = record ? carrier_xml(r->spec.name, record) : NULL;
     d = xml ? virDomainDefineXML(c, xml) : NULL;
-    rc = !xml ? fail(error, error_bytes, -ENOMEM, "no memory")
-         : !d ? machine_say_libvirt("the fleet cannot be defined", error, error_bytes)
-              : 0;
+    rc = rc        ? rc
+         : !record ? -EIO
+         : !xml    ? fail(error, error_bytes, -ENOMEM, "no memory")
+         : !d      ? machine_say_libvirt("the fleet cannot be defined", error, error_bytes)
+                   : 0;
+    free(whole);
+    free(record);
     // What one that was killed had asked for may be done only now.
     if (rc == -EIO && find(c, r->spec.name, &d, why, sizeof why) == 0) {
         rc = -EEXIST;
@@ -175,13 +207,20 @@ int carrier_write(virConnectPtr c, struct fleet_record *r, char *error, size_t e
     }
     r->generation++;
     struct text t = {0};
-    char *record = fleet_record_print(r);
+    char *whole = fleet_record_print(r);
+    snprintf(error, error_bytes, "no memory");
+    char *record = whole ? carrier_hide(virDomainGetName(d), whole, r->key_file, r->keys_unknown,
+                                        error, error_bytes)
+                         : NULL;
+    free(whole);
     if (record) {
         text_add(&t, "<record>");
         text_add_escaped(&t, record);
         text_add(&t, "</record>");
     }
-    if (!record || t.failed) {
+    if (!record) {
+        rc = -EIO;
+    } else if (t.failed) {
         rc = fail(error, error_bytes, -ENOMEM, "no memory");
     } else if (virDomainSetMetadata(d, VIR_DOMAIN_METADATA_ELEMENT, t.data, "fleet",
                                     FLEET_RECORD_NAMESPACE, VIR_DOMAIN_AFFECT_CONFIG) != 0) {
@@ -203,7 +242,14 @@ int carrier_remove(virConnectPtr c, const char *fleet, char *error, size_t error
     if (virDomainIsActive(d) == 1) { // somebody started it by hand
         virDomainDestroy(d);
     }
+    char path[FLEET_PATH] = "";
+    char *text = read_text(d);
+    fleet_secrets_path(text ? text : "", path, sizeof path);
+    free(text);
     rc = virDomainUndefine(d) == 0 ? 0 : machine_say_libvirt(fleet, error, error_bytes);
+    if (!rc) {
+        key_forget(path, virDomainGetName(d));
+    }
     virDomainFree(d);
     return rc;
 }

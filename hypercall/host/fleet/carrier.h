@@ -24,6 +24,9 @@ int carrier_path(const char *kind, const char *uri, char *out, size_t out_bytes,
 // Names of all fleets, sorted; the caller frees each and the list.
 int carrier_list(virConnectPtr c, char ***names, size_t *count, char *error, size_t error_bytes);
 // -ENOENT: no such fleet. -EPERM: a domain of that name is none of ours.
+// Its keys come from a file (secrets.h). Where that is gone, others are made, once: the guests' as
+// they have it, the clients' nobody's, until `up` sets them. Those of a file that another user owns
+// stay as they are: out->keys_unknown.
 int carrier_read(virConnectPtr c, const char *fleet, struct fleet_record *out, char *error,
                  size_t error_bytes);
 // One step: afterwards the fleet is there with this record, or it is not. -EEXIST: it is there.
@@ -48,7 +51,19 @@ void carrier_guests_free(struct carrier_guest *guests, size_t count);
 // The text in an XML element as libvirt gives it, entities decoded; the caller frees. NULL: not
 // readable, or more than FLEET_RECORD_MOST_BYTES.
 char *carrier_element_text(const char *xml);
-// Of a record, the carrier's XML; the caller frees. NULL: no memory.
-char *carrier_xml(const struct fleet_record *r);
+// Of a record as text, the carrier's XML; the caller frees. NULL: no memory.
+char *carrier_xml(const char *fleet, const char *record);
+
+// ---- carrier_keys.c ----------------------------------------------------------------------------
+
+// The file of the keys of the fleet whose carrier is `domain`.
+int carrier_key_path(virConnectPtr c, const char *domain, char *out, size_t out_bytes, char *error,
+                     size_t error_bytes);
+// The whole record from a carrier's text, as of carrier_read; the caller frees. NULL: `error`.
+char *carrier_show(virConnectPtr c, const char *domain, const char *record, char *path,
+                   size_t path_bytes, bool *unknown, char *error, size_t error_bytes);
+// The text for a carrier; the keys are in their file. As before.
+char *carrier_hide(const char *domain, const char *record, const char *path, bool unknown,
+                   char *error, size_t error_bytes);
 
 #endif

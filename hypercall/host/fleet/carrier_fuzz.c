@@ -3,7 +3,7 @@
 //
 // Any text as a carrier's metadata: whoever may define domains may have written it.
 //
-// Links: hypercall/host/fleet/carrier_text.c
+// Links: hypercall/host/fleet/carrier_text.c hypercall/host/fleet/secrets.c
 // Links: hypercall/host/fleet/record.c hypercall/host/fleet/record_json.c
 // Links: hypercall/host/fleet/spec.c hypercall/host/fleet/fields.c hypercall/host/fleet/tables.c
 // Links: hypercall/host/machine/values.c
@@ -12,6 +12,7 @@
 // Links: hypercall/host/machine/size.c hypercall/host/machine/text.c
 // Libs: -lyaml -ljansson -lmbedcrypto
 #include "hypercall/host/fleet/carrier.h"
+#include "hypercall/host/fleet/secrets.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +31,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (text && strlen(text) > size) {
         abort();
     }
+    // As a record that names a file of keys, and as what is in that file.
+    char path[100], *keys = NULL;
+    fleet_secrets_path(xml, path, sizeof path);
+    char *shown = fleet_secrets_show(xml, xml, NULL);
+    char *hidden = shown ? fleet_secrets_hide(shown, path, &keys) : NULL;
+    if (hidden && strchr(xml, '\n') && strncmp(keys, xml, strcspn(xml, "\n")) != 0) {
+        abort();
+    }
+    free(hidden);
+    free(keys);
+    free(shown);
     free(text);
     free(xml);
     return 0;

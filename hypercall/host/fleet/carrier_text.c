@@ -9,19 +9,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-char *carrier_xml(const struct fleet_record *r)
+char *carrier_xml(const char *fleet, const char *record)
 {
     struct text t = {0};
-    char *record = fleet_record_print(r);
-    if (!record) {
-        return NULL;
-    }
-    text_add(&t, "<domain type='qemu'>\n  <name>%s.fleet</name>\n", r->spec.name);
+    text_add(&t, "<domain type='qemu'>\n  <name>%s.fleet</name>\n", fleet);
     text_add(&t,
              "  <title>Fleet %s of Tessera: its specification (never started)</title>\n"
              "  <description>`tessera status %s` shows the fleet, `tessera down %s` ends it. This "
              "domain carries what is wanted and does not run.</description>\n",
-             r->spec.name, r->spec.name, r->spec.name);
+             fleet, fleet, fleet);
     text_add(&t, "  <metadata>\n    <fleet:record xmlns:fleet='" FLEET_RECORD_NAMESPACE "'>");
     text_add_escaped(&t, record);
     text_add(&t, "</fleet:record>\n  </metadata>\n"
@@ -30,7 +26,6 @@ char *carrier_xml(const struct fleet_record *r)
                  "  <devices>\n    <emulator>/usr/bin/qemu-system-x86_64</emulator>\n"
                  "    <controller type='usb' model='none'/>\n    <memballoon model='none'/>\n"
                  "  </devices>\n</domain>\n");
-    free(record);
     if (t.failed) {
         free(t.data);
         return NULL;

@@ -70,7 +70,10 @@ struct fleet_service {
 struct fleet_record {
     uint64_t generation;          // grows with every commit
     char internal_key[FLEET_KEY]; // of the guests' API; letters and digits
-    bool down;                    // `tessera down`: members are to go, then the carrier
+    // The carrier's: the file of this key and the endpoint's listed ones; whether it can be read.
+    char key_file[FLEET_PATH];
+    bool keys_unknown;
+    bool down; // `tessera down`: members are to go, then the carrier
     struct fleet_spec spec;
     size_t service_count; // one a model of the specification, in its order
     struct fleet_service *services;

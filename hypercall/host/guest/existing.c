@@ -4,6 +4,7 @@
 // Guests that exist: found, started again, stopped, removed.
 #include "hypercall/host/guest/private.h"
 #include "hypercall/host/machine/console.h"
+#include "hypercall/host/machine/key.h"
 #include "hypercall/host/machine/record.h"
 #include "hypercall/host/machine/text.h"
 #include "hypercall/host/remote/remote.h"
@@ -92,7 +93,14 @@ int guest_find(struct guest_host *h, const char *name, struct guest *g, struct m
     g->plan.port = facts->port;
     g->persistent = virDomainIsPersistent(g->domain) == 1;
     guest_url(g->domain, facts, g->url, sizeof g->url);
+    guest_take_key(g->domain, facts);
     return 0;
+}
+
+bool guest_is_paused(virDomainPtr domain)
+{
+    int state = VIR_DOMAIN_NOSTATE, reason;
+    return virDomainGetState(domain, &state, &reason, 0) == 0 && state == VIR_DOMAIN_PAUSED;
 }
 
 // ---- start -------------------------------------------------------------------------------------
@@ -169,6 +177,13 @@ static int check_files(const struct machine_facts *facts, char *error, size_t er
                             "the guest's weights %s: %s (of the model %s)", facts->mapped,
                             strerror(errno), facts->model);
     }
+    // QEMU would refuse to start, in words of its own.
+    if (facts->key_file[0] && access(facts->key_file, R_OK) != 0) {
+        return guest_refuse(error, error_bytes, -errno,
+                            "the file of the guest's key %s: %s; write the key into it anew, for "
+                            "its owner alone (mode 600), or `tessera rm` the guest",
+                            facts->key_file, strerror(errno));
+    }
     return 0;
 }
 
@@ -190,7 +205,11 @@ static int prepare(struct guest_host *h, struct guest *g, struct machine_facts *
 {
     char unused[400], path[PATH_MAX];
     if (virDomainIsActive(g->domain) == 1) {
-        return guest_refuse(error, error_bytes, -EALREADY, "'%s' runs already", g->name);
+        return guest_refuse(error, error_bytes, -EALREADY,
+                            guest_is_paused(g->domain)
+                                ? "'%s' is paused: `virsh resume %s` lets it go on"
+                                : "'%s' runs already",
+                            g->name, g->name);
     }
     if (!guest_claim_name(claims, g->name)) {
         return guest_refuse(error, error_bytes, -EALREADY, "'%s' is being started by another run",
@@ -282,8 +301,12 @@ int guest_stop(struct guest_host *h, const char *name, unsigned seconds, const v
     if (rc) {
         return rc;
     }
+    bool stays = virDomainIsPersistent(d) != 0; // or is not known
     rc = machine_stop(d, seconds, hurry, in_order, why, sizeof why);
     virDomainFree(d);
+    if (!rc && !stays && !h->is_remote) { // of a run in the foreground that was killed
+        key_forget(facts.key_file, name);
+    }
     if (rc) {
         return guest_refuse(error, error_bytes, rc, "%s: %s", name, why);
     }
@@ -324,6 +347,7 @@ static int remove_claimed(struct guest_host *h, const char *name, char *error, s
         return 0;
     }
     record_forget(name);
+    key_forget(facts.key_file, name);
     // Only where we put it: whoever may define domains may have written another path.
     char log[PATH_MAX], unused[200];
     if (console_log_path(name, 0, log, sizeof log, unused, sizeof unused) == 0) {

@@ -4,6 +4,7 @@
 // UEFI for a guest: the firmware's code, which all share, and its variables, which each guest has
 // of its own.
 #include "hypercall/host/guest/private.h"
+#include "hypercall/host/machine/key.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -86,6 +87,10 @@ int guest_name_variables(struct guest *g, bool make, char *error, size_t error_b
 
 void guest_forget_files(struct guest *g)
 {
+    if (g->key_file[0]) {
+        key_forget(g->key_file, g->name);
+        g->key_file[0] = 0;
+    }
     if (!g->persistent && g->variables[0]) {
         unlink(g->variables);
         g->variables[0] = 0;

@@ -88,8 +88,10 @@ struct guest {
     char name[64], identity[WEIGHTS_TEXT], console_log[PATH_MAX], tensord_folder[256];
     char url[128];            // "http://127.0.0.1:8080"; "": not known yet (by a lease, later)
     char variables[PATH_MAX]; // of UEFI, "": none
+    char key_file[PATH_MAX];  // "": none
     char *model_path, *mapped, *image_path;
-    uint32_t image_mb; // of memory that the image alone takes, 0: little
+    bool image_has_key; // a sealed one, of its API
+    uint32_t image_mb;  // of memory that the image alone takes, 0: little
     struct tensord_guest calls;
     bool persistent, autostart;
     enum guest_from from; // what guest_start did: never GUEST_FROM_ANY
@@ -130,12 +132,14 @@ int guest_wait(struct guest_host *h, struct guest *g, uint32_t seconds, const vo
 // ---- one that exists ---------------------------------------------------------------------------
 
 // -ENOENT, -EPERM as of machine_find. Fills in domain, name, url, watch (not begun); what it says
-// of itself is in *facts.
+// of itself is in *facts, its key too.
 int guest_find(struct guest_host *h, const char *name, struct guest *g, struct machine_facts *facts,
                char *error, size_t error_bytes);
 // "http://ADDRESS:PORT" of a domain; "" while it has no address: 0 or -EAGAIN; -EHOSTUNREACH: it
 // serves on another machine's loopback address.
 int guest_url(virDomainPtr domain, const struct machine_facts *facts, char *url, size_t url_bytes);
+// By `virsh suspend`: it is there and does nothing.
+bool guest_is_paused(virDomainPtr domain);
 // Starts a defined guest that is off: its seat at tensord, its port, the domain. -EALREADY: it
 // runs. port: not 0: moves it there (a user network's).
 int guest_start(struct guest_host *h, const char *name, uint32_t port, struct guest *g, char *error,
@@ -165,7 +169,10 @@ int guest_stop(struct guest_host *h, const char *name, unsigned seconds, const v
 int guest_remove(struct guest_host *h, const char *name, char *error, size_t error_bytes);
 // Gives its place at tensord up; where tensord does not run, there is none.
 void guest_leave_tensord(const char *folder, const char *name);
-// The files of a guest that is gone and was never defined.
+// facts->key from the file that the domain names, on this machine or the guest's. What cannot be
+// read leaves it empty: the guest will say so.
+void guest_take_key(virDomainPtr domain, struct machine_facts *facts);
+// The files of a guest that is gone and is not defined.
 void guest_forget_files(struct guest *g);
 // Ends a guest at once and forgets it: after a failure.
 void guest_give_up(struct guest_host *h, struct guest *g);

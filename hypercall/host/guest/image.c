@@ -66,6 +66,7 @@ static int take_seal(const struct guest_request *q, struct guest *g, const char 
                           f.model_name[0] ? f.model_name : "that it was made for", path);
     }
     g->plan.sealed = f.sealed;
+    g->image_has_key = f.sealed && f.has_key;
     g->plan.guest_port = f.sealed && f.http_port != 80 ? f.http_port : 0;
     g->image_mb = f.sealed ? (uint32_t)(f.memory_bytes >> 20) + 1 : 0;
     image_facts_free(&f);

@@ -36,6 +36,16 @@ int guest_choose_firmware(const struct guest_host *h, const struct guest_request
 // The guest's own variables, by its name; with `make` the file is made anew.
 int guest_name_variables(struct guest *g, bool make, char *error, size_t error_bytes);
 
+// ---- key.c: the API's key ----------------------------------------------------------------------
+
+// Its file, by the guest's name; with `make` it is written.
+int guest_name_key(struct guest_host *h, struct guest *g, bool make, char *error,
+                   size_t error_bytes);
+// The same on the guest's own machine.
+struct remote;
+void guest_name_remote_key(const struct remote *r, struct guest *g);
+int guest_write_remote_key(struct remote *r, struct guest *g, char *error, size_t error_bytes);
+
 // ---- variant.c, devices.c ----------------------------------------------------------------------
 // Where h->libvirt is NULL the host is not asked whether it can: the XML is only shown.
 

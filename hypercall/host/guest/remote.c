@@ -116,6 +116,7 @@ int guest_imagine_remote(struct guest *g, char *error, size_t error_bytes)
     g->mapped = asprintf(&g->mapped, "%s/%s", there.folder, f.volume) < 0 ? NULL : g->mapped;
     g->plan.mapped = g->mapped;
     remote_log_path(&there, g->name, g->console_log, sizeof g->console_log);
+    guest_name_remote_key(&there, g);
     remote_file_unmap(&f);
     return g->mapped ? 0 : guest_refuse(error, error_bytes, -ENOMEM, "no memory");
 }
@@ -245,12 +246,14 @@ int guest_create_remote(struct guest_host *h, const struct guest_request *q, str
         g->plan.console_log = g->console_log;
         remote_log_remove(&r, g->name, why, sizeof why); // of an earlier one by that name
         rc = machine_watch_start(h->libvirt, g->name, &g->watch, error, error_bytes);
+        rc = rc ? rc : guest_write_remote_key(&r, g, error, error_bytes);
     }
     if (!rc) {
         guest_tell_boot(h, &g->plan);
         rc = start(h, q, g, error, error_bytes);
         if (rc) {
             remote_log_remove(&r, g->name, why, sizeof why);
+            remote_key_remove(&r, g->name);
         }
     }
     if (lock >= 0) {
@@ -295,6 +298,7 @@ void guest_forget_remote(struct guest_host *h, const char *name)
     char why[400];
     if (remote_open(h->libvirt, h->is_system, &r, why, sizeof why) == 0) {
         remote_log_remove(&r, name, why, sizeof why);
+        remote_key_remove(&r, name);
         remote_close(&r);
     }
 }
@@ -335,13 +339,15 @@ void guest_explain_reach(struct guest_host *h, const struct guest *g, char *out,
         if (m.ssh[0]) {
             snprintf(out, out_bytes,
                      "it is on 127.0.0.1:%u of %s alone. `ssh -N -L %u:127.0.0.1:%u %s` brings it "
-                     "to http://127.0.0.1:%u here; `--listen ADDRESS --key KEY` opens it to others",
+                     "to http://127.0.0.1:%u here; `--listen ADDRESS --key-file FILE` opens it to "
+                     "others",
                      port, m.host, port, port, m.ssh, port);
         } else {
-            snprintf(out, out_bytes,
-                     "it is on 127.0.0.1:%u of %s alone; `--listen ADDRESS --key KEY` opens it to "
-                     "others",
-                     port, m.host);
+            snprintf(
+                out, out_bytes,
+                "it is on 127.0.0.1:%u of %s alone; `--listen ADDRESS --key-file FILE` opens it to "
+                "others",
+                port, m.host);
         }
         return;
     }

@@ -38,10 +38,21 @@ static int check_network(const struct guest_request *q, char *error, size_t erro
         return guest_refuse(error, error_bytes, -EINVAL,
                             "--listen: '%s' is no IPv4 address like 127.0.0.1", q->listen);
     }
-    if ((!user || !endpoint_is_loopback(q->listen)) && !q->key && !q->insecure) {
+    return 0;
+}
+
+// A sealed image brings its own key or none.
+static int check_open(const struct guest_request *q, const struct guest *g, char *error,
+                      size_t error_bytes)
+{
+    if ((g->plan.network || !endpoint_is_loopback(q->listen)) && !q->key && !g->image_has_key &&
+        !q->insecure) {
         return guest_refuse(error, error_bytes, -EINVAL,
-                            "others than this machine would reach the API without a key: --key "
-                            "KEY sets one, --insecure does without");
+                            "others than this machine would reach the API without a key: %s, "
+                            "--insecure does without",
+                            g->plan.sealed ? "build the image with one (`tessera image build --set "
+                                             "http.key=KEY`)"
+                                           : "--key-file FILE sets one");
     }
     return 0;
 }
@@ -53,9 +64,11 @@ static int check(const struct guest_request *q, char *error, size_t error_bytes)
                             "--name: letters, digits, '.', '_' and '-', at most 48, a letter or "
                             "digit first");
     }
-    if (q->key && !machine_word_is_valid(q->key)) {
+    if (q->key && !machine_key_is_valid(q->key)) {
         return guest_refuse(error, error_bytes, -EINVAL,
-                            "--key: printable ASCII without blanks and double quotes");
+                            "--key: printable ASCII without blanks and double quotes, at most %d "
+                            "characters",
+                            MACHINE_KEY - 1);
     }
     if (q->offload && strcmp(q->offload, "auto") != 0 && strcmp(q->offload, "host") != 0 &&
         strcmp(q->offload, "off") != 0) {
@@ -299,7 +312,8 @@ int guest_choose_name(struct guest_host *h, const struct guest_request *q, struc
     int rc =
         console_log_path(g->name, make, g->console_log, sizeof g->console_log, error, error_bytes);
     g->plan.console_log = g->console_log;
-    return rc ? rc : guest_name_variables(g, make, error, error_bytes);
+    rc = rc ? rc : guest_name_variables(g, make, error, error_bytes);
+    return rc ? rc : guest_name_key(h, g, make, error, error_bytes);
 }
 
 int guest_choose_free_name(struct guest_host *h, const struct guest_request *q, struct guest *g,
@@ -361,13 +375,15 @@ int guest_plan(struct guest_host *h, const struct guest_request *asked, struct g
         return rc;
     }
     copy_texts(h, q, g);
-    if (h->is_remote) {
-        return guest_plan_remote(h, q, g, error, error_bytes);
+    if (h->is_remote) { // which has no sealed images
+        rc = check_open(q, g, error, error_bytes);
+        return rc ? rc : guest_plan_remote(h, q, g, error, error_bytes);
     }
     rc = choose_accel(q, g, error, error_bytes);
-    rc = rc ? rc : foresee_port(h, q, g, error, error_bytes);
     rc = rc ? rc : guest_choose_variant(h, q, g, error, error_bytes);
     rc = rc ? rc : guest_find_image(h, q, g, error, error_bytes);
+    rc = rc ? rc : check_open(q, g, error, error_bytes);
+    rc = rc ? rc : foresee_port(h, q, g, error, error_bytes);
     rc = rc ? rc : guest_choose_firmware(h, q, g, error, error_bytes);
     if (!rc && g->plan.weights != MACHINE_WEIGHTS_NONE) {
         rc = find_weights(h, q, g, error, error_bytes);

@@ -41,6 +41,7 @@
 // Links: hypercall/host/image/program.c
 // Links: tensor/format/files_host.c @tensor
 // Links: hypercall/host/guest/remote.c hypercall/host/remote/pool.c hypercall/host/remote/send.c
+// Links: hypercall/host/guest/key.c hypercall/host/machine/key.c hypercall/host/remote/key.c
 // Links: hypercall/host/remote/state.c hypercall/host/remote/volume.c hypercall/host/remote/where.c
 // Links: hypercall/host/remote/sizes.c hypercall/host/remote/file.c
 // Libs: -lvirt -lcurl -lmbedcrypto -lfdt

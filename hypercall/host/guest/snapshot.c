@@ -71,6 +71,12 @@ static int find_running(struct guest_host *h, const char *name, struct guest *g,
                               ? ": it is suspended (`tessera resume` goes on)"
                               : "");
     }
+    if (!rc && strcmp(facts->machine, "microvm") == 0 && facts->mapped[0]) {
+        rc = guest_refuse(error, error_bytes, -ENOTSUP,
+                          "'%s' is a microvm with mapped weights (ivshmem), which QEMU cannot "
+                          "save: guests of --machine q35 can be",
+                          name);
+    }
     if (!rc && !g->persistent) {
         rc =
             guest_refuse(error, error_bytes, -ENOTSUP,

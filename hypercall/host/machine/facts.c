@@ -75,6 +75,7 @@ int machine_facts_parse(const char *xml, struct machine_facts *out)
                  {"machine", out->machine, sizeof out->machine},
                  {"console", out->console_log, sizeof out->console_log},
                  {"key", out->key, sizeof out->key},
+                 {"key-file", out->key_file, sizeof out->key_file},
                  {"network", out->network, sizeof out->network},
                  {"listen", out->listen, sizeof out->listen},
                  {"offload", out->offload, sizeof out->offload},

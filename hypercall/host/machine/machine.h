@@ -41,7 +41,8 @@ struct machine_plan {
     uint32_t vcpus, memory_mb; //
     bool kvm;                  // otherwise emulated
     const char *console_log;   // an absolute path
-    const char *key;           // of the HTTP API
+    const char *key;           // of the HTTP API; not in the XML
+    const char *key_file;      // from which QEMU gives it to the guest, an absolute path (key.h)
     const char *settings;      // more words of the kernel's command line, "name=value name=value"
     bool sealed;               // the image has its settings in it and wants no command line
     uint32_t guest_port;       // where the guest serves; 0: 80
@@ -91,6 +92,9 @@ bool machine_name_is_valid(const char *name);
 void machine_name_of(const char *path, char out[49]);
 // What the kernel's command line can carry as a value: printable ASCII without blanks and quotes.
 bool machine_word_is_valid(const char *text);
+// A key of the HTTP API: such a word, as long as guests take it.
+enum { MACHINE_KEY = 128 }; // with its end
+bool machine_key_is_valid(const char *text);
 
 // ---- values that are asked for -----------------------------------------------------------------
 
@@ -118,7 +122,9 @@ int machine_parse_memory(const char *text, uint32_t *out_mb);
 struct machine_facts {
     char model[1024], mapped[1024], identity[128], console_log[1024];
     char machine[16];
-    char key[256], network[128], listen[64];
+    char key_file[1024];
+    char key[MACHINE_KEY]; // of domains made before keys had files; else key_take's
+    char network[128], listen[64];
     char offload[16], offload_folder[256];
     char fleet[64], service[64], version[64];
     uint32_t port, guest_port, region_mb, offload_weight;

@@ -107,3 +107,8 @@ bool machine_word_is_valid(const char *text)
     }
     return *text != 0;
 }
+
+bool machine_key_is_valid(const char *text)
+{
+    return machine_word_is_valid(text) && strlen(text) < MACHINE_KEY;
+}

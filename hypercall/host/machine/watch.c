@@ -98,6 +98,11 @@ int machine_stop(virDomainPtr domain, unsigned seconds, const volatile int *hurr
     if (is_gone(domain)) {
         return 0;
     }
+    // One that is paused hears of no power button.
+    int state = VIR_DOMAIN_NOSTATE, reason;
+    if (virDomainGetState(domain, &state, &reason, 0) == 0 && state == VIR_DOMAIN_PAUSED) {
+        virDomainResume(domain);
+    }
     if (virDomainShutdown(domain) == 0) {
         for (unsigned i = 0; i < seconds * 20 && !(hurry && *hurry); i++) {
             if (is_gone(domain)) {

@@ -43,7 +43,7 @@ static void add_metadata(struct text *t, const struct machine_plan *p)
     add_fact(t, "tessera:listen", p->listen);
     add_number(t, "tessera:port", p->port);
     add_number(t, "tessera:guest-port", p->guest_port);
-    add_fact(t, "tessera:key", p->key);
+    add_fact(t, "tessera:key-file", p->key_file);
     add_fact(t, "tessera:console", p->console_log);
     if (p->offload) {
         add_fact(t, "tessera:offload", p->offload);
@@ -120,6 +120,7 @@ static int check(const struct machine_plan *p, char *error, size_t error_bytes)
         {"the fleet's name", p->fleet ? p->fleet : ""},
         {"the service's name", p->service ? p->service : ""},
         {"the version's name", p->version ? p->version : ""},
+        {"the path of the key's file", p->key_file ? p->key_file : ""},
         {"the settings", p->settings ? p->settings : ""}};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         if (!texts[i].value || !text_is_clean(texts[i].value)) {
@@ -135,9 +136,11 @@ static int check(const struct machine_plan *p, char *error, size_t error_bytes)
             "a letter or digit first",
             p->name);
     }
-    if (p->key && !machine_word_is_valid(p->key)) {
+    if (p->key && (!p->key_file || !machine_key_is_valid(p->key))) {
         return refuse(error, error_bytes,
-                      "a key is of printable ASCII without blanks and double quotes");
+                      "a key is of printable ASCII without blanks and double quotes, at most %d "
+                      "characters, and has a file",
+                      MACHINE_KEY - 1);
     }
     if ((p->identity && !machine_word_is_valid(p->identity)) ||
         (p->offload && !machine_word_is_valid(p->offload))) {

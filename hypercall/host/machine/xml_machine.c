@@ -34,9 +34,6 @@ static void add_kernel(struct text *t, const struct machine_plan *p)
         return;
     }
     text_add(&line, "name=%s", p->name);
-    if (p->key) {
-        text_add(&line, " http.key=%s", p->key);
-    }
     if (p->offload) {
         text_add(&line, " offload.mode=%s model.identity=%s", p->offload, p->identity);
     }

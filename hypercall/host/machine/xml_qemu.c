@@ -3,6 +3,7 @@
 //
 // What libvirt has no elements for, as arguments of QEMU: weights mapped from a file that guests
 // cannot write to, ports forwarded to the user network, PCIe on microvm.
+#include "hypercall/host/machine/key.h"
 #include "hypercall/host/machine/xml.h"
 
 #include <stdlib.h>
@@ -92,6 +93,11 @@ void xml_add_command_line(struct text *t, const struct machine_plan *p)
     // Another text in each process of QEMU, by which a restored guest knows that it is one.
     text_add(&value, "name=opt/org.tessera/generation,file=/proc/sys/kernel/random/uuid");
     argument(t, "-fw_cfg", &value);
+    if (p->key_file) { // whoever may read QEMU's command line sees its name alone
+        text_add(&value, "name=" KEY_HOST_FILE ",file=");
+        add_value(&value, p->key_file);
+        argument(t, "-fw_cfg", &value);
+    }
     if (p->offload) { // as role='master', which libvirt 9.0 does not tell QEMU
         text_add(&value, "ivshmem-doorbell.master=on");
         argument(t, "-global", &value);

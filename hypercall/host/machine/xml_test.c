@@ -90,14 +90,18 @@ static void a_guest_has_its_parts(void **unused)
     p.offload = p.offload_folder = p.offload_socket = NULL;
     p.vcpus = 2;
     p.kvm = true;
-    p.key = "se<cret";
+    p.key = "secret";
+    p.key_file = "/state/a,b<c/tessera/keys/phi-3-0123abcd.key";
     p.runs_as_user = true;
     p.user_id = 1000;
     p.group_id = 100;
     xml = xml_of(&p);
     has(xml, "<domain type='kvm'");
     has(xml, "<cpu mode='host-passthrough'/>");
-    has(xml, "<cmdline>name=phi-3 http.key=se&lt;cret</cmdline>");
+    has(xml, "<cmdline>name=phi-3</cmdline>");
+    has(xml, "<qemu:arg value='-fw_cfg'/>\n    <qemu:arg value='name=opt/org.tessera/http.key,"
+             "file=/state/a,,b&lt;c/tessera/keys/phi-3-0123abcd.key'/>");
+    hasnt(xml, "secret");
     has(xml, "<label>+1000:+100</label>");
     free(xml);
 }
@@ -127,20 +131,23 @@ static void a_fleets_guest_says_whose_it_is(void **unused)
     p.fleet = "shop";
     p.service = "chat";
     p.version = "0123456789ab";
-    p.key = "a&b";
+    p.key = "secret";
+    p.key_file = "/state/tessera/keys/phi-3-0123abcd.key";
     p.shares = 200;
     p.settings = "engine.context=512 log=warn";
     p.listen = "127.0.0.2";
     char *xml = xml_of(&p);
     has(xml, "<cputune>\n    <shares>200</shares>\n  </cputune>");
-    has(xml, "<cmdline>name=phi-3 http.key=a&amp;b engine.context=512 log=warn</cmdline>");
+    has(xml, "<cmdline>name=phi-3 engine.context=512 log=warn</cmdline>");
     has(xml, "hostfwd=tcp:127.0.0.2:8080-:80");
     struct machine_facts f;
     assert_int_equal(machine_facts_parse(strstr(xml, "<tessera:guest"), &f), 0);
     assert_string_equal(f.fleet, "shop");
     assert_string_equal(f.service, "chat");
     assert_string_equal(f.version, "0123456789ab");
-    assert_string_equal(f.key, "a&b");
+    assert_string_equal(f.key_file, p.key_file);
+    assert_string_equal(f.key, "");
+    hasnt(xml, "secret");
     assert_string_equal(f.mapped, p.mapped);
     assert_string_equal(f.listen, "127.0.0.2");
     assert_string_equal(f.network, "");
@@ -264,6 +271,7 @@ static void what_xml_cannot_hold_is_refused(void **unused)
         struct machine_plan p = plan();
         char *xml;
         p.key = keys[i];
+        p.key_file = "/state/tessera/keys/phi-3-0123abcd.key";
         assert_int_equal(machine_xml(&p, &xml, error, sizeof error), -EINVAL);
     }
 }

@@ -75,6 +75,17 @@ int remote_log_read(struct remote *r, const char *guest, uint64_t *from, char **
 // No log is fine.
 int remote_log_remove(struct remote *r, const char *guest, char *error, size_t error_bytes);
 
+// ---- keys --------------------------------------------------------------------------------------
+
+// Where the key of a guest's API is, there; for QEMU's user and root alone.
+void remote_key_path(const struct remote *r, const char *guest, char *out, size_t out_bytes);
+int remote_key_write(struct remote *r, const char *guest, const char *text, char *error,
+                     size_t error_bytes);
+// -ENOENT: there is none; -EFBIG: longer than room - 1.
+int remote_key_read(struct remote *r, const char *guest, char *out, size_t room);
+// None is fine.
+void remote_key_remove(struct remote *r, const char *guest);
+
 // ---- what the other machine is -----------------------------------------------------------------
 
 struct remote_machine {

@@ -17,9 +17,9 @@
 
 struct talk {
     struct chat_settings s;
-    const char *uri;
+    const char *uri, *key_file;
     bool stats, typed;
-    char url[300], key[256];
+    char url[300], key[256], given_key[TOOL_KEY];
 };
 
 // ---- where -------------------------------------------------------------------------------------
@@ -49,6 +49,8 @@ static int find_guest(struct talk *t, const char *name)
     int rc = guest_find(&h, name, &g, &facts, error, sizeof error);
     if (rc == 0 && virDomainIsActive(g.domain) != 1) {
         status = tool_fail("'%s' is off: `tessera start %s` starts it", name, name);
+    } else if (rc == 0 && guest_is_paused(g.domain)) {
+        status = tool_fail("'%s' is paused: `virsh resume %s` lets it go on", name, name);
     } else if (rc == 0 && !g.url[0]) {
         char why[900];
         g.plan.network = facts.network[0] ? facts.network : NULL;
@@ -224,6 +226,7 @@ static int chat(int argc, char **argv)
         {"--model", OPTION_TEXT, &t.s.model, false},
         {"--system", OPTION_TEXT, &t.s.system, false},
         {"--key", OPTION_TEXT, &t.s.key, false},
+        {"--key-file", OPTION_TEXT, &t.key_file, false},
         {"--temperature", OPTION_NUMBER, &t.s.temperature, false},
         {"--top-p", OPTION_NUMBER, &t.s.top_p, false},
         {"--seed", OPTION_NUMBER, &seed, false},
@@ -235,6 +238,7 @@ static int chat(int argc, char **argv)
     };
     int status = tool_options(argc, argv, options, sizeof options / sizeof *options, words, 256,
                               &word_count);
+    status = status ? status : tool_key(t.key_file, t.given_key, &t.s.key);
     if (status) {
         return status;
     }
@@ -256,12 +260,14 @@ const struct tool_command tool_chat = {
         "Usage: tessera chat NAME|URL [PROMPT...] [OPTIONS]\n\n"
         "Streams answers as they are written and keeps the conversation; Ctrl-C stops an answer,\n"
         "/exit or Ctrl-D leaves. With PROMPT, or text on standard input, one answer is printed.\n"
-        "NAME is a guest's or a fleet's; its key is known here, other endpoints' come by --key.\n\n"
+        "NAME is a guest's or a fleet's; its key is known here, other endpoints' come by\n"
+        "--key-file.\n\n"
         "  --model M            of a fleet's models\n"
         "  --system TEXT        what the model is told first\n"
         "  --temperature T  --top-p P  --seed N  --max-tokens N\n"
         "  --stats              time to the first token and tokens a second, on standard error\n"
-        "  --key KEY            of the API\n"
+        "  --key-file FILE      the API's key (-: the first line of standard input)\n"
+        "  --key KEY            the same; while `tessera` starts others may see it\n"
         "  --timeout SECONDS    for a token to come (300)\n"
         "  --ca FILE            a certificate (PEM) that https may show\n"
         "  --any-certificate    https without looking at it\n"

@@ -67,6 +67,8 @@ const char *doctor_user(void); // this user's name
 // A path for a shell command, quoted where it must be; a buffer of its own, for one at a time.
 const char *doctor_quote(const char *path);
 
+void doctor_keys(struct doctor *d); // of doctor_leftovers
+
 // ---- checks ------------------------------------------------------------------------------------
 
 void check_processor(struct doctor *d);

@@ -305,6 +305,11 @@ static void check_store(struct doctor *d)
 
 // Add checks here: doctor.h says how.
 const struct doctor_check doctor_leftovers[] = {
-    {"copies", check_copies},  {"states", check_states}, {"tensord", check_seats},
-    {"guests", check_domains}, {"store", check_store},   {NULL, NULL},
+    {"copies", check_copies},
+    {"states", check_states},
+    {"tensord", check_seats},
+    {"guests", check_domains},
+    {"store", check_store},
+    {"keys", doctor_keys},
+    {NULL, NULL},
 };

@@ -79,10 +79,19 @@ static int stop_one(struct guest_host *h, const char *name, void *context)
 {
     char error[900];
     bool in_order;
+    virDomainPtr d = virDomainLookupByName(h->libvirt, name);
+    bool was_off = d && virDomainIsActive(d) == 0;
+    if (d) {
+        virDomainFree(d);
+    }
     int rc =
         guest_stop(h, name, *(uint32_t *)context, &run_interrupts, &in_order, error, sizeof error);
     if (rc) {
         return run_failed(rc, error);
+    }
+    if (was_off) {
+        printf("%s: was off already\n", name);
+        return TOOL_OK;
     }
     printf("%s: %s\n", name, in_order ? "powered off" : "destroyed: it did not power off");
     return TOOL_OK;

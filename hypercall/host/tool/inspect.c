@@ -115,7 +115,7 @@ static json_t *describe(struct guest_host *h, const struct view *before, const s
                                     : f->listen[0] ? f->listen
                                                    : "127.0.0.1"));
     json_object_set_new(o, "port", json_integer(f->network[0] ? 80 : f->port));
-    json_object_set_new(o, "key", json_boolean(f->key[0]));
+    json_object_set_new(o, "key", json_boolean(f->key[0] || f->key_file[0]));
     json_object_set_new(o, "region_mb", json_integer(f->region_mb));
     json_object_set_new(o, "health", g->health ? json_integer(g->health) : json_null());
     json_object_set_new(o, "uptime_s", m->known ? json_real(m->uptime_seconds) : json_null());

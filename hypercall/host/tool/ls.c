@@ -25,7 +25,29 @@ static bool any_runs(const struct view *v)
     return false;
 }
 
-static void print_line(const struct view_guest *g, const struct view_rates *r)
+// Of the columns with names that may be long.
+struct widths {
+    int name, model, fleet;
+};
+
+static void widen(int *width, const char *text)
+{
+    int n = (int)strlen(text);
+    *width = n > *width ? n : *width;
+}
+
+static struct widths measure(const struct view *v)
+{
+    struct widths w = {20, 24, 10};
+    for (size_t i = 0; i < v->count; i++) {
+        widen(&w.name, v->guests[i].name);
+        widen(&w.model, base_name(v->guests[i].facts.model));
+        widen(&w.fleet, v->guests[i].facts.fleet);
+    }
+    return w;
+}
+
+static void print_line(const struct view_guest *g, const struct view_rates *r, struct widths w)
 {
     char cpu[16] = "-", memory[32], tokens[16] = "-", place[64] = "-";
     snprintf(memory, sizeof memory, "%llu", (unsigned long long)g->memory_mb);
@@ -40,17 +62,19 @@ static void print_line(const struct view_guest *g, const struct view_rates *r)
     if (!g->url[0] && !g->facts.network[0] && g->facts.port) {
         snprintf(place, sizeof place, "its machine's 127.0.0.1:%u", g->facts.port);
     }
-    printf("%-20s %-24s %-9s %4u %5s %9s %7s  %-10s %-7s %s\n", g->name, base_name(g->facts.model),
-           g->state, g->vcpus, cpu, memory, tokens, g->facts.fleet[0] ? g->facts.fleet : "-",
-           g->facts.offload[0] ? g->facts.offload : "-", g->url[0] ? g->url : place);
+    printf("%-*s %-*s %-9s %4u %5s %9s %7s  %-*s %-7s %s\n", w.name, g->name, w.model,
+           base_name(g->facts.model), g->state, g->vcpus, cpu, memory, tokens, w.fleet,
+           g->facts.fleet[0] ? g->facts.fleet : "-", g->facts.offload[0] ? g->facts.offload : "-",
+           g->url[0] ? g->url : place);
 }
 
 static int print(const struct view *before, const struct view *now, bool json)
 {
     json_t *all = json ? json_array() : NULL;
+    struct widths w = measure(now);
     if (!json) {
-        printf("%-20s %-24s %-9s %4s %5s %9s %7s  %-10s %-7s %s\n", "NAME", "MODEL", "STATE",
-               "CPUS", "CPU", "MEMORY MB", "TOK/S", "FLEET", "OFFLOAD", "URL");
+        printf("%-*s %-*s %-9s %4s %5s %9s %7s  %-*s %-7s %s\n", w.name, "NAME", w.model, "MODEL",
+               "STATE", "CPUS", "CPU", "MEMORY MB", "TOK/S", w.fleet, "FLEET", "OFFLOAD", "URL");
     }
     for (size_t i = 0; i < now->count; i++) {
         struct view_rates r;
@@ -58,7 +82,7 @@ static int print(const struct view *before, const struct view *now, bool json)
         if (json) {
             json_array_append_new(all, look_json(&now->guests[i], &r));
         } else {
-            print_line(&now->guests[i], &r);
+            print_line(&now->guests[i], &r, w);
         }
     }
     for (size_t i = 0; !json && i < now->count; i++) {
@@ -90,6 +114,9 @@ static int list(int argc, char **argv)
     }
     guest_host_close(&h);
     status = rc ? tool_fail("%s", error) : print(&before, now.guests ? &now : &before, json);
+    if (!rc && !json && before.count == 0) { // there may be some where nobody looks
+        fprintf(stderr, "(no guests at %s; `tessera run MODEL` starts one)\n", h.uri);
+    }
     view_free(&before);
     view_free(&now);
     return status;

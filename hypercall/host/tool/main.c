@@ -115,5 +115,11 @@ int main(int argc, char **argv)
         }
         return status;
     }
-    return tool_misuse("no command '%s'", argv[1]);
+    const char *meant = NULL;
+    unsigned best = UINT_MAX;
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        meant = tool_is_near(argv[1], commands[i]->name, &best) ? commands[i]->name : meant;
+    }
+    return meant ? tool_misuse("no command '%s'; '%s' perhaps?", argv[1], meant)
+                 : tool_misuse("no command '%s'", argv[1]);
 }

@@ -89,6 +89,23 @@ static struct tool_option *find(struct tool_option *options, size_t count, const
     return NULL;
 }
 
+static int complain(const struct tool_option *options, size_t count, const char *word)
+{
+    char name[32];
+    const char *meant = NULL;
+    unsigned best = UINT_MAX;
+    snprintf(name, sizeof name, "%.*s", (int)strcspn(word, "="), word);
+    for (size_t i = 0; i < count; i++) {
+        // After "--": a slip in a short option's name would be any other one.
+        if (strlen(options[i].name) > 3 && strlen(name) > 3 &&
+            tool_is_near(name, options[i].name, &best)) {
+            meant = options[i].name;
+        }
+    }
+    return meant ? tool_misuse("no option '%s'; '%s' perhaps?", word, meant)
+                 : tool_misuse("no option '%s'", word);
+}
+
 int tool_options(int argc, char **argv, struct tool_option *options, size_t option_count,
                  const char **words, size_t most, size_t *word_count)
 {
@@ -104,7 +121,7 @@ int tool_options(int argc, char **argv, struct tool_option *options, size_t opti
         const char *value;
         struct tool_option *o = find(options, option_count, argv[i], &value);
         if (!o) {
-            return tool_misuse("no option '%s'", argv[i]);
+            return complain(options, option_count, argv[i]);
         }
         if (o->kind == OPTION_FLAG && value) {
             return tool_misuse("%s takes no value", o->name);

@@ -3,12 +3,14 @@
 //
 // Reading options and id lists: what is wrong is refused, nothing is half read.
 //
-// Links: hypercall/host/tool/options.c
+// Links: hypercall/host/tool/options.c hypercall/host/tool/nearest.c hypercall/host/tool/key.c
 #include "hypercall/host/tool/tool.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -18,9 +20,14 @@ int tool_fail(const char *format, ...)
     return TOOL_FAILED;
 }
 
+static char said[200];
+
 int tool_misuse(const char *format, ...)
 {
-    (void)format;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(said, sizeof said, format, args);
+    va_end(args);
     return TOOL_USAGE;
 }
 
@@ -103,12 +110,70 @@ static void id_lists_are_read_whole_or_not(void **unused)
     assert_null(tool_ids("2147483648", &count));
 }
 
+static void a_slip_gets_what_was_meant(void **state)
+{
+    static const struct {
+        const char *typed, *meant;
+    } slips[] = {{"--prot", "'--port'"},
+                 {"--port2", "'--port'"},
+                 {"--key-fiel=x", "'--key-file'"},
+                 {"--ports=1", "'--port'"},
+                 {"--elephant", NULL},
+                 {"--", NULL},
+                 {"-x", NULL},
+                 {"--kye-fil", "'--key-f"}};
+    uint32_t port;
+    const char *file, *words[1];
+    size_t count;
+    struct tool_option options[] = {{"--port", OPTION_COUNT, &port, false},
+                                    {"--key-file", OPTION_TEXT, &file, false},
+                                    {"-n", OPTION_COUNT, &port, false}};
+    (void)state;
+    for (size_t i = 0; i < sizeof slips / sizeof *slips; i++) {
+        char typed[20];
+        char *argv[] = {(char[]){"run"}, typed, NULL};
+        snprintf(typed, sizeof typed, "%s", slips[i].typed);
+        assert_int_equal(tool_options(2, argv, options, 3, words, 1, &count), TOOL_USAGE);
+        assert_non_null(strstr(said, typed));
+        if (slips[i].meant) {
+            assert_non_null(strstr(said, slips[i].meant));
+        } else {
+            assert_null(strstr(said, "perhaps"));
+        }
+    }
+}
+
+static void a_key_leaves_the_command_line(void **state)
+{
+    char line[] = "s3cret", room[TOOL_KEY];
+    const char *key = line;
+    (void)state;
+    assert_int_equal(tool_key(NULL, room, &key), TOOL_OK);
+    assert_string_equal(key, "s3cret");
+    assert_string_equal(line, "******");
+    assert_int_equal(tool_key("/dev/null", room, &key), TOOL_USAGE); // both
+    key = NULL;
+    assert_int_equal(tool_key(NULL, room, &key), TOOL_OK);
+    assert_null(key);
+    static const struct {
+        const char *file;
+        int status;
+    } none[] = {
+        {"/dev/null", TOOL_USAGE}, {"/dev/zero", TOOL_USAGE}, {"/nonexistent", TOOL_FAILED}};
+    for (size_t i = 0; i < sizeof none / sizeof *none; i++) {
+        key = NULL;
+        assert_int_equal(tool_key(none[i].file, room, &key), none[i].status);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(options_and_words_mix),
         cmocka_unit_test(what_is_wrong_is_refused),
         cmocka_unit_test(id_lists_are_read_whole_or_not),
+        cmocka_unit_test(a_slip_gets_what_was_meant),
+        cmocka_unit_test(a_key_leaves_the_command_line),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,7 +10,8 @@
 
 struct run {
     struct guest_request q;
-    const char *uri, *memory;
+    const char *uri, *memory, *key_file;
+    char key[TOOL_KEY];
     uint32_t timeout;
     bool detach, dry_run;
     struct tool_texts devices;
@@ -28,6 +29,10 @@ static int print_xml(struct guest_host *h, struct run *r)
         return run_failed(rc, error);
     }
     fputs(xml, stdout);
+    if (g.key_file[0]) {
+        fprintf(stderr, "(`tessera run` makes %s, for its owner alone, with the key in it)\n",
+                g.key_file);
+    }
     free(xml);
     return TOOL_OK;
 }
@@ -126,6 +131,7 @@ static int run(int argc, char **argv)
         {"--dry-run", OPTION_FLAG, &r.dry_run, false},
         {"--image", OPTION_TEXT, &r.q.image, false},
         {"--key", OPTION_TEXT, &r.q.key, false},
+        {"--key-file", OPTION_TEXT, &r.key_file, false},
         {"--machine", OPTION_TEXT, &r.q.machine, false},
         {"--cpu", OPTION_TEXT, &r.q.cpu, false},
         {"--nested", OPTION_FLAG, &r.q.nested, false},
@@ -142,6 +148,7 @@ static int run(int argc, char **argv)
     };
     int status =
         tool_options(argc, argv, options, sizeof options / sizeof *options, words, 1, &word_count);
+    status = status ? status : tool_key(r.key_file, r.key, &r.q.key);
     if (status) {
         return status;
     }
@@ -150,6 +157,9 @@ static int run(int argc, char **argv)
     }
     if (options[3].given && r.q.port == 0) {
         return tool_misuse("--port: 1 to 65535");
+    }
+    if (options[1].given && r.q.vcpus == 0) {
+        return tool_misuse("--vcpus: at least 1");
     }
     if (r.memory && machine_parse_memory(r.memory, &r.q.memory_mb) != 0) {
         return tool_misuse("--memory: '%s' is no size like 512M or 2G (16M to 4096G)", r.memory);
@@ -194,7 +204,8 @@ const struct tool_command tool_run_guest = {
         "  --network NET        user (QEMU's own, one queue; default), a libvirt network's name, "
         "or\n"
         "                       bridge=BRIDGE; there the guest has an address of its own\n"
-        "  --key KEY            the API wants this key\n"
+        "  --key-file FILE      the API wants the key that is in this file (-: standard input)\n"
+        "  --key KEY            the same; while `tessera` starts others may see it\n"
         "  --insecure           others may reach the API without a key\n"
         "  --accel WAY          auto, kvm or tcg: hardware or emulation (auto)\n"
         "  --offload[=WAY]      the host computes, by tensord, which is started where none runs:\n"

@@ -93,10 +93,24 @@ void run_show_console(const char *path)
     fprintf(stderr, "---\n");
 }
 
+// What a shell makes of it: the key from its file, where that can be typed as it is.
+static void key_option(const struct guest *g, char *out, size_t out_bytes)
+{
+    static const char plain[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-";
+    bool typed = access(g->key_file, R_OK) == 0 && !g->key_file[strspn(g->key_file, plain)];
+    out[0] = 0;
+    if (typed) {
+        snprintf(out, out_bytes, " -H \"Authorization: Bearer $(cat %s)\"", g->key_file);
+    } else if (g->key_file[0] || g->image_has_key) {
+        snprintf(out, out_bytes, " -H 'Authorization: Bearer KEY'");
+    }
+}
+
 void run_print_ready(const struct guest *g, const struct run_times *times)
 {
-    const char *body, *url = g->url, *key = g->plan.key;
-    char used[32] = "?", shown[160], waited[60] = "";
+    const char *body, *url = g->url, *listen = g->plan.listen;
+    char used[32] = "?", shown[160], option[PATH_MAX + 50], waited[60] = "";
     if (g->endpoint && endpoint_get(g->endpoint, "/metrics", &body) == 200) {
         // A line's beginning: the comments before it name it, too.
         static const char metric[] = "\ntessera_memory_used_bytes ";
@@ -117,9 +131,13 @@ void run_print_ready(const struct guest *g, const struct run_times *times)
             times->connect + times->plan + (double)g->waited_ms + times->create + times->guest,
             times->connect, times->plan, waited, times->create, times->guest);
     run_say("memory    %s MB of %u MB in use in the guest", used, g->plan.memory_mb);
+    if (!g->plan.network && listen && strcmp(listen, "0.0.0.0") == 0) {
+        run_say("open      on every address of the guest's machine, port %u", g->plan.port);
+    }
+    key_option(g, option, sizeof option);
     run_say("talk      curl %s/v1/chat/completions%s -d '{\"messages\":[{\"role\":\"user\","
             "\"content\":\"Hello\"}]}'",
-            shown, key && key[0] ? " -H 'Authorization: Bearer KEY'" : "");
+            shown, option);
 }
 
 // ---- staying -----------------------------------------------------------------------------------

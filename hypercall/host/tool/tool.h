@@ -88,6 +88,14 @@ struct tool_option {
 // Reads options and at most `most` other words. TOOL_OK, or TOOL_USAGE with a message printed.
 int tool_options(int argc, char **argv, struct tool_option *options, size_t option_count,
                  const char **words, size_t most, size_t *word_count);
+// Is `word` a slip of the known one, and a smaller one than *best (UINT_MAX at first), which it
+// then becomes?
+bool tool_is_near(const char *word, const char *known, unsigned *best);
+// A key from --key, in *key, or from --key-file FILE ("-": standard input's first line; otherwise
+// the file's one word). *key comes to point into `room`; what stood on the command line is blotted
+// out, so that others see it no longer than it takes to start. Neither given: *key stays NULL.
+enum { TOOL_KEY = 256 };
+int tool_key(const char *file, char room[TOOL_KEY], const char **key);
 // "1,5,9" to ids; the caller frees. NULL with a message printed.
 int32_t *tool_ids(const char *text, size_t *count);
 

@@ -5,6 +5,8 @@
 // later version's other fields are no hindrance.
 #include "hypercall/host/view/fleets.h"
 
+#include "hypercall/host/fleet/secrets.h"
+#include "hypercall/host/machine/key.h"
 #include "hypercall/host/machine/text.h"
 
 #include <errno.h>
@@ -65,6 +67,20 @@ int view_fleet_record(const char *json, char *url, size_t url_bytes, char *key, 
     return rc;
 }
 
+// The first of the keys that fleet.yaml lists: the second line of the fleet's own
+// (../fleet/secrets.h).
+static void read_listed_key(const char *record, const char *domain, char *key, size_t key_bytes)
+{
+    char path[1024], *keys = malloc(FLEET_SECRETS_MOST_BYTES);
+    if (keys && fleet_secrets_path(record, path, sizeof path) == 0 &&
+        key_read(path, domain, keys, FLEET_SECRETS_MOST_BYTES) == 0) {
+        const char *line = strchr(keys, '\n');
+        snprintf(key, key_bytes, "%.*s", line ? (int)strcspn(line + 1, "\n") : 0,
+                 line ? line + 1 : "");
+    }
+    free(keys);
+}
+
 int view_fleet_url(virConnectPtr c, const char *fleet, char *url, size_t url_bytes, char *key,
                    size_t key_bytes)
 {
@@ -80,6 +96,9 @@ int view_fleet_url(virConnectPtr c, const char *fleet, char *url, size_t url_byt
         char *record = malloc(bytes + 1);
         if (record && text_unescape(text + 1, bytes, record, bytes + 1) == 0) {
             rc = view_fleet_record(record, url, url_bytes, key, key_bytes);
+            if (!rc && !key[0]) {
+                read_listed_key(record, name, key, key_bytes);
+            }
         }
         free(record);
     }

@@ -8,7 +8,7 @@
 #include <libvirt/libvirt.h>
 #include <stddef.h>
 
-// The fleet's URL, and a key where the record lists one ("": none, or in a file of keys). 0;
+// The fleet's URL, and a key where the record lists one ("": none, or a file of keys). 0;
 // -ENOENT: no such fleet; -EPROTO: its record is none.
 int view_fleet_url(virConnectPtr c, const char *fleet, char *url, size_t url_bytes, char *key,
                    size_t key_bytes);

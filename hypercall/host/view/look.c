@@ -61,6 +61,9 @@ static bool take_domain(virDomainPtr d, struct view_guest *g)
     if (g->persistent && virDomainGetAutostart(d, &autostart) == 0) {
         g->autostart = autostart != 0;
     }
+    if (g->active) {
+        guest_take_key(d, &g->facts);
+    }
     if (g->active || !g->facts.network[0]) {
         guest_url(d, &g->facts, g->url, sizeof g->url);
     }

@@ -5,7 +5,9 @@
 // what is shown has no control characters.
 //
 // Links: hypercall/host/view/metrics.c hypercall/host/view/devices.c hypercall/host/view/fleets.c
-// Links: hypercall/host/machine/text.c
+// Links: hypercall/host/machine/text.c hypercall/host/fleet/secrets.c
+// Links: hypercall/host/machine/key.c
+// Links: hypercall/host/machine/console.c hypercall/host/machine/size.c
 // Libs: -lvirt -ljansson -lm
 #include "hypercall/host/view/devices.h"
 #include "hypercall/host/view/fleets.h"

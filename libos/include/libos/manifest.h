@@ -2,8 +2,8 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // The manifest: a device tree from a PVH module, a cpio in it, or the ESP; the kernel command line
-// overrides it (`key=value`, the same names). Unknown nodes are ignored, wrong ones refused with
-// the node's path.
+// overrides it (`key=value`, the same names), and a file of the host's the API's key. Unknown nodes
+// are ignored, wrong ones refused with the node's path.
 #ifndef LIBOS_MANIFEST_H
 #define LIBOS_MANIFEST_H
 
@@ -47,6 +47,14 @@ struct manifest {
 // what into `error`.
 int manifest_parse(const void *dtb, size_t bytes, const char *cmdline, struct manifest *out,
                    char *error, size_t error_bytes);
+
+// The host's file for the API's key (platform/host_file.h): on no command line, so that other users
+// of the host cannot see it. It takes the place of the manifest's and the command line's http.key.
+#define MANIFEST_HOST_KEY "opt/org.tessera/http.key"
+// -EINVAL: empty, too long, or no key; m is as it was. A newline at its end does not count. Errors
+// never show the text.
+int manifest_set_host_key(struct manifest *m, const char *text, size_t bytes, char *error,
+                          size_t error_bytes);
 
 // Files that came with the boot (modules; members of a cpio newc module; linked in). Names are
 // "manifest.dtb", "model.gguf" … for bare modules by content. Valid for ever, read-only.
