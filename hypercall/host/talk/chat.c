@@ -246,7 +246,8 @@ static int judge(struct chat *c, CURLcode curl, char *error, size_t error_bytes)
     if (status && status != 200) {
         endpoint_message(c->refusal.data ? c->refusal.data : "", why, sizeof why);
         return error_say(error, error_bytes, -EIO, "%s says %ld%s%s%s", c->s.url, status,
-                         why[0] ? ": " : "", why, status == 401 ? " (--key-file gives the key)" : "");
+                         why[0] ? ": " : "", why,
+                         status == 401 ? " (--key-file gives the key)" : "");
     }
     if (curl == CURLE_OK && c->done) {
         return 0;
