@@ -81,7 +81,7 @@ wait_for() { # FILES…: until all are written
     done
 }
 # run_all MACHINE COUNT: guests g1 to gCOUNT at once, by `tessera run`, from a shell that is there already. A
-# line each into $work/ms/each: wall computed connect plan turn create guest, in milliseconds.
+# line each into $work/ms/each: wall computed connect plan create guest, in milliseconds.
 run_all() {
     local i wall cpu
     # shellcheck disable=SC2016
@@ -95,7 +95,7 @@ run_all() {
             echo "bench-run: g$i: $(cat "$work/ms/g$i.log")" >&2
             return 1
         }
-        echo "${wall%.*} ${cpu%.*} $(sed -nE "s/.*connection ([0-9]+) ms, model and plan ([0-9]+) ms, (other guests' starts ([0-9]+) ms, )?libvirt and QEMU ([0-9]+) ms, the guest ([0-9]+) ms.*/\1 \2 0\4 \5 \6/p" "$work/ms/g$i.log")" >>"$work/ms/each"
+        echo "${wall%.*} ${cpu%.*} $(sed -nE "s/.*connection ([0-9]+) ms, model and plan ([0-9]+) ms, libvirt and QEMU ([0-9]+) ms, the guest ([0-9]+) ms.*/\1 \2 \3 \4/p" "$work/ms/g$i.log")" >>"$work/ms/each"
         rm "$work/ms/g$i.ms"
     done
 }
@@ -145,10 +145,10 @@ done >"$work/ms/loads"
 
 memory=() cpu=()
 echo "Of many at once: until the last one answers; the stages are each one's own, medians. \"Loading\" is \`tessera --help\`,"
-echo "\"turn\" the wait until fewer others start, \"end\" what follows the first 200: the line of memory in use, closing."
+echo "\"end\" what follows the first 200: the line of memory in use, closing."
 echo
-echo "| machine | guests | QEMU by hand | \`tessera run\` | beyond QEMU | loading | connection | plan | turn | libvirt and QEMU | to the first 200 | end |"
-echo "|---|---|---|---|---|---|---|---|---|---|---|---|"
+echo "| machine | guests | QEMU by hand | \`tessera run\` | beyond QEMU | loading | connection | plan | libvirt and QEMU | to the first 200 | end |"
+echo "|---|---|---|---|---|---|---|---|---|---|---|"
 for machine in ${MACHINES:-q35 microvm}; do
     for count in 1 "$many"; do
         turns=$rounds
@@ -169,7 +169,7 @@ for machine in ${MACHINES:-q35 microvm}; do
             run_all "$machine" "$count" || exit 1
             # Of many, the last one says how long all took; the stages are medians.
             line=$(sort -n "$work/ms/each" | tail -n 1 | cut -d' ' -f1)
-            for c in 2 3 4 5 6 7; do
+            for c in 2 3 4 5 6; do
                 line+=" $(column "$work/ms/each" $c)"
             done
             echo "$line" >>"$work/ms/runs"
@@ -178,13 +178,13 @@ for machine in ${MACHINES:-q35 microvm}; do
             t rm --force "${names[@]}" >/dev/null
         done
         alone=$(median <"$work/ms/alone") stages=()
-        for c in 1 2 3 4 5 6 7; do
+        for c in 1 2 3 4 5 6; do
             stages+=("$(column "$work/ms/runs" $c)")
         done
-        read -r wall tool connect plan took create guest <<<"${stages[*]}"
+        read -r wall tool connect plan create guest <<<"${stages[*]}"
         load=$(column "$work/ms/loads" 1) end=-
-        [ "$count" -eq 1 ] && end=$((wall - load - connect - plan - took - create - guest))
-        echo "| $machine | $count | $alone | $wall | $((wall - alone)) | $load | $connect | $plan | $took | $create | $guest | $end |"
+        [ "$count" -eq 1 ] && end=$((wall - load - connect - plan - create - guest))
+        echo "| $machine | $count | $alone | $wall | $((wall - alone)) | $load | $connect | $plan | $create | $guest | $end |"
         cpu+=("| $machine | $count |$(for c in 1 2; do echo " $(($(column "$work/ms/cpu" $c) / count)) |"; done | paste -sd '') $tool | $(column "$work/ms/loads" 2) |$(for c in 3 4; do echo " $(($(column "$work/ms/cpu" $c) / count)) |"; done | paste -sd '')")
         idle_floor "$machine" "$count"
         memory+=("$(awk -v m="$machine" -v n="$count" 'NR == FNR {f = $1; ft = $3; next}

@@ -181,31 +181,6 @@ done
 wait "${together[@]}"
 same "three at once: three names, three ports" "demo demo-2 demo-3 3" "$(t ls --json | jq -r '([.[].name] | sort | join(" ")) + " " + ([.[].url] | unique | length | tostring)')"
 t rm --force demo demo-2 demo-3 >"$work/out" 2>&1
-# All turns are held by another program (claims of lock.c, by their place in the file); then it ends.
-python3 -c 'import fcntl, struct, sys, time
-f = open(sys.argv[1] + "/.local/state/tessera/.lock.log", "r+b")
-fcntl.fcntl(f, 37, struct.pack("hhqqi4x", fcntl.F_WRLCK, 0, 1 << 50, 1 << 16, 0))  # F_OFD_SETLK
-print("held", flush=True)
-time.sleep(60)' "$work/home" >"$work/held" &
-holder=$!
-vm_pids+=("$holder")
-said() { # PATTERN FILE: within a minute
-    for _ in $(seq 600); do
-        grep -q "$1" "$2" && return 0
-        sleep 0.1
-    done
-    return 1
-}
-check "another program holds all turns" said held "$work/held"
-t run "$demo" --detach --vcpus 1 >"$work/turn.out" 2>&1 &
-waiter=$!
-check "where others start, it says that it waits" said 'Waiting: as many other guests start' "$work/turn.out"
-same "while others start, a guest waits, and nothing is defined" "" "$(v list --all --name)"
-kill "$holder"
-wait "$waiter"
-same "it starts when they have started" 0 $?
-holds "and tells how long it waited" "other guests' starts [0-9]+ ms" "$(cat "$work/turn.out")"
-t rm --force demo >"$work/out" 2>&1
 same "nothing is left" "" "$(v list --all --name)"
 
 # ---- packed files ------------------------------------------------------------------------------

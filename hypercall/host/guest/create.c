@@ -158,10 +158,9 @@ int guest_create(struct guest_host *h, const struct guest_request *q, struct gue
     if (claims < 0) {
         return claims;
     }
-    // Before anything is defined, which a kill of who waits would leave behind.
-    int rc = guest_take_turn(h, g, error, error_bytes);
     struct guest_request again = *q;
-    for (int i = 0; i < TRIES && rc != -EINTR; i++) {
+    int rc = 0;
+    for (int i = 0; i < TRIES; i++) {
         rc = try_once(h, &again, g, claims, error, error_bytes);
         if (!rc || !lost_its_port(g, error)) {
             break;
@@ -190,7 +189,6 @@ void guest_free(struct guest_host *h, struct guest *g)
     if (g->domain) {
         virDomainFree(g->domain);
     }
-    guest_give_turn(g);
     endpoint_free(g->endpoint);
     g->endpoint = NULL;
     free(g->model_path);

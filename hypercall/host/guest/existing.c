@@ -239,12 +239,9 @@ static int prepare(struct guest_host *h, struct guest *g, struct machine_facts *
 static int start_found(struct guest_host *h, struct guest *g, const struct machine_facts *facts,
                        enum guest_from from, char *error, size_t error_bytes)
 {
-    int rc = guest_take_turn(h, g, error, error_bytes);
-    rc = rc ? rc : machine_watch_start(h->libvirt, g->name, &g->watch, error, error_bytes);
-    if (!rc) {
-        guest_say(h, g->from == GUEST_FROM_BOOT ? "Starting %s" : "Starting %s %s", g->name,
-                  guest_from_name(g->from));
-    }
+    int rc = machine_watch_start(h->libvirt, g->name, &g->watch, error, error_bytes);
+    guest_say(h, g->from == GUEST_FROM_BOOT ? "Starting %s" : "Starting %s %s", g->name,
+              guest_from_name(g->from));
     rc = rc ? rc : guest_launch(h, g, from, error, error_bytes);
     if (rc && guest_port_was_taken(error)) {
         rc = guest_refuse(error, error_bytes, -EADDRINUSE,

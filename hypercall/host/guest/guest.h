@@ -31,7 +31,6 @@ struct guest_host {
     struct weights_progress progress;
     const volatile int *stop; // not 0: what takes long ends with -EINTR; NULL: nothing does
     char programs[PATH_MAX];  // the folder of `tessera` and `tensord`
-    bool takes_turns;         // starts of guests wait for each other (turn.c): of commands
 };
 // Fills in `programs`, uri and is_system (machine_uri); connects unless plan_only.
 int guest_host_open(struct guest_host *h, const char *uri, bool plan_only, char *error,
@@ -98,12 +97,6 @@ struct guest {
     virDomainPtr domain;  // NULL: not made
     struct machine_watch watch;
     struct endpoint *endpoint; // that guest_wait asked, still open; NULL: none
-    struct guest_turn {
-        bool taken;
-        int claims;
-        uint64_t until_ms;
-    } turn;
-    uint64_t waited_ms; // for other guests that started
 };
 
 // ---- making one --------------------------------------------------------------------------------
@@ -197,6 +190,5 @@ int guest_claims_open(char *error, size_t error_bytes);
 // False: another run has it.
 bool guest_claim_port(int claims, uint32_t port);
 bool guest_claim_name(int claims, const char *name);
-bool guest_claim_turn(int claims, uint32_t number);
 
 #endif

@@ -12,10 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
-// Byte 0 is the lock of all; a port's is at its number, names begin behind the ports, turns behind
-// the names (of 48 bits).
+// Byte 0 is the lock of all; a port's is at its number, names begin behind the ports.
 enum { OF_NAMES = 1 << 16, LOCK_SECONDS = 60 };
-static const off_t of_turns = (off_t)1 << 50;
 
 static int open_file(char path[PATH_MAX], char *error, size_t error_bytes)
 {
@@ -66,11 +64,6 @@ int guest_claims_open(char *error, size_t error_bytes)
 bool guest_claim_port(int claims, uint32_t port)
 {
     return lock_byte(claims, (off_t)port);
-}
-
-bool guest_claim_turn(int claims, uint32_t number)
-{
-    return lock_byte(claims, of_turns + (off_t)number);
 }
 
 bool guest_claim_name(int claims, const char *name)

@@ -66,14 +66,6 @@ int guest_choose_devices(struct guest_host *h, const struct guest_request *q, st
 int guest_start_plan(struct guest_host *h, struct guest *g, char *error, size_t error_bytes);
 void guest_tell_boot(struct guest_host *h, const struct machine_plan *p);
 
-// ---- turn.c ------------------------------------------------------------------------------------
-
-// Waits until few enough others start; g has the turn until it is given or kept for too long, which
-// guest_keep_turn looks at. -EINTR: h->stop; else it never fails: a turn only saves time.
-int guest_take_turn(struct guest_host *h, struct guest *g, char *error, size_t error_bytes);
-void guest_keep_turn(struct guest *g);
-void guest_give_turn(struct guest *g);
-
 // ---- seat.c: the place at tensord --------------------------------------------------------------
 
 // tensord with the model in it; chooses the region's size.

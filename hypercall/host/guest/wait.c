@@ -114,12 +114,10 @@ int guest_wait(struct guest_host *h, struct guest *g, uint32_t seconds, const vo
                                     seconds);
             goto out;
         }
-        guest_keep_turn(g);
         guest_sleep_ms(h->is_remote ? 200 : pause_ms);
         pause_ms = pause_ms < 32 ? 2 * pause_ms : pause_ms;
     }
     rc = guest_refuse(error, error_bytes, -EINTR, "interrupted; the guest is ended");
 out:
-    guest_give_turn(g);
     return rc;
 }

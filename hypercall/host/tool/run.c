@@ -65,7 +65,7 @@ static int make_guest(struct guest_host *h, struct run *r, struct guest *g, uint
     if (rc) {
         return run_failed(rc, error);
     }
-    times->create = lap(since) - (double)g->waited_ms;
+    times->create = lap(since);
     rc = guest_wait(h, g, r->timeout, &run_interrupts, error, sizeof error);
     if (rc) {
         if (rc != -EINTR) {

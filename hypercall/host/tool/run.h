@@ -29,7 +29,7 @@ extern volatile int run_interrupts;
 void run_show_console(const char *path);
 // What a run took, in ms.
 struct run_times {
-    double connect, plan, create, guest; // create: without what it waited for other guests
+    double connect, plan, create, guest;
 };
 // After a guest serves: URL, times, memory, how to talk to it.
 void run_print_ready(const struct guest *g, const struct run_times *times);

@@ -51,7 +51,6 @@ int run_connect(struct guest_host *h, const char *uri, bool aside)
 {
     char error[900];
     h->stop = &run_interrupts;
-    h->takes_turns = true;
     // The other end of libvirt's connection may go away while it is written to: an error, not
     // death.
     signal(SIGPIPE, SIG_IGN);
@@ -110,7 +109,7 @@ static void key_option(const struct guest *g, char *out, size_t out_bytes)
 void run_print_ready(const struct guest *g, const struct run_times *times)
 {
     const char *body, *url = g->url, *listen = g->plan.listen;
-    char used[32] = "?", shown[160], option[PATH_MAX + 50], waited[60] = "";
+    char used[32] = "?", shown[160], option[PATH_MAX + 50];
     if (g->endpoint && endpoint_get(g->endpoint, "/metrics", &body) == 200) {
         // A line's beginning: the comments before it name it, too.
         static const char metric[] = "\ntessera_memory_used_bytes ";
@@ -122,14 +121,10 @@ void run_print_ready(const struct guest *g, const struct run_times *times)
     bool local = strncmp(url, "http://127.0.0.1:", 17) == 0;
     snprintf(shown, sizeof shown, "%s%s", local ? "http://localhost:" : url, local ? url + 17 : "");
     run_say("URL       %s/v1/chat/completions", shown);
-    if (g->waited_ms) {
-        snprintf(waited, sizeof waited, "other guests' starts %llu ms, ",
-                 (unsigned long long)g->waited_ms);
-    }
-    run_say("boot      %.0f ms: connection %.0f ms, model and plan %.0f ms, %slibvirt and QEMU "
+    run_say("boot      %.0f ms: connection %.0f ms, model and plan %.0f ms, libvirt and QEMU "
             "%.0f ms, the guest %.0f ms to the first 200 of /health",
-            times->connect + times->plan + (double)g->waited_ms + times->create + times->guest,
-            times->connect, times->plan, waited, times->create, times->guest);
+            times->connect + times->plan + times->create + times->guest, times->connect,
+            times->plan, times->create, times->guest);
     run_say("memory    %s MB of %u MB in use in the guest", used, g->plan.memory_mb);
     if (!g->plan.network && listen && strcmp(listen, "0.0.0.0") == 0) {
         run_say("open      on every address of the guest's machine, port %u", g->plan.port);
