@@ -4,6 +4,7 @@
 // Names and ports are claimed by one run at a time, and free again when it ends, however it does.
 //
 // Links: hypercall/host/guest/lock.c hypercall/host/machine/console.c
+// Links: hypercall/host/store/folders.c
 #include "hypercall/host/guest/private.h"
 
 #include <setjmp.h>

@@ -3,9 +3,11 @@
 //
 // The logs of guests' consoles.
 #include "hypercall/host/machine/console.h"
+#include "hypercall/host/store/folders.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,19 +16,6 @@
 
 enum { CHUNK = 64 << 10, TAIL = 256 << 10 };
 
-static int make_folders(char *path)
-{
-    for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
-        *slash = 0;
-        int rc = mkdir(path, 0700) != 0 && errno != EEXIST ? -errno : 0;
-        *slash = '/';
-        if (rc && !strchr(slash + 1, '/')) {
-            return rc; // of the last one; those above may not let us look
-        }
-    }
-    return 0;
-}
-
 int console_log_path(const char *name, int make, char *out, size_t out_bytes, char *error,
                      size_t error_bytes)
 {
@@ -34,6 +23,8 @@ int console_log_path(const char *name, int make, char *out, size_t out_bytes, ch
     int n;
     if (state && state[0] == '/') {
         n = snprintf(out, out_bytes, "%s/tessera/%s.log", state, name);
+    } else if (geteuid() == 0) { // beside it are files that QEMU's own user has to reach
+        n = snprintf(out, out_bytes, FOLDERS_OF_SYSTEM "/state/%s.log", name);
     } else {
         if (!home || home[0] != '/') {
             const struct passwd *user = getpwuid(getuid());
@@ -48,7 +39,9 @@ int console_log_path(const char *name, int make, char *out, size_t out_bytes, ch
     if (!make) {
         return 0;
     }
-    int rc = make_folders(out);
+    char folder[PATH_MAX];
+    snprintf(folder, sizeof folder, "%.*s", (int)(strrchr(out, '/') - out), out);
+    int rc = folders_make(folder);
     int fd = rc ? -1 : open(out, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0) {
         rc = rc ? rc : -errno;

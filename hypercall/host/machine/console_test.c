@@ -4,6 +4,7 @@
 // What a guest wrote, as a terminal may see it; ports, and a guest's error messages.
 //
 // Links: hypercall/host/machine/console.c hypercall/host/machine/endpoint.c
+// Links: hypercall/host/store/folders.c
 // Libs: -lcurl -ljansson
 #include "hypercall/host/machine/console.h"
 #include "hypercall/host/machine/endpoint.h"

@@ -6,6 +6,7 @@
 //
 // Links: hypercall/host/machine/facts.c hypercall/host/machine/text.c
 // Links: hypercall/host/machine/console.c
+// Links: hypercall/host/store/folders.c
 #include "hypercall/host/machine/console.h"
 #include "hypercall/host/machine/machine.h"
 

@@ -5,6 +5,7 @@
 #include "hypercall/host/machine/console.h"
 #include "hypercall/host/machine/record.h"
 #include "hypercall/host/machine/record_private.h"
+#include "hypercall/host/store/folders.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -32,8 +33,7 @@ int record_path(const char *name, enum record_kind kind, bool make, char *out, s
     *slash = 0;
     int n = snprintf(out, out_bytes, "%s/states", log);
     if (make && n > 0 && (size_t)n < out_bytes &&
-        ((mkdir(log, 0700) != 0 && errno != EEXIST) ||
-         (mkdir(out, 0700) != 0 && errno != EEXIST))) {
+        (folders_make(log) != 0 || (mkdir(out, 0700) != 0 && errno != EEXIST))) {
         rc = -errno;
         snprintf(error, error_bytes, "%s: cannot be made: %s", out, strerror(-rc));
         return rc;

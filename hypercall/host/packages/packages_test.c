@@ -13,6 +13,7 @@
 // Links: hypercall/host/packages/copy.c hypercall/host/packages/source.c
 // Links: hypercall/host/packages/install.c hypercall/host/packages/remove.c
 // Links: hypercall/host/store/text.c hypercall/host/store/content.c hypercall/host/store/identity.c
+// Links: hypercall/host/store/folders.c
 // Links: hypercall/host/store/cache.c
 // Links: tensor/format/gguf.c tensor/format/gguf_values.c tensor/quant/types.c
 // Libs: -lmbedcrypto -ljansson -lcurl

@@ -4,6 +4,7 @@
 // Where the store keeps things, and the cache of hashes: one small file for each file that was
 // hashed, by device and inode. It only saves time: whatever is wrong with it, the hash is computed
 // again.
+#include "hypercall/host/store/folders.h"
 #include "hypercall/host/store/private.h"
 
 #include <errno.h>
@@ -13,24 +14,6 @@
 #include <time.h>
 #include <unistd.h>
 
-// Makes the folder and those above it.
-static int make_folder(char *path)
-{
-    for (char *slash = strchr(path + 1, '/');; slash = strchr(slash + 1, '/')) {
-        if (slash) {
-            *slash = 0;
-        }
-        int rc = mkdir(path, 0700) != 0 && errno != EEXIST ? -errno : 0;
-        if (slash) {
-            *slash = '/';
-        }
-        // A folder above may exist and not let us look: the last one decides.
-        if (!slash) {
-            return rc;
-        }
-    }
-}
-
 int weights_cache_folder(const char *name, char *out, size_t out_bytes, char *error,
                          size_t error_bytes)
 {
@@ -38,6 +21,9 @@ int weights_cache_folder(const char *name, char *out, size_t out_bytes, char *er
     int length;
     if (cache && cache[0] == '/') { // the specification: a relative path is to be ignored
         length = snprintf(out, out_bytes, "%s/tessera/%s", cache, name);
+    } else if (geteuid() ==
+               0) { // as of the model store: QEMU's own user has to reach what is mapped
+        length = snprintf(out, out_bytes, FOLDERS_OF_SYSTEM "/cache/%s", name);
     } else {
         if (!home || home[0] != '/') {
             const struct passwd *user = getpwuid(getuid());
@@ -52,7 +38,7 @@ int weights_cache_folder(const char *name, char *out, size_t out_bytes, char *er
     if (length < 0 || (size_t)length >= out_bytes) {
         return store_fail(error, error_bytes, -ENAMETOOLONG, "the cache folder's name is too long");
     }
-    int rc = make_folder(out);
+    int rc = folders_make(out);
     if (rc) {
         return store_fail(error, error_bytes, rc,
                           "the cache folder %s cannot be made: %s (XDG_CACHE_HOME names another)",

@@ -5,6 +5,7 @@
 // would have been written.
 //
 // Links: hypercall/host/store/text.c hypercall/host/store/cache.c
+// Links: hypercall/host/store/folders.c
 #include "hypercall/host/store/private.h"
 
 #include <stdlib.h>

@@ -10,6 +10,7 @@
 #include "hypercall/host/packages/packages.h"
 #include "hypercall/host/store/weights.h"
 #include "hypercall/host/tool/doctor.h"
+#include "hypercall/host/tool/pkg.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -96,10 +97,27 @@ static bool is_left_hash(const char *path)
     return dot && strlen(dot) == 7 && dot > name + 1 && is_older_than(path, 60);
 }
 
+static int prune_copies(void *unused)
+{
+    struct weights_unneeded left;
+    char error[PATH_MAX + 200];
+    return weights_copies_prune(true, pkg_copy_in_use, unused, &left, error, sizeof error);
+}
+
 static void check_copies(struct doctor *d)
 {
     look_at_copies(d, "models", is_left_copy);
     look_at_copies(d, "hashes", is_left_hash);
+    look_at_copies(d, "files", is_left_copy);
+    struct weights_unneeded left;
+    char error[PATH_MAX + 200];
+    if (weights_copies_prune(false, pkg_copy_in_use, NULL, &left, error, sizeof error) == 0 &&
+        left.count) {
+        doctor_leftover(d, prune_copies, NULL, "tessera pkg prune",
+                        "%zu copies for guests whose source is gone or changed, %llu MB, which no "
+                        "guest needs",
+                        left.count, (unsigned long long)(left.bytes >> 20));
+    }
 }
 
 // ---- saved states ------------------------------------------------------------------------------
