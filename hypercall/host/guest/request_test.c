@@ -4,6 +4,7 @@
 // What is asked for becomes a plan, or is refused with the reason; without libvirt.
 //
 // Links: hypercall/host/guest/request.c hypercall/host/guest/host.c hypercall/host/guest/seat.c
+// Links: hypercall/host/guest/reader.c hypercall/host/hardware/permission.c
 // Links: hypercall/host/guest/create.c hypercall/host/guest/existing.c
 // Links: hypercall/host/guest/variant.c hypercall/host/guest/image.c
 // Links: hypercall/host/guest/firmware.c hypercall/host/guest/devices.c

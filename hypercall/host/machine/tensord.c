@@ -58,16 +58,21 @@ int tensord_folder(char *out, size_t out_bytes, char *error, size_t error_bytes)
 {
     const char *run = getenv("XDG_RUNTIME_DIR");
     struct stat s;
-    int n = run && run[0] == '/' ? snprintf(out, out_bytes, "%s/tessera", run)
-                                 : snprintf(out, out_bytes, "/tmp/tessera-%u", getuid());
+    // Root's guests run as a user of libvirt's, who cannot pass through root's own folder.
+    if (geteuid() == 0 && (!run || strncmp(run, "/run/user/", 10) == 0)) {
+        run = NULL;
+    }
+    int n = geteuid() == 0 && !run ? snprintf(out, out_bytes, "/run/tessera-0")
+            : run && run[0] == '/' ? snprintf(out, out_bytes, "%s/tessera", run)
+                                   : snprintf(out, out_bytes, "/tmp/tessera-%u", getuid());
     if (n < 0 || (size_t)n >= out_bytes) {
         return fail(error, error_bytes, -ENAMETOOLONG, "XDG_RUNTIME_DIR is too long");
     }
     if (mkdir(out, 0700) != 0 && errno != EEXIST) {
         return fail(error, error_bytes, -errno, "%s cannot be made: %s", out, strerror(errno));
     }
-    // In /tmp anybody may have been there first.
-    if (lstat(out, &s) != 0 || !S_ISDIR(s.st_mode) || s.st_uid != getuid() || s.st_mode & 077) {
+    // In /tmp anybody may have been there first. The group of QEMU's user may pass through.
+    if (lstat(out, &s) != 0 || !S_ISDIR(s.st_mode) || s.st_uid != getuid() || s.st_mode & 067) {
         return fail(error, error_bytes, -EPERM,
                     "%s must be a folder of this user's that nobody else may open (chmod 700)",
                     out);

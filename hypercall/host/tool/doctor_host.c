@@ -3,6 +3,7 @@
 //
 // `tessera doctor`: programs, the guest's image, and the model's permissions.
 #include "hypercall/host/hardware/image.h"
+#include "hypercall/host/store/folders.h"
 #include "hypercall/host/tool/doctor.h"
 
 #include <errno.h>
@@ -138,8 +139,7 @@ static void check_reader(struct doctor *d, const struct hardware_user *u, bool i
         doctor_cost(d, "no guest of this user's can serve it");
         doctor_blocks(d);
     } else {
-        doctor_cost(d, "a guest under qemu:///system cannot serve it where QEMU runs as %s",
-                    u->name);
+        doctor_cost(d, "`tessera run` copies it to %s, once", FOLDERS_OF_SYSTEM "/cache");
     }
     doctor_mend(d, "%ssetfacl -m u:%s:%s %s    # package acl; then ask again", doctor_sudo(),
                 u->name, is_folder ? "x" : "r", doctor_quote(refuses));
@@ -172,7 +172,7 @@ void check_model(struct doctor *d)
             doctor_advise(d, "a smaller type: `tessera quantize IN OUT q4_k_m`");
         }
     }
-    if (d->system && d->qemu.name[0]) {
+    if (d->system && d->qemu.name[0] && geteuid() == 0) { // others' guests run as they do
         check_reader(d, &d->qemu, false);
     }
 }

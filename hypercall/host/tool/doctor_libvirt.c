@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // `tessera doctor`: libvirt, who QEMU runs as under it, AppArmor, the console's log, the network.
+#include "hypercall/host/store/folders.h"
 #include "hypercall/host/tool/doctor.h"
 
 #include <errno.h>
@@ -9,6 +10,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -134,43 +136,53 @@ void check_libvirt(struct doctor *d)
 
 // ---- who QEMU runs as --------------------------------------------------------------------------
 
-// Capabilities: <secmodel><model>dac</model>…<baselabel type='kvm'>+64055:+64055</baselabel>.
-static bool base_label(const char *capabilities, const char *model, char *out, size_t bytes)
+// Guests of root's run as libvirt's user of QEMU: is what they need within his reach?
+static void say_reach(struct doctor *d, const char *what, const char *path, const char *otherwise)
 {
-    char wanted[64];
-    snprintf(wanted, sizeof wanted, "<model>%s</model>", model);
-    const char *at = strstr(capabilities, wanted), *end = at ? strstr(at, "</secmodel>") : NULL;
-    out[0] = 0;
-    if (!end) {
-        return false;
-    }
-    at = strstr(at, "<baselabel type='kvm'>");
-    if (at && at < end) {
-        at += strlen("<baselabel type='kvm'>");
-        snprintf(out, bytes, "%.*s", (int)strcspn(at, ":<"), at);
-    }
-    return true;
+    char refuses[PATH_MAX];
+    struct stat s;
+    int rc = hardware_may_read(&d->qemu, path, refuses);
+    if (rc == 0) {
+        doctor_say(d, DOCTOR_OK, "%s may read %s, %s", d->qemu.name, what, path);
+    } else if (rc == -EACCES) {
+        bool folder = stat(refuses, &s) == 0 && S_ISDIR(s.st_mode);
+        doctor_say(d, DOCTOR_WARNING, "%s may not read %s, %s: %s%s refuses", d->qemu.name, what,
+                   path, folder ? "the folder " : "", folder ? refuses : "the file itself");
+        doctor_cost(d, "%s", otherwise);
+        doctor_mend(d, "chmod o+%s %s", folder ? "x" : "r", doctor_quote(refuses));
+    } // what is not there is another check's, or not made yet
 }
 
 void check_qemu_user(struct doctor *d)
 {
-    char label[64];
-    char *capabilities = d->system ? virConnectGetCapabilities(d->system) : NULL;
-    if (!capabilities) {
+    char error[200];
+    uint32_t group;
+    if (!d->system) {
         return;
     }
-    if (!base_label(capabilities, "dac", label, sizeof label) || !label[0]) {
-        doctor_say(d, DOCTOR_WARNING, "qemu:///system does not say which user QEMU runs as");
-    } else if (hardware_user(label, &d->qemu) != 0) {
-        doctor_say(d, DOCTOR_WARNING, "QEMU would run as %s under qemu:///system: no such user",
-                   label);
-    } else {
-        doctor_say(d, DOCTOR_OK,
-                   "%s (uid %u) by default under qemu:///system, %s under "
-                   "qemu:///session",
-                   d->qemu.name, d->qemu.uid, doctor_user());
+    if (machine_qemu_user(d->system, &d->qemu, &group, error, sizeof error) != 0) {
+        d->qemu = (struct hardware_user){0};
+        doctor_say(d, geteuid() == 0 ? DOCTOR_MISSING : DOCTOR_WARNING, "%s", error);
+        doctor_cost(d, "guests that root makes under qemu:///system do not start");
+        doctor_mend(d, "%sapt-get install --reinstall libvirt-daemon-system", doctor_sudo());
+        doctor_advise(d, "`user` and `group` of /etc/libvirt/qemu.conf name it");
+        return;
     }
-    free(capabilities);
+    if (geteuid() != 0) {
+        doctor_say(d, DOCTOR_OK,
+                   "guests of %s's run as %s, under qemu:///system too; root's run as %s (uid %u)",
+                   doctor_user(), doctor_user(), d->qemu.name, d->qemu.uid);
+        return;
+    }
+    doctor_say(d, DOCTOR_OK, "guests of root's run as %s (uid %u) under qemu:///system",
+               d->qemu.name, d->qemu.uid);
+    say_reach(d, "the guest's image", d->image,
+              "`tessera run` copies it to " FOLDERS_OF_SYSTEM "/cache, once");
+    say_reach(d, "the model store", FOLDERS_OF_SYSTEM "/models/blobs",
+              "`tessera run` copies each model from there to " FOLDERS_OF_SYSTEM "/cache, once");
+    say_reach(d, "copies for guests", FOLDERS_OF_SYSTEM "/cache/models",
+              "guests whose models are copied do not start");
+    say_reach(d, "guests' own files", FOLDERS_OF_SYSTEM "/state", "guests with UEFI do not start");
 }
 
 #define SNIPPET "/etc/apparmor.d/local/abstractions/libvirt-qemu"
@@ -196,7 +208,7 @@ void check_apparmor(struct doctor *d)
     if (!capabilities) {
         return;
     }
-    bool active = base_label(capabilities, "apparmor", label, sizeof label);
+    bool active = machine_base_label(capabilities, "apparmor", label, sizeof label);
     free(capabilities);
     if (!active) {
         doctor_say(d, DOCTOR_OK, "does not confine guests here");
