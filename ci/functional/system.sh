@@ -71,11 +71,72 @@ same "QEMU runs as libvirt's own user" libvirt-qemu "$(who demo)"
 holds "the image that this user may not read: a copy, and it is said" 'Image /root/tessera/images/llm.elf: copied to where libvirt-qemu, as who QEMU runs, may read it: /var/lib/tessera/cache/files/' "$out"
 v dumpxml demo >"$work/dump.xml"
 check "its XML is valid" virt-xml-validate "$work/dump.xml" domain
-mapped=$(t ls --json | jq -r '.[0].mapped')
+mapped=$(t inspect demo --json | jq -r .mapped)
 holds "the weights are mapped from the system's folder" '^/var/lib/tessera/cache/models/[0-9a-f]{64}.gguf$' "$mapped"
-same "which only root and the group of QEMU's user read" "root $(id -gn libvirt-qemu) 440" "$(stat -c '%U %G %a' "$mapped")" || stat "$mapped"
+group=$(v capabilities | grep -o "+[0-9]*:+[0-9]*</baselabel>" | head -n 1 | sed 's/.*:+//; s/<.*//')
+same "which only root and the group of QEMU's user read" "root $group 440" "$(stat -c '%U %g %a' "$mapped")"
 check "another user cannot read them" setpriv --reuid 65534 --regid 65534 --clear-groups sh -c "! cat '$mapped' >/dev/null 2>&1"
 owners >"$work/owners.now"
 check "nothing shared has changed hands" cmp "$work/owners" "$work/owners.now"
-KEEPGOING=1
+holds "its console's log" 'boot: llm' "$(t logs demo)"
+holds "stop" 'demo: powered off' "$(t stop demo)"
+holds "start" 'demo: http://.* serves' "$(t start demo 2>/dev/null)"
+same "again as that user" libvirt-qemu "$(who demo)"
+holds "suspend" 'demo: ' "$(t suspend demo 2>&1)"
+holds "resume" 'demo: .*serves|resumed' "$(t resume demo 2>&1)"
+answers "it answers after that"
+t stop demo >/dev/null && t start --cold demo >/dev/null 2>&1
+holds "a ready state is saved" 'demo: ' "$(t suspend --ready demo 2>&1)"
+holds "and started from" 'from its ready state|ready' "$(t start --ready demo 2>&1)"
+answers "it answers from there"
+check "rm" t rm --force demo
+port=$(free_port) vm_port=$port
+# other_guest NAME ARGUMENTS…: one more kind of guest.
+other_guest() {
+    local name=$1 out
+    shift
+    out=$(t run "$@" --name "$name" --detach --port "$port" --vcpus 1 2>&1) || not_ok "run $*" "$(tail -n 5 <<<"$out")"
+    answers "$name: it answers"
+    same "$name: as libvirt's user" libvirt-qemu "$(who "$name")"
+    t rm --force "$name" >/dev/null
+}
+other_guest whole $whole
+other_guest small $demo --machine microvm
+other_guest disk $demo --weights disk
+other_guest uefi $demo --boot uefi --memory 192M
+other_guest calls $demo --offload=host
+same "tensord's folder lets that user's group through, and nobody else" "root $group 710" "$(stat -c '%U %g %a' /run/tessera-0)"
+same "its control socket is root's alone" "root 600" "$(stat -c '%U %a' /run/tessera-0/tensord.sock)"
+t pkg install $demo --name kept >/dev/null 2>&1
+out=$(t run kept --detach --port "$port" --vcpus 1 2>&1)
+holds "a model of the store, made under a strict umask: the copy serves" 'Waiting' "$out"
+same "as libvirt's user" libvirt-qemu "$(who kept)"
+t rm --force kept >/dev/null
+owners >"$work/owners.now"
+check "still nothing shared has changed hands" cmp "$work/owners" "$work/owners.now"
+same "no guest is left" "" "$(v list --all --name)"
+same "and no file of one" "" "$(find /var/lib/tessera/state -type f -name '[a-z]*')"
+
+# ---- an ordinary user's, of the same libvirt ---------------------------------------------------
+mkdir -p "$work/user/bin" "$work/user/images" "$work/user/home" && cp $home/bin/tessera "$work/user/bin/" && cp $home/images/llm.elf "$work/user/images/"
+cp $demo "$work/user/home/demo.gguf" && chown -R 65534:65534 "$work/user" && chmod 700 "$work/user"
+mine() {
+    timeout 100 setpriv --reuid 65534 --regid 65534 --clear-groups env -i "PATH=$PATH" "HOME=$work/user/home" LC_ALL=C \
+        "$work/user/bin/tessera" "$@" --connect qemu:///system </dev/null
+}
+# As the package leaves it, with which libvirt cannot start a guest as anybody else.
+chown libvirt-qemu:libvirt-qemu /var/lib/libvirt/qemu && chmod 750 /var/lib/libvirt/qemu
+out=$(mine run "$work/user/home/demo.gguf" --name mine --detach --port "$port" 2>&1)
+holds "an ordinary user, whom libvirt's folder does not let pass: that is said, and what mends it" \
+    'QEMU would run as nobody, and /var/lib/libvirt/qemu does not let nobody pass. Mend, once: sudo dpkg-statoverride' "$out"
+holds "doctor says so, too" 'missing +/var/lib/libvirt/qemu does not let nobody pass' "$(mine doctor)"
+mend=$(mine doctor --json | jq -r '.findings[] | select(.check == "qemu user" and .mend) | .mend' | sed 's/^sudo //')
+mkdir -p "$work/dpkg" && touch "$work/dpkg/statoverride" && mount --bind "$work/dpkg" /var/lib/dpkg
+check "the command that doctor names" bash -c "$mend"
+umount /var/lib/dpkg
+out=$(mine run "$work/user/home/demo.gguf" --name mine --detach --port "$port" --vcpus 1 2>&1) || not_ok "an ordinary user's guest" "$out"
+answers "an ordinary user's guest answers"
+same "it runs as that user" nobody "$(who mine)"
+holds "and maps the user's own copy" "$work/user/home/.cache/tessera/models/" "$(mine inspect mine)"
+mine rm --force mine >/dev/null
 finish_checks

@@ -19,14 +19,35 @@ static int find_by_name(struct hardware_user *out)
     return rc ? hardware_user("qemu", out) : rc;
 }
 
+// A QEMU that runs as an ordinary user has to pass through libvirt's folder to its own.
+static int check_passage(char *error, size_t error_bytes)
+{
+    struct hardware_user me;
+    char number[16], refuses[PATH_MAX];
+    snprintf(number, sizeof number, "%u", getuid());
+    if (hardware_user(number, &me) != 0 ||
+        hardware_may_read(&me, HARDWARE_LIBVIRT_FOLDER, refuses) != -EACCES) {
+        return 0;
+    }
+    return guest_refuse(error, error_bytes, -EACCES,
+                        "under a system's libvirt QEMU would run as %s, and %s does not let %s "
+                        "pass. Mend, once: sudo " HARDWARE_LIBVIRT_MEND
+                        ". Or run this as root (QEMU then runs as libvirt's own user), or "
+                        "--connect qemu:///session",
+                        me.name, refuses, me.name);
+}
+
 int guest_find_reader(const struct guest_host *h, struct guest *g, char *error, size_t error_bytes)
 {
     g->plan.runs_as_user = h->is_system && !h->is_remote;
     g->plan.user_id = getuid();
     g->plan.group_id = getgid();
     g->qemu_is_other = false;
-    if (!g->plan.runs_as_user || geteuid() != 0) {
+    if (!g->plan.runs_as_user) {
         return 0;
+    }
+    if (geteuid() != 0) {
+        return h->libvirt ? check_passage(error, error_bytes) : 0;
     }
     char why[300] = "libvirt's user of QEMU is not known";
     uint32_t group = 0;

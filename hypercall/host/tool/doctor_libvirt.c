@@ -153,6 +153,20 @@ static void say_reach(struct doctor *d, const char *what, const char *path, cons
     } // what is not there is another check's, or not made yet
 }
 
+static void say_passage(struct doctor *d)
+{
+    struct hardware_user me;
+    char number[16], refuses[PATH_MAX];
+    snprintf(number, sizeof number, "%u", getuid());
+    if (hardware_user(number, &me) == 0 &&
+        hardware_may_read(&me, HARDWARE_LIBVIRT_FOLDER, refuses) == -EACCES) {
+        doctor_say(d, DOCTOR_MISSING, "%s does not let %s pass", refuses, me.name);
+        doctor_cost(d, "guests of this user's do not start under qemu:///system; root's do, and "
+                       "under qemu:///session all do");
+        doctor_mend(d, "%s" HARDWARE_LIBVIRT_MEND, doctor_sudo());
+    }
+}
+
 void check_qemu_user(struct doctor *d)
 {
     char error[200];
@@ -172,6 +186,7 @@ void check_qemu_user(struct doctor *d)
         doctor_say(d, DOCTOR_OK,
                    "guests of %s's run as %s, under qemu:///system too; root's run as %s (uid %u)",
                    doctor_user(), doctor_user(), d->qemu.name, d->qemu.uid);
+        say_passage(d);
         return;
     }
     doctor_say(d, DOCTOR_OK, "guests of root's run as %s (uid %u) under qemu:///system",
