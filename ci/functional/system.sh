@@ -117,6 +117,61 @@ check "still nothing shared has changed hands" cmp "$work/owners" "$work/owners.
 same "no guest is left" "" "$(v list --all --name)"
 same "and no file of one" "" "$(find /var/lib/tessera/state -type f -name '[a-z]*')"
 
+# ---- what AppArmor would say -------------------------------------------------------------------
+# No kernel here enforces it: libvirt's helper writes a guest's rules (and refuses what it does not like), and what
+# a traced QEMU really used is held against those, libvirt's own and ours.
+helper=/usr/lib/libvirt/virt-aa-helper
+mkdir "$work/apparmor.d" && cp -r /etc/apparmor.d/. "$work/apparmor.d/" && mount --bind "$work/apparmor.d" /etc/apparmor.d
+end_libvirtd() {
+    kill "$(cat /run/libvirtd.pid)"
+    for _ in $(seq 100); do [ -e /run/libvirtd.pid ] || break; sleep 0.1; done
+}
+# confined NAME ARGUMENTS…: a guest is made, and its rules.
+confined() {
+    local name=$1 uuid
+    shift
+    t run "$@" --name "$name" --detach --port "$port" --vcpus 1 >"$work/$name.out" 2>&1 || not_ok "run $*, traced" "$(tail -n 3 "$work/$name.out")"
+    v dumpxml "$name" >"$work/$name.xml"
+    uuid=libvirt-$(v domuuid "$name")
+    if ! $helper -c -d -u "$uuid" <"$work/$name.xml" >"$work/$name.rules" 2>&1; then
+        not_ok "$name: libvirt's helper writes rules for it" "$(head -c 300 "$work/$name.rules")"
+    else
+        ok "$name: libvirt's helper writes rules for it"
+    fi
+    sed -n '/^  /p' "$work/$name.rules" | grep -v '#include' >"/etc/apparmor.d/libvirt/$uuid.files"
+    printf '#include <tunables/global>\nprofile x flags=(attach_disconnected) {\n#include <abstractions/libvirt-qemu>\n#include <libvirt/%s.files>\n}\n' "$uuid" >"$work/$name.profile"
+    t rm --force "$name" >/dev/null
+}
+# covered NAME: what it used and AppArmor would refuse.
+covered() {
+    apparmor_parser -p "$work/$1.profile" >"$work/$1.flat" 2>/dev/null
+    python3 ci/tools/apparmor_covers.py "$1" "$(id -u libvirt-qemu)" "$work/trace" "$work/$1.flat"
+}
+if [ -x $helper ] && command -v strace >/dev/null && command -v apparmor_parser >/dev/null; then
+    end_libvirtd
+    strace --seccomp-bpf -ff -y -s 200 -e trace=execve,clone,clone3,openat,connect,mmap,fcntl -o "$work/trace" \
+        /usr/sbin/libvirtd </dev/null >"$work/strace.log" 2>&1 &
+    for _ in $(seq 300); do v version >/dev/null 2>&1 && break; sleep 0.1; done
+    confined plain $demo
+    without=$(covered plain)
+    holds "without our rules the weights are refused" 'refused: r /var/lib/tessera/cache/models/' "$without"
+    # As the README says.
+    tee -a /etc/apparmor.d/local/abstractions/libvirt-qemu <hypercall/host/apparmor/libvirt-qemu >/dev/null
+    for kind in plain: "micro:--machine microvm" "calls:--offload=host" "disks:--weights disk" "uefi:--boot uefi --memory 192M"; do
+        name=${kind%%:*}
+        read -ra more <<<"${kind#*:}"
+        [ "$name" = plain ] || confined "$name" $demo "${more[@]}"
+        out=$(covered "$name")
+        holds "$name: QEMU used files ($(tail -n 1 <<<"$out"))" '^[0-9]{2,} accesses, [0-9]{3,} rules$' "$out"
+        same "$name: and with our rules none is refused" "" "$(grep refused <<<"$out")"
+    done
+    end_libvirtd # and with it strace
+    /usr/sbin/libvirtd --daemon </dev/null >"$work/libvirtd.log" 2>&1
+    for _ in $(seq 300); do v version >/dev/null 2>&1 && break; sleep 0.1; done
+else
+    echo "ok skipped: AppArmor's parser, libvirt's helper or strace are not installed"
+fi
+
 # ---- an ordinary user's, of the same libvirt ---------------------------------------------------
 mkdir -p "$work/user/bin" "$work/user/images" "$work/user/home" && cp $home/bin/tessera "$work/user/bin/" && cp $home/images/llm.elf "$work/user/images/"
 cp $demo "$work/user/home/demo.gguf" && chown -R 65534:65534 "$work/user" && chmod 700 "$work/user"

@@ -361,6 +361,7 @@ int guest_plan(struct guest_host *h, const struct guest_request *asked, struct g
         return rc;
     }
     copy_texts(q, g);
+    g->plan.is_system = h->is_system;
     if (h->is_remote) {
         return guest_plan_remote(h, q, g, error, error_bytes);
     }

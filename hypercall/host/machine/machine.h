@@ -77,6 +77,7 @@ struct machine_plan {
     // whose it is, in a fleet
     const char *fleet, *service, *version;
     uint32_t shares;            // of the host's CPUs beside other guests (<cputune>), 2 to 262144
+    bool is_system;             // the libvirt is a system's, not a user's own
     bool runs_as_user;          // under a system's libvirt: QEMU as user_id and group_id
     uint32_t user_id, group_id; //
     bool keeps_owners;          // libvirt labels files, and leaves those of the disks alone
