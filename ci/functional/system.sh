@@ -68,7 +68,7 @@ same "run by root succeeds" 0 $?
 echo "$out" | sed 's/^/     | /'
 answers "it answers"
 same "QEMU runs as libvirt's own user" libvirt-qemu "$(who demo)"
-holds "the image that this user may not read: a copy, and it is said" 'Image /root/tessera/images/llm.elf: copied to where libvirt-qemu, as who QEMU runs, may read it: /var/lib/tessera/cache/files/' "$out"
+holds "the image that this user may not read: a copy, and it is said" 'Image /root/tessera/images/llm.elf: copied to where guests of a system.s libvirt may read it: /var/lib/tessera/cache/files/' "$out"
 v dumpxml demo >"$work/dump.xml"
 check "its XML is valid" virt-xml-validate "$work/dump.xml" domain
 mapped=$(t inspect demo --json | jq -r .mapped)
@@ -93,14 +93,18 @@ check "rm" t rm --force demo
 port=$(free_port) vm_port=$port
 # other_guest NAME ARGUMENTS…: one more kind of guest.
 other_guest() {
-    local name=$1 out
+    local name=$1
     shift
-    out=$(t run "$@" --name "$name" --detach --port "$port" --vcpus 1 2>&1) || not_ok "run $*" "$(tail -n 5 <<<"$out")"
+    t run "$@" --name "$name" --detach --port "$port" --vcpus 1 >"$work/$name.out" 2>&1 || not_ok "run $*" "$(tail -n 5 "$work/$name.out")"
     answers "$name: it answers"
     same "$name: as libvirt's user" libvirt-qemu "$(who "$name")"
     t rm --force "$name" >/dev/null
 }
 other_guest whole $whole
+mkdir -p /usr/lib/tessera-test && mount -t tmpfs tmpfs /usr/lib/tessera-test && cp $home/images/llm.elf /usr/lib/tessera-test/
+other_guest lib $demo --image /usr/lib/tessera-test/llm.elf # which virt-aa-helper would refuse
+holds "an image among the system's own files: a copy" 'llm.elf: copied to where guests' "$(cat "$work/lib.out")"
+umount /usr/lib/tessera-test && rmdir /usr/lib/tessera-test
 other_guest small $demo --machine microvm
 other_guest disk $demo --weights disk
 other_guest uefi $demo --boot uefi --memory 192M

@@ -60,7 +60,7 @@ int guest_check_reader(const struct guest *g, const char *what, const char *path
 // g->mapped and its size: the model or a copy that QEMU may read.
 int guest_map_weights(struct guest_host *h, const char *model, struct guest *g, char *error,
                       size_t error_bytes);
-// *path becomes a copy that he may read, where he may not read it (or always).
+// *path becomes a copy that he may read, where he may not read it (or always, whoever he is).
 int guest_make_readable(struct guest_host *h, struct guest *g, const char *what, char **path,
                         bool always, char *error, size_t error_bytes);
 // What boots, where QEMU may read it.

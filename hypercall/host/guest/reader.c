@@ -106,18 +106,34 @@ int guest_make_readable(struct guest_host *h, struct guest *g, const char *what,
 {
     struct weights_reader reader = {.group = g->plan.group_id};
     char *copy;
-    if (!g->qemu_is_other || (!always && guest_reader_can(g, *path))) {
+    if (!always && guest_reader_can(g, *path)) {
         return 0;
     }
     int rc = weights_copy_for(*path, &reader, &copy, error, error_bytes);
     if (rc) {
         return rc;
     }
-    guest_say(h, "%s %s: copied to where %s, as who QEMU runs, may read it: %s", what, *path,
-              g->qemu.name, copy);
+    guest_say(h, "%s %s: copied to where guests of a system's libvirt may read it: %s", what, *path,
+              copy);
     free(*path);
     *path = copy;
     return guest_check_reader(g, "the image", copy, error, error_bytes);
+}
+
+// Where AppArmor confines guests, libvirt's helper (virt-aa-helper.c: valid_path) refuses a guest
+// whose image is one of the system's own files.
+static bool helper_refuses(const char *path)
+{
+    static const char *const prefixes[] = {
+        "/usr/share/",     "/usr/lib",        "/usr/bin/",        "/usr/sbin/",
+        "/usr/local/bin/", "/usr/local/lib",  "/usr/local/sbin/", "/usr/local/etc/",
+        "/etc/",           "/bin/",           "/lib",             "/sbin/"};
+    for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++) {
+        if (strncmp(path, prefixes[i], strlen(prefixes[i])) == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 // VFIO's device nodes are root's until libvirt gives them to QEMU's user, with the image and what
@@ -126,13 +142,14 @@ int guest_place_image(struct guest_host *h, struct guest *g, char *error, size_t
 {
     bool labelled = g->qemu_is_other && g->plan.device_count;
     const char *before = g->plan.image ? g->plan.image : g->plan.disk;
+    bool elsewhere = g->plan.is_system && before && helper_refuses(before);
     char *path = h->libvirt && before ? strdup(before) : NULL;
     if (labelled) {
         g->plan.runs_as_user = false;
         g->plan.keeps_owners = true;
     }
-    int rc = path ? guest_make_readable(h, g, "Image", &path, labelled && g->plan.image, error,
-                                        error_bytes)
+    int rc = path ? guest_make_readable(h, g, "Image", &path, elsewhere || (labelled && g->plan.image),
+                                        error, error_bytes)
                   : 0;
     if (rc || !path || strcmp(path, before) == 0) {
         free(path);
