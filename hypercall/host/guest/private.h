@@ -94,6 +94,12 @@ int guest_plan_remote(struct guest_host *h, const struct guest_request *q, struc
                       char *error, size_t error_bytes);
 int guest_create_remote(struct guest_host *h, const struct guest_request *q, struct guest *g,
                         char *error, size_t error_bytes);
+// remote_variant.c: the kind of machine, by the request alone; then, with its sizes, what they need
+// of the other machine.
+int guest_variant_remote(struct guest_host *h, const struct guest_request *q, struct guest *g,
+                         char *error, size_t error_bytes);
+int guest_options_remote(struct guest_host *h, const struct guest_request *q, struct guest *g,
+                         char *error, size_t error_bytes);
 // As of guest_xml, without sending anything.
 int guest_imagine_remote(struct guest *g, char *error, size_t error_bytes);
 // Before a defined guest is started: its files are still there, its log begins anew.

@@ -124,10 +124,18 @@ int guest_make_readable(struct guest_host *h, struct guest *g, const char *what,
 // whose image is one of the system's own files.
 static bool helper_refuses(const char *path)
 {
-    static const char *const prefixes[] = {
-        "/usr/share/",     "/usr/lib",        "/usr/bin/",        "/usr/sbin/",
-        "/usr/local/bin/", "/usr/local/lib",  "/usr/local/sbin/", "/usr/local/etc/",
-        "/etc/",           "/bin/",           "/lib",             "/sbin/"};
+    static const char *const prefixes[] = {"/usr/share/",
+                                           "/usr/lib",
+                                           "/usr/bin/",
+                                           "/usr/sbin/",
+                                           "/usr/local/bin/",
+                                           "/usr/local/lib",
+                                           "/usr/local/sbin/",
+                                           "/usr/local/etc/",
+                                           "/etc/",
+                                           "/bin/",
+                                           "/lib",
+                                           "/sbin/"};
     for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++) {
         if (strncmp(path, prefixes[i], strlen(prefixes[i])) == 0) {
             return true;
@@ -148,9 +156,10 @@ int guest_place_image(struct guest_host *h, struct guest *g, char *error, size_t
         g->plan.runs_as_user = false;
         g->plan.keeps_owners = true;
     }
-    int rc = path ? guest_make_readable(h, g, "Image", &path, elsewhere || (labelled && g->plan.image),
-                                        error, error_bytes)
-                  : 0;
+    int rc = path
+                 ? guest_make_readable(h, g, "Image", &path,
+                                       elsewhere || (labelled && g->plan.image), error, error_bytes)
+                 : 0;
     if (rc || !path || strcmp(path, before) == 0) {
         free(path);
         return rc;

@@ -44,6 +44,8 @@
 // Links: hypercall/host/guest/remote.c hypercall/host/remote/pool.c hypercall/host/remote/send.c
 // Links: hypercall/host/remote/state.c hypercall/host/remote/volume.c hypercall/host/remote/where.c
 // Links: hypercall/host/remote/sizes.c hypercall/host/remote/file.c
+// Links: hypercall/host/remote/options.c hypercall/host/remote/devices.c
+// Links: hypercall/host/guest/remote_variant.c
 // Links: hypercall/host/store/folders.c hypercall/host/store/copies.c
 // Libs: -lvirt -lcurl -lmbedcrypto -lfdt
 #include "hypercall/host/guest/guest.h"
