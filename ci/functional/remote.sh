@@ -18,6 +18,7 @@ if [ -z "${TESSERA_REMOTE_INSIDE:-}" ]; then
 fi
 . ci/lib.sh
 mount --make-rprivate /
+mkdir -p /var/lib/tessera && mount -t tmpfs -o mode=755 tmpfs /var/lib/tessera
 ip link set lo up
 chmod 711 "$work"
 mkdir -p "$work"/{here/bin,here/images,here/models,home/.ssh,there/home,there/run}
@@ -25,7 +26,7 @@ cp build/bin/tessera "$work/here/bin/"
 cp build/images/llm.elf "$work/here/images/"
 demo=$work/here/models/demo.gguf big=$work/here/models/big.gguf
 cp images/default-model/tessera-demo.gguf "$demo"
-build/bin/make-model "$big" llama f16 embedding 512 layers 5 feed_forward 2048 vocabulary 8192 context 256 >/dev/null
+build/bin/make-model "$big" llama f16 embedding 512 layers 2 feed_forward 2048 vocabulary 4096 context 256 >/dev/null
 tool=$work/here/bin/tessera
 as=(env -i "PATH=$PATH" "HOME=$work/home" "XDG_RUNTIME_DIR=$work/home" LC_ALL=C)
 t() {
