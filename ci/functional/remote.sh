@@ -10,13 +10,15 @@ cd "$(dirname "$0")/../.." || exit 1
 . ci/user.sh
 namespaces 'libvirtd sshd' build/bin/tessera build/bin/make-model build/images/llm.elf
 . ci/lib.sh
+mount --make-rprivate /
+mkdir -p /var/lib/tessera && mount -t tmpfs -o mode=755 tmpfs /var/lib/tessera
 chmod 711 "$work"
 mkdir -p "$work"/{here/bin,here/images,here/models,home/.ssh,there/home,there/run}
 cp build/bin/tessera "$work/here/bin/"
 cp build/images/llm.elf "$work/here/images/"
 demo=$work/here/models/demo.gguf big=$work/here/models/big.gguf
 cp images/default-model/tessera-demo.gguf "$demo"
-build/bin/make-model "$big" llama f16 embedding 512 layers 5 feed_forward 2048 vocabulary 8192 context 256 >/dev/null
+build/bin/make-model "$big" llama f16 embedding 512 layers 2 feed_forward 2048 vocabulary 4096 context 256 >/dev/null
 tool=$work/here/bin/tessera
 as=(env -i "PATH=$PATH" "HOME=$work/home" "XDG_RUNTIME_DIR=$work/home" LC_ALL=C)
 t() {
@@ -148,6 +150,33 @@ t rm --force inner "${at[@]}" >/dev/null
 sed 's/llama/nollm/' "$demo" >"$work/here/models/unknown.gguf"
 refused "a model that the guest cannot run" 1 'cannot serve this model' run "$work/here/models/unknown.gguf" --vcpus 1 --timeout 30 "${at[@]}"
 holds "its console is shown" 'nollm' "$(cat "$work/err")"
+
+# ---- machine options, held to what that machine has ------------------------------------------------
+other() { # NAME PATTERN-OF-XML ARGUMENTS…: a guest of another kind serves there
+    local name=$1 pattern=$2
+    shift 2
+    t run "$model" --detach --name "$name" --listen 10.99.0.2 --key k "${at[@]}" "$@" >"$work/$name.out" 2>&1 </dev/null ||
+        not_ok "run $*" "$(tail -n 3 "$work/$name.out")"
+    holds "$name: it is in its XML" "$pattern" "$(v dumpxml "$name" | tr -d '\n')"
+    same "$name: its image stays root's" root "$(inside stat -c %U "$(v dumpxml "$name" | sed -n 's:.*<kernel>\(.*\)</kernel>.*:\1:p')")"
+    same "$name: QEMU runs as libvirt's user there" libvirt-qemu "$(inside bash -c "ps -o user:20= -p \$(cat /run/libvirt/qemu/$name.pid)" | tr -d ' ')"
+    t rm --force "$name" "${at[@]}" >/dev/null
+}
+model=$demo
+other pinned "vcpupin vcpu='0' cpuset='0'.*svm" --pin 0 --cpu max --nested --iommu --memory 96M
+build/bin/make-model "$work/here/models/three.gguf" llama f16 embedding 256 layers 2 feed_forward 512 vocabulary 3072 context 64 >/dev/null
+model=$work/here/models/three.gguf
+other small "machine='[^']*microvm" --machine microvm --vcpus 1
+model=$demo
+same "small: its weights are a power of two" 8388608 "$(inside find "$images" -name '*-power.gguf' -printf %s)"
+other disk "<readonly/>" --weights disk --vcpus 1 --numa 0
+refused "a CPU that it does not have" 1 '--pin: the other machine has no CPU 900' run "$demo" --pin 900 "${at[@]}"
+refused "a node that it does not have" 1 '--numa: the other machine has no memory node 7' run "$demo" --numa 7 "${at[@]}"
+refused "pages that it does not have" 1 '--hugepages: .* the other machine has [0-9]+ free' run "$demo" --hugepages --memory 2000G "${at[@]}"
+refused "a device that it does not have" 1 'the other machine has no PCI device 0000:ff:1f.7' run "$demo" --device pci:ff:1f.7 "${at[@]}"
+refused "a GPU of its" 1 'how much of a GPU is free' run "$demo" --device gpu:auto "${at[@]}"
+refused "UEFI there" 1 "a guest's UEFI variables are a file" run "$demo" --boot uefi "${at[@]}"
+refused "KVM's CPU without KVM" 2 'the guest is emulated there' run "$demo" --cpu host --accel tcg "${at[@]}"
 refused "tensor calls across machines" 1 "tensord has to run on the guest's own machine" run "$demo" --offload "${at[@]}"
 refused "more memory than it has" 1 'the other machine has' run "$demo" --memory 4000G "${at[@]}"
 same "no log and no key is left there" "" "$(inside find "$images" -name '*.log' -o -name '*.key')"

@@ -384,7 +384,7 @@ umount /usr/sbin/libvirtd
 # ---- root, where nothing runs ------------------------------------------------------------------
 has_manager=no
 [ -d /run/systemd/system ] && has_manager=yes
-for folder in /run /var/lib/libvirt /var/log/libvirt /var/cache/libvirt; do
+for folder in /run /var/lib/libvirt /var/log/libvirt /var/cache/libvirt /var/lib/tessera; do
     mkdir -p $folder && mount -t tmpfs -o mode=755 tmpfs $folder
 done
 mkdir -p "$work/root/run"

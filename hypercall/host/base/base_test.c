@@ -272,9 +272,26 @@ static void test_the_folder_of_sockets(void **state)
     assert_string_equal(out, "/run/x/tessera");
     assert_int_equal(folder_of_sockets(out, 10), -ENAMETOOLONG);
     unsetenv("XDG_RUNTIME_DIR");
-    snprintf(wanted, sizeof wanted, "/tmp/tessera-%u", getuid());
+    snprintf(wanted, sizeof wanted, geteuid() ? "/tmp/tessera-%u" : "/run/tessera-%u", getuid());
     assert_int_equal(folder_of_sockets(out, sizeof out), 0);
     assert_string_equal(out, wanted);
+    setenv("XDG_RUNTIME_DIR", "/run/user/7", 1); // a login's: root's guests are not its user's
+    assert_int_equal(folder_of_sockets(out, sizeof out), 0);
+    assert_string_equal(out, geteuid() ? "/run/user/7/tessera" : wanted);
+}
+
+static void test_roots_folders_are_the_systems(void **state)
+{
+    char out[PATH_MAX];
+    (void)state;
+    setenv("HOME", "/h", 1);
+    setenv("XDG_STATE_HOME", "/s", 1);
+    assert_int_equal(folder_of_tessera(FOLDER_STATE, out, sizeof out), 0);
+    assert_string_equal(out, "/s/tessera");
+    assert_int_equal(folder_of_tessera(FOLDER_STATE, out, 10), -ENAMETOOLONG);
+    unsetenv("XDG_STATE_HOME");
+    assert_int_equal(folder_of_tessera(FOLDER_STATE, out, sizeof out), 0);
+    assert_string_equal(out, geteuid() ? "/h/.local/state/tessera" : "/var/lib/tessera/state");
 }
 
 static void test_folders_are_made_with_those_above(void **state)
@@ -324,6 +341,7 @@ int main(void)
         cmocka_unit_test(test_a_file_is_replaced_or_stays_as_it_was),
         cmocka_unit_test(test_folders_are_the_specifications),
         cmocka_unit_test(test_the_folder_of_sockets),
+        cmocka_unit_test(test_roots_folders_are_the_systems),
         cmocka_unit_test(test_folders_are_made_with_those_above),
         cmocka_unit_test(test_a_folder_of_ones_own_is_closed_to_others),
     };

@@ -62,7 +62,7 @@ static int start(struct guest_host *h, struct guest *g, const char *xml, char *e
     }
     machine_say_libvirt("the guest cannot be started", why, sizeof why);
     undefine(g);
-    // QEMU runs as this user, who read the files a moment ago.
+    // QEMU's user may read the files: that was looked at.
     return guest_refuse(error, error_bytes, -EIO, "%s%s", why,
                         h->is_system && strstr(why, "Permission denied")
                             ? " (a system's libvirt may confine QEMU by AppArmor or SELinux; "

@@ -195,7 +195,8 @@ static int take_seat(struct guest_host *h, struct guest *g, const struct machine
     g->plan.region_mb = facts->region_mb;
     g->plan.offload_weight = facts->offload_weight;
     g->plan.offload = facts->offload;
-    int rc = guest_seat_model(h, g, error, error_bytes);
+    int rc = guest_find_reader(h, g, error, error_bytes);
+    rc = rc ? rc : guest_seat_model(h, g, error, error_bytes);
     return rc ? rc : guest_seat_take(g, error, error_bytes);
 }
 

@@ -80,6 +80,9 @@ int guest_name_variables(struct guest *g, bool make, char *error, size_t error_b
     strcpy(dot, ".vars");
     g->plan.variables = g->variables;
     int rc = make ? copy(g->plan.variables_template, g->variables) : 0;
+    if (!rc && make) {
+        return guest_give(g, g->variables, error, error_bytes);
+    }
     return rc ? guest_refuse(error, error_bytes, rc, "UEFI's variables %s: %s", g->variables,
                              strerror(-rc))
               : 0;

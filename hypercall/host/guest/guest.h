@@ -11,6 +11,7 @@
 #ifndef TESSERA_GUEST_H
 #define TESSERA_GUEST_H
 
+#include "hypercall/host/hardware/hardware.h"
 #include "hypercall/host/machine/endpoint.h"
 #include "hypercall/host/machine/host.h"
 #include "hypercall/host/machine/tensord.h"
@@ -92,6 +93,8 @@ struct guest {
     bool image_has_key; // a sealed one, of its API
     uint32_t image_mb;  // of memory that the image alone takes, 0: little
     struct tensord_guest calls;
+    struct hardware_user qemu; // as who QEMU runs, where that is not the caller:
+    bool qemu_is_other;        // guests of root's on a system's libvirt
     bool persistent, autostart;
     enum guest_from from; // what guest_start did: never GUEST_FROM_ANY
     virDomainPtr domain;  // NULL: not made

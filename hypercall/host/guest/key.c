@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Tessera authors
 //
-// The key of a guest's API: in a file beside the guest's log, which QEMU reads when it starts. It
-// runs as this user (machine_plan.runs_as_user).
+// The key of a guest's API: in a file beside the guest's log, which QEMU reads when it starts, as
+// whom it runs (reader.c).
 #include "hypercall/host/machine/key.h"
 #include "hypercall/host/guest/private.h"
 #include "hypercall/host/remote/remote.h"
@@ -22,6 +22,7 @@ int guest_name_key(struct guest_host *h, struct guest *g, bool make, char *error
     if (!rc && make) {
         snprintf(text, sizeof text, "%s\n", g->plan.key);
         rc = key_write(g->key_file, text, error, error_bytes);
+        rc = rc ? rc : guest_give(g, g->key_file, error, error_bytes);
     }
     return rc;
 }

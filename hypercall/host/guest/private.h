@@ -59,6 +59,28 @@ int guest_fit_memory(const struct guest_host *h, struct guest *g, char *error, s
 int guest_choose_devices(struct guest_host *h, const struct guest_request *q, struct guest *g,
                          char *error, size_t error_bytes);
 
+// ---- reader.c: as who QEMU runs ----------------------------------------------------------------
+// Where that is the caller all of these do nothing.
+
+int guest_find_reader(const struct guest_host *h, struct guest *g, char *error, size_t error_bytes);
+bool guest_reader_can(const struct guest *g, const char *path);
+// A message that names user, file and what refuses.
+int guest_check_reader(const struct guest *g, const char *what, const char *path, char *error,
+                       size_t error_bytes);
+// g->mapped and its size: the model or a copy that QEMU may read.
+int guest_map_weights(struct guest_host *h, const char *model, struct guest *g, char *error,
+                      size_t error_bytes);
+// *path becomes a copy that he may read, where he may not read it (or always, whoever he is).
+int guest_make_readable(struct guest_host *h, struct guest *g, const char *what, char **path,
+                        bool always, char *error, size_t error_bytes);
+// What boots, where QEMU may read it.
+int guest_place_image(struct guest_host *h, struct guest *g, char *error, size_t error_bytes);
+// A file of the guest's own becomes QEMU's.
+int guest_give(const struct guest *g, const char *path, char *error, size_t error_bytes);
+// He may pass through the folder; he may connect to the socket.
+int guest_open_folder(const struct guest *g, const char *folder, char *error, size_t error_bytes);
+int guest_open_socket(const struct guest *g, const char *path, char *error, size_t error_bytes);
+
 // ---- create.c ----------------------------------------------------------------------------------
 
 // Defines or creates the domain of the plan and starts it. A definition that does not start is
@@ -82,6 +104,12 @@ int guest_plan_remote(struct guest_host *h, const struct guest_request *q, struc
                       char *error, size_t error_bytes);
 int guest_create_remote(struct guest_host *h, const struct guest_request *q, struct guest *g,
                         char *error, size_t error_bytes);
+// remote_variant.c: the kind of machine, by the request alone; then, with its sizes, what they need
+// of the other machine.
+int guest_variant_remote(struct guest_host *h, const struct guest_request *q, struct guest *g,
+                         char *error, size_t error_bytes);
+int guest_options_remote(struct guest_host *h, const struct guest_request *q, struct guest *g,
+                         char *error, size_t error_bytes);
 // As of guest_xml, without sending anything.
 int guest_imagine_remote(struct guest *g, char *error, size_t error_bytes);
 // Before a defined guest is started: its files are still there, its log begins anew.

@@ -43,6 +43,17 @@ static int find_files(struct guest_host *h, const struct guest_request *q, struc
     return 0;
 }
 
+// CPUs that were named are as many of the guest's.
+static uint32_t usual_cpus(const struct guest *g, uint32_t all)
+{
+    uint32_t pins = 0, unused;
+    while (g->plan.pin && pins < all && machine_set_member(g->plan.pin, pins, &unused) == 0) {
+        pins++;
+    }
+    uint32_t cpus = pins ? pins : all > 255 ? 255 : all;
+    return cpus < g->plan.cell_count ? g->plan.cell_count : cpus;
+}
+
 static int choose_sizes(struct guest_host *h, const struct guest_request *q, struct guest *g,
                         char *error, size_t error_bytes)
 {
@@ -52,8 +63,8 @@ static int choose_sizes(struct guest_host *h, const struct guest_request *q, str
     bool kvm = false;
     int rc = h->libvirt ? remote_sizes(h->libvirt, &cpus, &memory_mb, &kvm, error, error_bytes) : 0;
     rc = rc ? rc
-            : remote_file_map_model(g->model_path, g->identity, &h->progress, &f, error,
-                                    error_bytes);
+            : remote_file_map_model(g->model_path, g->identity, g->plan.kind == MACHINE_MICROVM,
+                                    &h->progress, &f, error, error_bytes);
     if (rc) {
         return rc;
     }
@@ -61,8 +72,14 @@ static int choose_sizes(struct guest_host *h, const struct guest_request *q, str
     remote_file_unmap(&f);
     bool automatic = !q->accel || strcmp(q->accel, "auto") == 0;
     g->plan.kvm = automatic ? kvm : strcmp(q->accel, "kvm") == 0;
-    g->plan.vcpus = q->vcpus ? q->vcpus : cpus > 255 ? 255 : cpus;
-    g->plan.memory_mb = q->memory_mb ? q->memory_mb : machine_memory_mb(g->plan.mapped_bytes);
+    g->plan.vcpus = q->vcpus ? q->vcpus : usual_cpus(g, cpus);
+    uint64_t read_mb = g->plan.weights == MACHINE_WEIGHTS_DISK ? g->plan.mapped_bytes >> 20 : 0;
+    g->plan.memory_mb =
+        q->memory_mb ? q->memory_mb : machine_memory_mb(g->plan.mapped_bytes) + (uint32_t)read_mb;
+    rc = guest_options_remote(h, q, g, error, error_bytes);
+    if (rc) {
+        return rc;
+    }
     if (memory_mb && g->plan.memory_mb > memory_mb) {
         return guest_refuse(error, error_bytes, -ENOMEM,
                             "the guest would get %u MB of memory, and the other machine has %llu "
@@ -85,17 +102,8 @@ int guest_plan_remote(struct guest_host *h, const struct guest_request *q, struc
                             "--offload: tensord has to run on the guest's own machine: run "
                             "`tessera` there");
     }
-    if (q->machine || q->hugepages || q->pin || q->numa || q->boot || q->secure_boot ||
-        q->weights || q->device_count || q->nested) {
-        return guest_refuse(error, error_bytes, -ENOTSUP,
-                            "--machine, --hugepages, --pin, --numa, --boot, --secure-boot, "
-                            "--weights, --device and --nested are of guests of this machine: run "
-                            "`tessera` on the other one");
-    }
-    g->plan.cpu = q->cpu;
-    g->plan.shared_memory = q->shared_memory;
-    g->plan.iommu = q->iommu;
-    int rc = find_files(h, q, g, error, error_bytes);
+    int rc = guest_variant_remote(h, q, g, error, error_bytes);
+    rc = rc ? rc : find_files(h, q, g, error, error_bytes);
     rc = rc ? rc : choose_sizes(h, q, g, error, error_bytes);
     g->plan.port = g->plan.network ? 0
                    : q->port       ? q->port
@@ -108,7 +116,8 @@ int guest_imagine_remote(struct guest *g, char *error, size_t error_bytes)
 {
     struct remote_file f;
     struct remote there = {.folder = "/var/lib/tessera/images"};
-    int rc = remote_file_map_model(g->model_path, g->identity, NULL, &f, error, error_bytes);
+    int rc = remote_file_map_model(g->model_path, g->identity, g->plan.kind == MACHINE_MICROVM,
+                                   NULL, &f, error, error_bytes);
     if (rc) {
         return rc;
     }
@@ -157,8 +166,8 @@ static int send_files(struct guest_host *h, struct remote *r, struct guest *g, c
     if (rc) {
         return rc;
     }
-    rc =
-        remote_file_map_model(g->model_path, g->identity, &h->progress, &model, error, error_bytes);
+    rc = remote_file_map_model(g->model_path, g->identity, g->plan.kind == MACHINE_MICROVM,
+                               &h->progress, &model, error, error_bytes);
     if (!rc) {
         rc = send_one(h, r, "Image", &image, &g->image_path, error, error_bytes);
         rc = rc ? rc : send_one(h, r, "Model", &model, &g->mapped, error, error_bytes);

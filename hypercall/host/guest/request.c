@@ -229,11 +229,15 @@ static int find_file(struct guest_host *h, const struct guest_request *q, struct
 {
     struct stat status;
     if (g->plan.weights == MACHINE_WEIGHTS_MAPPED) {
-        return (g->plan.kind == MACHINE_MICROVM ? weights_mappable_power : weights_mappable)(
-            q->model, &h->progress, &g->mapped, &g->plan.mapped_bytes, error, error_bytes);
+        return guest_map_weights(h, q->model, g, error, error_bytes);
     }
     // A disk needs no whole pages: it is the file itself.
     g->mapped = strdup(g->model_path);
+    int rc =
+        g->mapped ? guest_make_readable(h, g, "Model", &g->mapped, false, error, error_bytes) : 0;
+    if (rc) {
+        return rc;
+    }
     if (!g->mapped || stat(g->mapped, &status) != 0) {
         return guest_refuse(error, error_bytes, -errno, "%s: %s", q->model, strerror(errno));
     }
@@ -324,7 +328,7 @@ int guest_choose_free_name(struct guest_host *h, const struct guest_request *q, 
 
 // ---- the plan ----------------------------------------------------------------------------------
 
-static void copy_texts(const struct guest_host *h, const struct guest_request *q, struct guest *g)
+static void copy_texts(const struct guest_request *q, struct guest *g)
 {
     g->persistent = q->persistent;
     g->autostart = q->autostart;
@@ -339,10 +343,6 @@ static void copy_texts(const struct guest_host *h, const struct guest_request *q
     g->plan.fleet = q->fleet;
     g->plan.service = q->service;
     g->plan.version = q->version;
-    // A system's libvirt would run QEMU as a user of its own, who may not read this user's files.
-    g->plan.runs_as_user = h->is_system && !h->is_remote;
-    g->plan.user_id = getuid();
-    g->plan.group_id = getgid();
 }
 
 // Where no file has the model's name, it may be that of an installed one.
@@ -374,12 +374,14 @@ int guest_plan(struct guest_host *h, const struct guest_request *asked, struct g
     if (rc) {
         return rc;
     }
-    copy_texts(h, q, g);
+    copy_texts(q, g);
+    g->plan.is_system = h->is_system;
     if (h->is_remote) { // which has no sealed images
         rc = check_open(q, g, error, error_bytes);
         return rc ? rc : guest_plan_remote(h, q, g, error, error_bytes);
     }
-    rc = choose_accel(q, g, error, error_bytes);
+    rc = guest_find_reader(h, g, error, error_bytes);
+    rc = rc ? rc : choose_accel(q, g, error, error_bytes);
     rc = rc ? rc : guest_choose_variant(h, q, g, error, error_bytes);
     rc = rc ? rc : guest_find_image(h, q, g, error, error_bytes);
     rc = rc ? rc : check_open(q, g, error, error_bytes);
@@ -390,6 +392,7 @@ int guest_plan(struct guest_host *h, const struct guest_request *asked, struct g
     }
     rc = rc ? rc : choose_sizes(h, q, g, error, error_bytes);
     rc = rc ? rc : guest_choose_devices(h, q, g, error, error_bytes);
+    rc = rc ? rc : guest_place_image(h, g, error, error_bytes);
     if (!rc && h->libvirt && g->plan.offload) {
         rc = guest_seat_model(h, g, error, error_bytes);
     }

@@ -4,6 +4,7 @@
 // What is asked for becomes a plan, or is refused with the reason; without libvirt.
 //
 // Links: hypercall/host/guest/request.c hypercall/host/guest/host.c hypercall/host/guest/seat.c
+// Links: hypercall/host/guest/reader.c hypercall/host/hardware/permission.c
 // Links: hypercall/host/guest/create.c hypercall/host/guest/existing.c
 // Links: hypercall/host/guest/variant.c hypercall/host/guest/image.c
 // Links: hypercall/host/guest/firmware.c hypercall/host/guest/devices.c
@@ -44,6 +45,9 @@
 // Links: hypercall/host/guest/key.c hypercall/host/machine/key.c hypercall/host/remote/key.c
 // Links: hypercall/host/remote/state.c hypercall/host/remote/volume.c hypercall/host/remote/where.c
 // Links: hypercall/host/remote/sizes.c hypercall/host/remote/file.c
+// Links: hypercall/host/remote/options.c hypercall/host/remote/devices.c
+// Links: hypercall/host/guest/remote_variant.c
+// Links: hypercall/host/store/copies.c
 // Libs: -lvirt -lcurl -lmbedcrypto -lfdt
 #include "hypercall/host/guest/guest.h"
 

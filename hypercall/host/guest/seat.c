@@ -44,6 +44,7 @@ int guest_seat_model(struct guest_host *h, struct guest *g, char *error, size_t 
     int started;
     snprintf(program, sizeof program, "%s/tensord", h->programs);
     rc = tensord_folder(g->tensord_folder, sizeof g->tensord_folder, why, sizeof why);
+    rc = rc ? rc : guest_open_folder(g, g->tensord_folder, why, sizeof why);
     rc = rc ? rc : tensord_start(g->tensord_folder, program, &t, &started, why, sizeof why);
     if (!rc) {
         guest_say(h, "tensord %s (%s)", started ? "started" : "runs already", g->tensord_folder);
@@ -73,6 +74,7 @@ int guest_seat_take(struct guest *g, char *error, size_t error_bytes)
         tensord_remove_guest(t, g->plan.name, unused, sizeof unused);
         rc = tensord_add_guest(t, g->plan.name, g->plan.region_mb, g->plan.offload_weight,
                                &g->calls, why, sizeof why);
+        rc = rc ? rc : guest_open_socket(g, g->calls.socket, why, sizeof why);
         tensord_close(t);
     }
     take_answer(g);

@@ -120,4 +120,11 @@ int hardware_user(const char *name, struct hardware_user *out);
 // root may all. 0, or -EACCES with the first that refuses in `refuses`; other errors as of stat.
 int hardware_may_read(const struct hardware_user *user, const char *path, char refuses[PATH_MAX]);
 
+// A system's libvirt keeps guests' own files in folders below this one. Debian's mode lets pass who
+// is in the group of QEMU's user; libvirt's own is 0751.
+#define HARDWARE_LIBVIRT_FOLDER "/var/lib/libvirt/qemu"
+#define HARDWARE_LIBVIRT_MEND                                                                      \
+    "dpkg-statoverride --force-statoverride-add --update --add libvirt-qemu libvirt-qemu "         \
+    "0751 " HARDWARE_LIBVIRT_FOLDER
+
 #endif

@@ -11,6 +11,7 @@
 // Links: hypercall/host/image/manifest_text.c hypercall/host/image/program.c
 // Links: hypercall/host/image/sign.c hypercall/host/image/check.c hypercall/host/store/cache.c
 // Links: hypercall/host/store/content.c hypercall/host/store/identity.c
+// Links: hypercall/host/store/copies.c
 // Links: hypercall/host/store/mappable.c hypercall/host/store/text.c libos/image/record.c
 // Links: libos/image/sha256.c libos/image/sha256_x86.c tensor/format/gguf.c
 // Links: tensor/format/gguf_values.c tensor/quant/types.c

@@ -19,21 +19,22 @@ enum { CHUNK = 64 << 10, TAIL = 256 << 10 };
 int console_log_path(const char *name, int make, char *out, size_t out_bytes, char *error,
                      size_t error_bytes)
 {
-    char folder[PATH_MAX];
-    int rc = folder_of_user(FOLDER_STATE, folder, sizeof folder - sizeof "/tessera");
+    int rc = folder_of_tessera(FOLDER_STATE, out, out_bytes);
     if (rc == -ENOENT) {
         return error_say(error, error_bytes, rc,
                          "no place for the console's log: neither XDG_STATE_HOME nor HOME is set");
     }
-    int n = rc ? rc : snprintf(out, out_bytes, "%s/tessera/%s.log", folder, name);
-    if (n < 0 || (size_t)n >= out_bytes) {
+    size_t folder = rc ? 0 : strlen(out);
+    if (rc ||
+        (size_t)snprintf(out + folder, out_bytes - folder, "/%s.log", name) >= out_bytes - folder) {
         return error_say(error, error_bytes, -ENAMETOOLONG, "the console log's path is too long");
     }
     if (!make) {
         return 0;
     }
-    strcat(folder, "/tessera");
-    rc = folder_make(folder, 0700);
+    out[folder] = 0;
+    rc = folder_make_passable(out);
+    out[folder] = '/';
     int fd = rc ? -1 : open(out, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0) {
         rc = rc ? rc : -errno;

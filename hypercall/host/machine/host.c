@@ -128,6 +128,51 @@ int machine_connect(const char *uri, void (*say)(const char *line), virConnectPt
     return 0;
 }
 
+// Capabilities: <secmodel><model>dac</model>…<baselabel type='kvm'>+64055:+108</baselabel>.
+bool machine_base_label(const char *capabilities, const char *model, char *out, size_t out_bytes)
+{
+    static const char begin[] = "<baselabel type='kvm'>";
+    char wanted[64];
+    snprintf(wanted, sizeof wanted, "<model>%s</model>", model);
+    const char *at = strstr(capabilities, wanted), *end = at ? strstr(at, "</secmodel>") : NULL;
+    out[0] = 0;
+    if (!end) {
+        return false;
+    }
+    at = strstr(at, begin);
+    if (at && at < end) {
+        at += strlen(begin);
+        snprintf(out, out_bytes, "%.*s", (int)strcspn(at, "<"), at);
+    }
+    return true;
+}
+
+int machine_qemu_user(virConnectPtr c, struct hardware_user *out, uint32_t *group, char *error,
+                      size_t error_bytes)
+{
+    char label[64], *capabilities = virConnectGetCapabilities(c);
+    if (!capabilities) {
+        return machine_say_libvirt("its capabilities", error, error_bytes);
+    }
+    bool has = machine_base_label(capabilities, "dac", label, sizeof label);
+    free(capabilities);
+    char *colon = strchr(label, ':');
+    if (!has || !colon) {
+        return error_say(error, error_bytes, -ENOENT,
+                         "libvirt does not say as which user QEMU runs");
+    }
+    *colon = 0;
+    unsigned long id = strtoul(colon + 1 + (colon[1] == '+'), NULL, 10);
+    if (hardware_user(label, out) != 0) {
+        return error_say(error, error_bytes, -ENOENT, "QEMU would run as %s: no such user", label);
+    }
+    *group = (uint32_t)id;
+    if (out->group_count < sizeof out->groups / sizeof *out->groups) {
+        out->groups[out->group_count++] = (gid_t)id;
+    }
+    return 0;
+}
+
 int machine_find(virConnectPtr c, const char *name, virDomainPtr *out, struct machine_facts *facts,
                  char *error, size_t error_bytes)
 {

@@ -8,6 +8,7 @@
 #ifndef TESSERA_MACHINE_HOST_H
 #define TESSERA_MACHINE_HOST_H
 
+#include "hypercall/host/hardware/hardware.h"
 #include "hypercall/host/machine/machine.h"
 
 #include <libvirt/libvirt.h>
@@ -24,6 +25,13 @@ int machine_connect(const char *uri, void (*say)(const char *line), virConnectPt
                     size_t error_bytes);
 // libvirt's last error as a message; `doing` says at what. Returns -EIO.
 int machine_say_libvirt(const char *doing, char *error, size_t error_bytes);
+
+// What libvirt says of a security model of its domains, by its capabilities: false, it has none of
+// that name. "+64055:+108" for "dac", "" if there is no label.
+bool machine_base_label(const char *capabilities, const char *model, char *out, size_t out_bytes);
+// As who a system's QEMU runs, unless its domain says otherwise.
+int machine_qemu_user(virConnectPtr c, struct hardware_user *out, uint32_t *group, char *error,
+                      size_t error_bytes);
 
 // -ENOENT: not there. -EPERM: there, but not one of ours.
 int machine_find(virConnectPtr c, const char *name, virDomainPtr *out, struct machine_facts *facts,

@@ -3,7 +3,9 @@
 //
 // Keys in files; see key.h.
 #include "hypercall/host/machine/key.h"
-#include "hypercall/host/machine/console.h"
+#include "hypercall/host/base/error.h"
+#include "hypercall/host/base/files.h"
+#include "hypercall/host/base/folders.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,24 +15,23 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define PLACE "/tessera/keys/"
+#define PLACE           "/tessera/keys/"
+#define PLACE_OF_SYSTEM FOLDER_OF_SYSTEM "/state/keys/"
 enum { HASH_DIGITS = 8 };
 
 // ---- where -------------------------------------------------------------------------------------
 
 int key_folder(char *out, size_t out_bytes, char *error, size_t error_bytes)
 {
-    // The console's log lies in the folder above.
-    int rc = console_log_path("any", 0, out, out_bytes, error, error_bytes);
-    char *slash = rc ? NULL : strrchr(out, '/');
-    if (!rc && (!slash || (size_t)(slash - out) + sizeof "/keys" > out_bytes)) {
-        snprintf(error, error_bytes, "the state folder's path is too long");
+    int rc = folder_of_tessera(FOLDER_STATE, out, out_bytes);
+    size_t used = rc ? 0 : strlen(out);
+    if (!rc && snprintf(out + used, out_bytes - used, "/keys") >= (int)(out_bytes - used)) {
         rc = -ENAMETOOLONG;
     }
-    if (!rc) {
-        strcpy(slash, "/keys");
-    }
-    return rc;
+    return rc == -ENOENT ? error_say(error, error_bytes, rc,
+                                     "no place for keys: neither XDG_STATE_HOME nor HOME is set")
+           : rc          ? error_say(error, error_bytes, rc, "the state folder's path is too long")
+                         : 0;
 }
 
 int key_path(const char *name, const char *uri, char *out, size_t out_bytes, char *error,
@@ -43,18 +44,25 @@ int key_path(const char *name, const char *uri, char *out, size_t out_bytes, cha
     }
     int rc = key_folder(folder, sizeof folder, error, error_bytes);
     if (!rc && snprintf(out, out_bytes, "%s/%s-%08x.key", folder, name, hash) >= (int)out_bytes) {
-        snprintf(error, error_bytes, "the path of the key's file is too long");
-        rc = -ENAMETOOLONG;
+        return error_say(error, error_bytes, -ENAMETOOLONG,
+                         "the path of the key's file is too long");
     }
     return rc;
+}
+
+static bool is_place(const char *path, size_t folder_bytes)
+{
+    static const char system[] = PLACE_OF_SYSTEM;
+    size_t place = sizeof PLACE - 1;
+    return (folder_bytes == sizeof system - 1 && strncmp(path, system, folder_bytes) == 0) ||
+           (folder_bytes >= place && strncmp(path + folder_bytes - place, PLACE, place) == 0);
 }
 
 bool key_path_is_of(const char *path, const char *name)
 {
     const char *slash = strrchr(path, '/');
-    size_t length = strlen(name), place = sizeof PLACE - 1;
-    if (path[0] != '/' || !slash || (size_t)(slash + 1 - path) < place ||
-        strncmp(slash + 1 - place, PLACE, place) != 0 || strstr(path, "/../")) {
+    size_t length = strlen(name);
+    if (path[0] != '/' || !is_place(path, (size_t)(slash + 1 - path)) || strstr(path, "/../")) {
         return false;
     }
     const char *file = slash + 1;
@@ -65,61 +73,25 @@ bool key_path_is_of(const char *path, const char *name)
 
 // ---- files -------------------------------------------------------------------------------------
 
-static int write_all(int fd, const char *text, size_t bytes)
-{
-    while (bytes) {
-        ssize_t n = write(fd, text, bytes);
-        if (n < 0 && errno == EINTR) {
-            continue;
-        }
-        if (n <= 0) {
-            return n ? -errno : -EIO;
-        }
-        text += n;
-        bytes -= (size_t)n;
-    }
-    return fsync(fd) != 0 ? -errno : 0;
-}
-
-static int make_folders(const char *path)
-{
-    char folder[PATH_MAX];
-    int rc = 0;
-    snprintf(folder, sizeof folder, "%s", path);
-    for (char *slash = strchr(folder + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
-        *slash = 0; // those above may not let us look: the last one counts
-        rc = mkdir(folder, 0700) != 0 && errno != EEXIST ? -errno : 0;
-        *slash = '/';
-    }
-    return rc;
-}
-
 int key_write(const char *path, const char *text, char *error, size_t error_bytes)
 {
-    char part[PATH_MAX + 24];
+    char folder[PATH_MAX], part[PATH_MAX + 24];
+    // The processes of one user may write at the same time; `doctor` knows the ending.
     snprintf(part, sizeof part, "%s.%d.part", path, (int)getpid());
-    int rc = make_folders(path);
-    unlink(part);
-    int fd = rc ? -1 : open(part, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    rc = rc ? rc : fd < 0 ? -errno : write_all(fd, text, strlen(text));
-    if (fd >= 0) {
-        close(fd);
-        rc = rc ? rc : rename(part, path) != 0 ? -errno : 0;
-        if (rc) {
-            unlink(part);
-        }
-    }
-    if (rc) {
-        snprintf(error, error_bytes,
-                 "the key's file %s cannot be written: %s (XDG_STATE_HOME names another place)",
-                 path, strerror(-rc));
-    }
-    return rc;
+    snprintf(folder, sizeof folder, "%.*s", (int)(strrchr(path, '/') - path), path);
+    int rc = folder_make_passable(folder);
+    rc = rc ? rc : file_replace(path, part, text, strlen(text), 0600, true);
+    return rc ? error_say(error, error_bytes, rc,
+                          "the key's file %s cannot be written: %s (XDG_STATE_HOME names another "
+                          "place)",
+                          path, strerror(-rc))
+              : 0;
 }
 
 int key_read(const char *path, const char *name, char *out, size_t room)
 {
     struct stat s;
+    char *text = NULL;
     size_t have = 0;
     out[0] = 0;
     if (!key_path_is_of(path, name)) {
@@ -132,20 +104,13 @@ int key_read(const char *path, const char *name, char *out, size_t room)
     int rc = fstat(fd, &s) != 0                                                 ? -errno
              : !S_ISREG(s.st_mode) || (s.st_uid != geteuid() && geteuid() != 0) ? -EPERM
                                                                                 : 0;
-    while (!rc && have < room) {
-        ssize_t n = read(fd, out + have, room - have);
-        if (n < 0 && errno == EINTR) {
-            continue;
-        }
-        if (n <= 0) {
-            rc = n ? -errno : 0;
-            break;
-        }
-        have += (size_t)n;
-    }
+    rc = rc ? rc : file_load_open(fd, room - 1, &text, &have);
     close(fd);
-    rc = rc ? rc : have == room ? -EFBIG : memchr(out, 0, have) ? -EINVAL : 0;
-    out[rc ? 0 : have] = 0;
+    rc = rc ? rc : memchr(text, 0, have) ? -EINVAL : 0;
+    if (!rc) {
+        memcpy(out, text, have + 1);
+    }
+    free(text);
     return rc;
 }
 

@@ -14,7 +14,8 @@
 // The name that guests know the file by (libos/manifest.h).
 #define KEY_HOST_FILE "opt/org.tessera/http.key"
 
-// $XDG_STATE_HOME/tessera/keys/NAME-HASH.key, HASH of the connection: names are one connection's.
+// $XDG_STATE_HOME/tessera/keys/NAME-HASH.key (root's without that variable: FOLDER_OF_SYSTEM/state/
+// keys), HASH of the connection: names are one connection's.
 int key_path(const char *name, const char *uri, char *out, size_t out_bytes, char *error,
              size_t error_bytes);
 // The folder of these.

@@ -78,8 +78,10 @@ struct machine_plan {
     // whose it is, in a fleet
     const char *fleet, *service, *version;
     uint32_t shares;            // of the host's CPUs beside other guests (<cputune>), 2 to 262144
+    bool is_system;             // the libvirt is a system's, not a user's own
     bool runs_as_user;          // under a system's libvirt: QEMU as user_id and group_id
     uint32_t user_id, group_id; //
+    bool keeps_owners;          // libvirt labels files, and leaves those of the disks alone
 };
 
 // The domain's XML; the caller frees it. Every text is escaped. -EINVAL: a text that XML or QEMU's

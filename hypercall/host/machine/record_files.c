@@ -31,7 +31,8 @@ int record_path(const char *name, enum record_kind kind, bool make, char *out, s
     }
     *slash = 0;
     int n = snprintf(out, out_bytes, "%s/states", log);
-    if (make && n > 0 && (size_t)n < out_bytes && (rc = folder_make(out, 0700)) != 0) {
+    if (make && n > 0 && (size_t)n < out_bytes &&
+        ((rc = folder_make_passable(log)) != 0 || (rc = folder_make(out, 0700)) != 0)) {
         snprintf(error, error_bytes, "%s: cannot be made: %s", out, strerror(-rc));
         return rc;
     }

@@ -9,6 +9,7 @@
 // Links: hypercall/host/machine/console.c hypercall/host/machine/text.c
 // Links: hypercall/host/machine/host.c
 // Links: hypercall/host/machine/watch.c
+// Links: hypercall/host/hardware/permission.c
 // Libs: -ljansson -lmbedcrypto -lvirt
 #include "hypercall/host/machine/record.h"
 #include "hypercall/host/machine/text.h"

@@ -9,6 +9,7 @@
 // Links: hypercall/host/machine/facts.c hypercall/host/machine/console.c
 // Links: hypercall/host/machine/text.c hypercall/host/machine/host.c
 // Links: hypercall/host/machine/watch.c
+// Links: hypercall/host/hardware/permission.c
 // Libs: -ljansson -lmbedcrypto -lvirt
 #include "hypercall/host/base/files.h"
 #include "hypercall/host/machine/record.h"

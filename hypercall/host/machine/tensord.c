@@ -44,7 +44,7 @@ int tensord_folder(char *out, size_t out_bytes, char *error, size_t error_bytes)
     if (folder_of_sockets(out, out_bytes) != 0) {
         return error_say(error, error_bytes, -ENAMETOOLONG, "XDG_RUNTIME_DIR is too long");
     }
-    int rc = folder_make_own(out, 077);
+    int rc = folder_make_own(out, 067); // the group of QEMU's user may pass through
     return rc == -EPERM
                ? error_say(
                      error, error_bytes, rc,

@@ -39,7 +39,10 @@ static void add_disk(struct text *t, const struct machine_plan *p, const char *f
              "      <source file='",
              qcow2 ? "qcow2" : "raw");
     text_add_escaped(t, file);
-    text_add(t, "'/>\n      <target dev='%s' bus='virtio'/>\n      <readonly/>\n", target);
+    text_add(t, p->keeps_owners
+                    ? "'>\n        <seclabel model='dac' relabel='no'/>\n      </source>\n"
+                    : "'/>\n");
+    text_add(t, "      <target dev='%s' bus='virtio'/>\n      <readonly/>\n", target);
     add_address(t, p, slot);
     text_add(t, "    </disk>\n");
 }

@@ -49,6 +49,9 @@ static void add_kernel(struct text *t, const struct machine_plan *p)
 
 static void add_firmware(struct text *t, const struct machine_plan *p)
 {
+    if (p->boot == MACHINE_BOOT_PVH && p->is_system) {
+        return; // xml_qemu.c
+    }
     if (p->boot == MACHINE_BOOT_PVH) {
         text_add(t, "    <loader readonly='yes' type='rom'>/usr/share/qemu/qboot.rom</loader>\n");
         return;

@@ -76,6 +76,12 @@ void xml_add_command_line(struct text *t, const struct machine_plan *p)
     bool microvm = p->kind == MACHINE_MICROVM, mapped = p->weights == MACHINE_WEIGHTS_MAPPED;
     struct text value = {0};
     text_add(t, "  <qemu:commandline>\n");
+    // Where AppArmor confines guests, libvirt's helper refuses a <loader> below /usr/share that is
+    // none of its list, and with it the guest. QEMU itself may read it there.
+    if (p->boot == MACHINE_BOOT_PVH && p->is_system) {
+        text_add(&value, "qboot.rom");
+        argument(t, "-bios", &value);
+    }
     if (microvm) {
         text_add(&value, "virtio-mmio.force-legacy=false");
         argument(t, "-global", &value);

@@ -95,7 +95,10 @@ static void a_guest_has_its_parts(void **unused)
     p.runs_as_user = true;
     p.user_id = 1000;
     p.group_id = 100;
+    p.is_system = true;
     xml = xml_of(&p);
+    hasnt(xml, "<loader"); // AppArmor's helper would refuse it
+    has(xml, "<qemu:arg value='-bios'/>\n    <qemu:arg value='qboot.rom'/>");
     has(xml, "<domain type='kvm'");
     has(xml, "<cpu mode='host-passthrough'/>");
     has(xml, "<cmdline>name=phi-3</cmdline>");

@@ -73,7 +73,7 @@ static void name(struct remote_file *f, const char *ending)
     snprintf(at + 2 * sizeof f->sha256, 16, "%s", ending);
 }
 
-int remote_file_map_model(const char *path, const char *identity,
+int remote_file_map_model(const char *path, const char *identity, bool power,
                           const struct weights_progress *progress, struct remote_file *out,
                           char *error, size_t error_bytes)
 {
@@ -97,7 +97,15 @@ int remote_file_map_model(const char *path, const char *identity,
     } else {
         hash(out, "Reading the packed model", progress);
     }
-    name(out, ".gguf");
+    bool is_power = (out->capacity & (out->capacity - 1)) == 0;
+    for (uint64_t bytes = WEIGHTS_MULTIPLE; power && !is_power; bytes *= 2) {
+        is_power = bytes >= out->capacity;
+        out->capacity = is_power ? bytes : out->capacity;
+    }
+    // Of the same content, and of another size where that is no power of two itself.
+    bool other = power && out->capacity != (out->bytes + WEIGHTS_MULTIPLE - 1) / WEIGHTS_MULTIPLE *
+                                               WEIGHTS_MULTIPLE;
+    name(out, other ? "-power.gguf" : ".gguf");
     return 0;
 }
 

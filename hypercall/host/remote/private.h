@@ -38,4 +38,10 @@ int volume_read(virConnectPtr c, virStorageVolPtr v, uint64_t at, uint64_t count
 // The time of its last change, as text; "": not known.
 void volume_modified(virStorageVolPtr v, char out[40]);
 
+// devices.c: a node device's XML, the caller frees it; NULL: there is none.
+typedef char *remote_describe(void *context, const char *address);
+int remote_check_group(const struct hardware_wishes *all, const char *address, const char *xml,
+                       remote_describe *describe_it, void *context, char *error,
+                       size_t error_bytes);
+
 #endif

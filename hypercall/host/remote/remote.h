@@ -14,6 +14,8 @@
 #ifndef TESSERA_REMOTE_REMOTE_H
 #define TESSERA_REMOTE_REMOTE_H
 
+#include "hypercall/host/hardware/devices.h"
+#include "hypercall/host/machine/machine.h"
 #include "hypercall/host/store/weights.h"
 
 #include <libvirt/libvirt.h>
@@ -41,9 +43,10 @@ struct remote_file {
     uint8_t sha256[32];
     char volume[128];
 };
-// A model: its volume is whole pages of 2 MB. identity: as of weights_identity_text; a packed
-// file's says nothing of its own bytes, so that it is read once more.
-int remote_file_map_model(const char *path, const char *identity,
+// A model: its volume is whole pages of 2 MB, or a power of two (microvm's). identity: as of
+// weights_identity_text; a packed file's says nothing of its own bytes, so that it is read once
+// more.
+int remote_file_map_model(const char *path, const char *identity, bool power,
                           const struct weights_progress *progress, struct remote_file *out,
                           char *error, size_t error_bytes);
 // Any other file, as it is. ending: ".elf".
@@ -96,5 +99,18 @@ void remote_machine_of(const char *uri, struct remote_machine *out);
 // CPUs, memory, and whether hardware virtualisation works there.
 int remote_sizes(virConnectPtr c, uint32_t *cpus, uint64_t *memory_mb, bool *kvm, char *error,
                  size_t error_bytes);
+
+// Are they there? -ENODEV, -ENOMEM; messages name the option.
+int remote_check_pin(virConnectPtr c, const char *pin, char *error, size_t error_bytes);
+int remote_cells(virConnectPtr c, const char *nodes, struct machine_cell *cells, uint32_t *count,
+                 char *error, size_t error_bytes);
+int remote_check_pages(virConnectPtr c, uint32_t page_kb, uint64_t memory_mb, char *error,
+                       size_t error_bytes);
+// "vmx" or "svm"; NULL: guests there get neither.
+const char *remote_nested(virConnectPtr c, bool kvm);
+// Devices by address. -ENODEV, -ENXIO: no IOMMU; -EBUSY: another guest's, or not all of a group;
+// -ENOTSUP: gpu.
+int remote_check_devices(virConnectPtr c, const struct hardware_wishes *all, char *error,
+                         size_t error_bytes);
 
 #endif

@@ -17,17 +17,16 @@
 int weights_cache_folder(const char *name, char *out, size_t out_bytes, char *error,
                          size_t error_bytes)
 {
-    int rc = folder_of_user(FOLDER_CACHE, out, out_bytes);
+    int rc = folder_of_tessera(FOLDER_CACHE, out, out_bytes);
     if (rc == -ENOENT) {
         return error_say(error, error_bytes, rc,
                          "no place for a cache: neither XDG_CACHE_HOME nor HOME is set");
     }
     size_t used = rc ? 0 : strlen(out);
-    if (rc ||
-        snprintf(out + used, out_bytes - used, "/tessera/%s", name) >= (int)(out_bytes - used)) {
+    if (rc || snprintf(out + used, out_bytes - used, "/%s", name) >= (int)(out_bytes - used)) {
         return error_say(error, error_bytes, -ENAMETOOLONG, "the cache folder's name is too long");
     }
-    rc = folder_make(out, 0700);
+    rc = folder_make_passable(out);
     if (rc) {
         return error_say(error, error_bytes, rc,
                          "the cache folder %s cannot be made: %s (XDG_CACHE_HOME names another)",

@@ -11,7 +11,6 @@
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <stdlib.h>
-#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -21,7 +20,8 @@ static const char copying[] = "copying the model to whole pages";
 struct copy {
     const struct weights_file *from;
     const struct weights_progress *progress;
-    char path[PATH_MAX], part[PATH_MAX], lock[PATH_MAX];
+    const struct weights_reader *reader; // NULL: nobody else
+    char path[PATH_MAX], part[PATH_MAX];
     uint64_t bytes; // of the copy
     uint64_t takes; // on the disk: what follows the content's pages is a hole
     const char *suffix;
@@ -43,8 +43,7 @@ static int name_copy(struct copy *c)
     int n = snprintf(c->path, sizeof c->path, "%s/%s%s.gguf", folder, hex, c->suffix);
     // A fixed name: what a killed run left behind, the next one writes over.
     int m = snprintf(c->part, sizeof c->part, "%s/%s%s.part", folder, hex, c->suffix);
-    int k = snprintf(c->lock, sizeof c->lock, "%s/%s%s.lock", folder, hex, c->suffix);
-    if (n < 0 || m < 0 || k < 0 || n >= PATH_MAX || m >= PATH_MAX || k >= PATH_MAX) {
+    if (n < 0 || m < 0 || n >= PATH_MAX || m >= PATH_MAX) {
         return FAIL(c, -ENAMETOOLONG, "the cache folder's name is too long");
     }
     return 0;
@@ -106,6 +105,13 @@ static int copy_bytes(const struct copy *c, int to)
     return rc;
 }
 
+// A copy for a reader must not be everybody's: the file itself may be nobody's but its owner's.
+static int give(const struct copy *c, int fd)
+{
+    return c->reader ? fchown(fd, (uid_t)-1, c->reader->group) || fchmod(fd, 0440)
+                     : fchmod(fd, 0444);
+}
+
 static int write_part(struct copy *c)
 {
     int to = open(c->part, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -123,7 +129,7 @@ static int write_part(struct copy *c)
     }
     // Cut and filled up again: what stood after the content becomes zeros.
     if (!rc && (ftruncate(to, (off_t)c->from->content) != 0 ||
-                ftruncate(to, (off_t)c->bytes) != 0 || fchmod(to, 0444) != 0 || fsync(to) != 0)) {
+                ftruncate(to, (off_t)c->bytes) != 0 || give(c, to) != 0 || fsync(to) != 0)) {
         rc = -errno;
     }
     if (rc) {
@@ -156,22 +162,21 @@ static int make_copy(struct copy *c)
     return 0;
 }
 
-static int lock_copy(struct copy *c)
+// A copy of before may be another reader's.
+static int give_again(struct copy *c)
 {
-    int fd = open(c->lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0) {
-        return FAIL(c, -errno, "%s: %s", c->lock, strerror(errno));
+    struct stat now;
+    int fd = c->reader ? open(c->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
+    int rc = 0;
+    if (fd >= 0 && fstat(fd, &now) == 0 && now.st_gid != c->reader->group &&
+        (give(c, fd) != 0 || fstat(fd, &now) != 0)) {
+        rc = FAIL(c, -errno, "%s cannot be given to group %u: %s", c->path, c->reader->group,
+                  strerror(errno));
     }
-    int rc;
-    do {
-        rc = flock(fd, LOCK_EX); // the holder's end, however it comes, opens it
-    } while (rc != 0 && errno == EINTR);
-    if (rc != 0) {
-        rc = FAIL(c, -errno, "%s: cannot be locked: %s", c->lock, strerror(errno));
+    if (fd >= 0) {
         close(fd);
-        return rc;
     }
-    return fd;
+    return rc;
 }
 
 static int find_or_make(struct copy *c)
@@ -180,15 +185,21 @@ static int find_or_make(struct copy *c)
     if (!rc) {
         rc = name_copy(c);
     }
-    if (rc || copy_exists(c)) {
+    if (rc) {
         return rc;
     }
-    int lock = lock_copy(c);
-    if (lock < 0) {
+    int lock = copy_lock(c->path, true, c->error, c->error_bytes);
+    bool there = copy_exists(c);
+    if (lock < 0 && !there) {
         return lock;
     }
-    rc = copy_exists(c) ? 0 : make_copy(c); // another run may have made it meanwhile
-    close(lock);
+    rc = there ? give_again(c) : make_copy(c);
+    if (!rc) {
+        copy_note_source(c->path, c->from->path);
+    }
+    if (lock >= 0) {
+        close(lock);
+    }
     return rc;
 }
 
@@ -203,8 +214,9 @@ static bool is_power(uint64_t bytes)
     return bytes && !(bytes & (bytes - 1));
 }
 
-static int map(const char *path, bool power, const struct weights_progress *progress,
-               char **out_path, uint64_t *out_bytes, char *error, size_t error_bytes)
+int weights_mappable_for(const char *path, bool power, const struct weights_reader *reader,
+                         const struct weights_progress *progress, char **out_path,
+                         uint64_t *out_bytes, char *error, size_t error_bytes)
 {
     struct weights_file f;
     int rc = weights_file_open(path, &f, error, error_bytes);
@@ -212,12 +224,14 @@ static int map(const char *path, bool power, const struct weights_progress *prog
         return rc;
     }
     uint64_t size = (uint64_t)f.status.st_size;
-    if (size && size % WEIGHTS_MULTIPLE == 0 && (!power || is_power(size))) {
+    if (size && size % WEIGHTS_MULTIPLE == 0 && (!power || is_power(size)) &&
+        !(reader && reader->cannot)) {
         *out_path = strdup(f.path);
         *out_bytes = size;
     } else {
         struct copy c = {.from = &f,
                          .progress = progress,
+                         .reader = reader,
                          .bytes = whole_pages(f.content),
                          .takes = whole_pages(f.content),
                          .suffix = "",
@@ -245,11 +259,13 @@ static int map(const char *path, bool power, const struct weights_progress *prog
 int weights_mappable(const char *path, const struct weights_progress *progress, char **out_path,
                      uint64_t *out_bytes, char *error, size_t error_bytes)
 {
-    return map(path, false, progress, out_path, out_bytes, error, error_bytes);
+    return weights_mappable_for(path, false, NULL, progress, out_path, out_bytes, error,
+                                error_bytes);
 }
 
 int weights_mappable_power(const char *path, const struct weights_progress *progress,
                            char **out_path, uint64_t *out_bytes, char *error, size_t error_bytes)
 {
-    return map(path, true, progress, out_path, out_bytes, error, error_bytes);
+    return weights_mappable_for(path, true, NULL, progress, out_path, out_bytes, error,
+                                error_bytes);
 }

@@ -46,4 +46,11 @@ bool hash_entry_read(const struct weights_file *f, const char *entry, size_t byt
 bool hash_cache_find(const struct weights_file *f, uint8_t sha256[32]);
 void hash_cache_keep(const struct weights_file *f, const uint8_t sha256[32]); // or not, silently
 
+// ---- copies.c ----------------------------------------------------------------------------------
+
+// A copy is used (again) for this source: what a later prune goes by. Silent about failures.
+void copy_note_source(const char *copy, const char *source);
+// The lock beside a copy: `path` ends in ".gguf". Waits for whoever makes or removes it.
+int copy_lock(const char *path, bool wait, char *error, size_t error_bytes);
+
 #endif

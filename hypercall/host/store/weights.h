@@ -64,6 +64,34 @@ int weights_mappable(const char *path, const struct weights_progress *progress, 
 int weights_mappable_power(const char *path, const struct weights_progress *progress,
                            char **out_path, uint64_t *out_bytes, char *error, size_t error_bytes);
 
+// A user who maps files beside this one: QEMU's, where a system's libvirt runs it.
+struct weights_reader {
+    uint32_t group; // copies are this one's to read, and nobody else's
+    bool cannot;    // the file itself is out of his reach: a copy is made of any size
+};
+// Either of the two, with a reader (NULL: as above).
+int weights_mappable_for(const char *path, bool power, const struct weights_reader *reader,
+                         const struct weights_progress *progress, char **out_path,
+                         uint64_t *out_bytes, char *error, size_t error_bytes);
+
+// A copy of any file (an image) that the reader's group may read, made once for the file as it is.
+// The caller frees *out_path.
+int weights_copy_for(const char *path, const struct weights_reader *reader, char **out_path,
+                     char *error, size_t error_bytes);
+
+// ---- copies that nobody needs ------------------------------------------------------------------
+
+// As of packages.h: 0, or -EBUSY and who needs the file.
+typedef int weights_in_use(void *context, const char *path, char *who, size_t who_bytes);
+struct weights_unneeded {
+    size_t count;
+    uint64_t bytes;
+};
+// Copies whose source is gone, has changed or is not known, which nothing was started from for ten
+// minutes and in_use says nobody needs: counted, and removed if `remove`. 0 or a negative errno.
+int weights_copies_prune(bool remove, weights_in_use *in_use, void *context,
+                         struct weights_unneeded *out, char *error, size_t error_bytes);
+
 // The bytes of content in an opened GGUF file of file_bytes.
 uint64_t weights_content_bytes(const struct gguf *file, uint64_t file_bytes);
 

@@ -6,6 +6,7 @@
 //
 // Links: hypercall/host/store/text.c hypercall/host/store/content.c hypercall/host/store/identity.c
 // Links: hypercall/host/store/cache.c hypercall/host/store/mappable.c
+// Links: hypercall/host/store/copies.c
 // Links: tensor/format/gguf.c tensor/format/gguf_values.c tensor/quant/types.c
 // Libs: -lmbedcrypto
 #include "hypercall/host/store/private.h"

@@ -32,6 +32,7 @@ struct doctor {
     struct hardware_cpu cpu;
     struct hardware_memory memory;
     bool kvm;                          // guests run by hardware
+    bool is_remote;                    // they go to another machine, of which little is known here
     virConnectPtr libvirt, system;     // the connection guests go to; a system's. NULL: none
     const char *libvirt_uri;           //
     struct hardware_user qemu;         // as who it runs under a system's; name "": not known

@@ -3,6 +3,7 @@
 //
 // `tessera doctor`: programs, the guest's image, and the model's permissions.
 #include "hypercall/host/hardware/image.h"
+#include "hypercall/host/base/folders.h"
 #include "hypercall/host/tool/doctor.h"
 
 #include <errno.h>
@@ -138,11 +139,27 @@ static void check_reader(struct doctor *d, const struct hardware_user *u, bool i
         doctor_cost(d, "no guest of this user's can serve it");
         doctor_blocks(d);
     } else {
-        doctor_cost(d, "a guest under qemu:///system cannot serve it where QEMU runs as %s",
-                    u->name);
+        doctor_cost(d, "`tessera run` copies it to %s, once", FOLDER_OF_SYSTEM "/cache");
     }
-    doctor_mend(d, "%ssetfacl -m u:%s:%s %s    # package acl; then ask again", doctor_sudo(),
-                u->name, is_folder ? "x" : "r", doctor_quote(refuses));
+    const char *right = is_folder ? "x" : "r";
+    if (is_caller) {
+        doctor_mend(d, "%ssetfacl -m u:%s:%s %s    # package acl; then ask again", doctor_sudo(),
+                    u->name, right, doctor_quote(refuses));
+    } else {
+        doctor_advise(d, "`setfacl -m u:%s:%s %s` saves the copy", u->name, right,
+                      doctor_quote(refuses));
+    }
+}
+
+static bool is_no_model(const char *path)
+{
+    char magic[4] = "";
+    FILE *f = fopen(path, "re");
+    bool other = f && (fread(magic, 1, 4, f) != 4 || memcmp(magic, "GGUF", 4) != 0);
+    if (f) {
+        fclose(f);
+    }
+    return other;
 }
 
 void check_model(struct doctor *d)
@@ -156,6 +173,12 @@ void check_model(struct doctor *d)
     snprintf(number, sizeof number, "%u", geteuid());
     if (hardware_user(number, &me) == 0) {
         check_reader(d, &me, true);
+    }
+    if (is_no_model(d->model)) {
+        doctor_say(d, DOCTOR_WARNING, "%s is no GGUF file", d->model);
+        doctor_cost(d,
+                    "`tessera run` takes GGUF files, and images that `tessera image build` made");
+        return;
     }
     if (stat(d->model, &s) == 0 && S_ISREG(s.st_mode)) {
         uint64_t bytes = (uint64_t)s.st_size;
@@ -172,7 +195,7 @@ void check_model(struct doctor *d)
             doctor_advise(d, "a smaller type: `tessera quantize IN OUT q4_k_m`");
         }
     }
-    if (d->system && d->qemu.name[0]) {
+    if (d->system && d->qemu.name[0] && geteuid() == 0) { // others' guests run as they do
         check_reader(d, &d->qemu, false);
     }
 }

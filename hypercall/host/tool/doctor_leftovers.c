@@ -10,6 +10,7 @@
 #include "hypercall/host/packages/packages.h"
 #include "hypercall/host/store/weights.h"
 #include "hypercall/host/tool/doctor.h"
+#include "hypercall/host/tool/pkg.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -96,10 +97,28 @@ static bool is_left_hash(const char *path)
     return dot && strlen(dot) == 7 && dot > name + 1 && is_older_than(path, 60);
 }
 
+static int prune_copies(void *unused)
+{
+    struct weights_unneeded left;
+    char error[PATH_MAX + 200];
+    return weights_copies_prune(true, pkg_copy_in_use, unused, &left, error, sizeof error);
+}
+
 static void check_copies(struct doctor *d)
 {
     look_at_copies(d, "models", is_left_copy);
     look_at_copies(d, "hashes", is_left_hash);
+    look_at_copies(d, "files", is_left_copy);
+    struct weights_unneeded left;
+    char error[PATH_MAX + 200];
+    if (weights_copies_prune(false, pkg_copy_in_use, NULL, &left, error, sizeof error) == 0 &&
+        left.count) {
+        doctor_leftover(d, prune_copies, NULL, "tessera pkg prune",
+                        "%zu cop%s for guests whose source is gone or changed, %llu MB, which no "
+                        "guest needs",
+                        left.count, left.count == 1 ? "y" : "ies",
+                        (unsigned long long)(left.bytes >> 20));
+    }
 }
 
 // ---- saved states ------------------------------------------------------------------------------
@@ -197,7 +216,8 @@ static void look_at_seat(struct doctor *d, struct seat *s)
 static void check_seats(struct doctor *d)
 {
     char folder[256], error[300];
-    if (!d->libvirt || tensord_folder(folder, sizeof folder, error, sizeof error) != 0) {
+    if (!d->libvirt || d->is_remote ||
+        tensord_folder(folder, sizeof folder, error, sizeof error) != 0) {
         return;
     }
     // A run that is just starting its guest holds the lock, or its name's claim.
@@ -257,11 +277,12 @@ static void look_at_domain(struct doctor *d, virDomainPtr domain)
         }
     }
     if (gone) {
-        char command[160];
         bool active = virDomainIsActive(domain) == 1;
-        snprintf(command, sizeof command, "tessera %s %.64s", active ? "stop" : "rm", name);
-        doctor_leftover(d, NULL, NULL, command, "the guest '%s' %s, and %s is not there any more",
+        doctor_leftover(d, NULL, NULL, NULL, "the guest '%s' %s, and %s is not there any more",
                         name, active ? "runs" : "is defined", gone);
+        doctor_cost(d, "it does not start again");
+        // Not as the command that mends: the file may be on a disk that is not mounted now.
+        doctor_advise(d, "put the file back, or `tessera rm %s%s`", active ? "--force " : "", name);
     }
     free(own);
     free(xml);
@@ -270,7 +291,7 @@ static void look_at_domain(struct doctor *d, virDomainPtr domain)
 static void check_domains(struct doctor *d)
 {
     virDomainPtr *all = NULL;
-    int count = d->libvirt ? virConnectListAllDomains(d->libvirt, &all, 0) : 0;
+    int count = d->libvirt && !d->is_remote ? virConnectListAllDomains(d->libvirt, &all, 0) : 0;
     for (int i = 0; i < count; i++) {
         look_at_domain(d, all[i]);
         virDomainFree(all[i]);

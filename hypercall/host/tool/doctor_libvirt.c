@@ -2,6 +2,8 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // `tessera doctor`: libvirt, who QEMU runs as under it, AppArmor, the console's log, the network.
+#include "hypercall/host/remote/remote.h"
+#include "hypercall/host/base/folders.h"
 #include "hypercall/host/tool/doctor.h"
 
 #include <errno.h>
@@ -9,12 +11,12 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 // A system's daemon may probe QEMU for half a minute as it starts.
 enum { CONNECT_SECONDS = 60 };
-#define START_LIBVIRT "%ssystemctl enable --now libvirtd.socket virtlogd.socket"
 
 struct attempt {
     const char *uri;
@@ -22,6 +24,17 @@ struct attempt {
     char error[900];
     int rc;
 };
+
+// The system's daemon; without a service manager nobody but root's shell starts it.
+static void mend_by_start(struct doctor *d)
+{
+    if (access("/run/systemd/system", F_OK) == 0) {
+        doctor_mend(d, "%ssystemctl enable --now libvirtd.socket virtlogd.socket", doctor_sudo());
+    } else {
+        doctor_mend(d, "%s/usr/sbin/virtlogd --daemon; %s/usr/sbin/libvirtd --daemon",
+                    doctor_sudo(), doctor_sudo());
+    }
+}
 
 static void say_aside(const char *line)
 {
@@ -73,6 +86,28 @@ static void say_versions(struct doctor *d, const char *uri, virConnectPtr c)
                qemu / 1000 % 1000, qemu % 1000);
 }
 
+// Nobody listens at its socket; other errors are of one who does.
+static bool is_down(const char *error)
+{
+    return strstr(error, "Failed to connect socket") &&
+           (strstr(error, "No such file") || strstr(error, "Connection refused"));
+}
+
+// What libvirt's connection to another machine needs, from the ground up.
+static void mend_remote(struct doctor *d, const struct remote_machine *there)
+{
+    if (there->ssh[0]) {
+        doctor_mend(d, "ssh %s virsh -c qemu:///system version", there->ssh);
+        doctor_advise(d, "that command must work without asking for anything: the machine's name, "
+                         "a key of this user's there (ssh-copy-id), and libvirt's daemon there");
+    } else {
+        doctor_advise(d,
+                      "libvirt's daemon on %s must take such connections: "
+                      "https://libvirt.org/remote.html",
+                      there->host);
+    }
+}
+
 // Where guests go does not fail for want of a second connection.
 static void look_at_system(struct doctor *d)
 {
@@ -87,8 +122,8 @@ static void look_at_system(struct doctor *d)
                    "qemu:///session is enough for everything else");
     if (access("/usr/sbin/libvirtd", X_OK) != 0 && access("/usr/sbin/virtqemud", X_OK) != 0) {
         doctor_mend(d, "%sapt-get install libvirt-daemon-system", doctor_sudo());
-    } else if (strstr(error, "No such file")) {
-        doctor_mend(d, START_LIBVIRT, doctor_sudo());
+    } else if (is_down(error)) {
+        mend_by_start(d);
     } else {
         doctor_mend(d, "%susermod -aG libvirt %s    # then log in anew", doctor_sudo(),
                     doctor_user());
@@ -104,28 +139,43 @@ void check_libvirt(struct doctor *d)
     }
     if (machine_uri(d->uri, &d->libvirt_uri, &is_system, error, sizeof error) != 0) {
         doctor_say(d, DOCTOR_MISSING, "%s", error);
+        doctor_cost(d, "guests are domains of libvirt's QEMU driver, and of no other");
+        doctor_advise(d, "--connect and LIBVIRT_DEFAULT_URI name another connection");
         doctor_blocks(d);
         return;
     }
+    struct remote_machine there;
+    remote_machine_of(d->libvirt_uri, &there);
+    d->is_remote = there.host[0] != 0;
     if (connect_in_time(d->libvirt_uri, &d->libvirt, error, sizeof error) != 0) {
         doctor_say(d, DOCTOR_MISSING, "%s", error);
         doctor_cost(d, "`tessera` defines, starts and finds guests by libvirt alone");
-        if (access("/usr/sbin/libvirtd", X_OK) != 0 && access("/usr/sbin/virtqemud", X_OK) != 0) {
+        if (d->is_remote) {
+            mend_remote(d, &there);
+        } else if (access("/usr/sbin/libvirtd", X_OK) != 0 &&
+                   access("/usr/sbin/virtqemud", X_OK) != 0) {
             doctor_mend(d,
                         "%sapt-get install --no-install-recommends libvirt-daemon "
                         "libvirt-daemon-driver-qemu",
                         doctor_sudo());
-        } else if (is_system && geteuid() != 0) {
+        } else if (!is_system) { // libvirt starts it itself, which did not work
+            doctor_mend(d, "libvirtd --timeout 120    # as this user; it says why it does not run");
+        } else if (geteuid() != 0 && !is_down(error)) {
             doctor_mend(d, "%susermod -aG libvirt %s    # then log in anew", doctor_sudo(),
                         doctor_user());
         } else {
-            doctor_mend(d, START_LIBVIRT, doctor_sudo());
+            mend_by_start(d);
         }
         doctor_blocks(d);
         return;
     }
     say_versions(d, d->libvirt_uri, d->libvirt);
-    if (is_system) {
+    if (d->is_remote) {
+        doctor_say(d, DOCTOR_WARNING, "guests go to %s, and what is said here is of this machine",
+                   there.host);
+        doctor_cost(d, "what that one lacks is not seen from here");
+        doctor_mend(d, "ssh %s tessera doctor", there.ssh[0] ? there.ssh : there.host);
+    } else if (is_system) {
         d->system = d->libvirt;
     } else if (!d->uri) {
         look_at_system(d);
@@ -134,46 +184,80 @@ void check_libvirt(struct doctor *d)
 
 // ---- who QEMU runs as --------------------------------------------------------------------------
 
-// Capabilities: <secmodel><model>dac</model>…<baselabel type='kvm'>+64055:+64055</baselabel>.
-static bool base_label(const char *capabilities, const char *model, char *out, size_t bytes)
+// Guests of root's run as libvirt's user of QEMU: is what they need within his reach?
+static void say_reach(struct doctor *d, const char *what, const char *path, bool works,
+                      const char *otherwise)
 {
-    char wanted[64];
-    snprintf(wanted, sizeof wanted, "<model>%s</model>", model);
-    const char *at = strstr(capabilities, wanted), *end = at ? strstr(at, "</secmodel>") : NULL;
-    out[0] = 0;
-    if (!end) {
-        return false;
+    char refuses[PATH_MAX];
+    struct stat s;
+    int rc = hardware_may_read(&d->qemu, path, refuses);
+    if (rc == 0) {
+        doctor_say(d, DOCTOR_OK, "%s may read %s, %s", d->qemu.name, what, path);
+    } else if (rc == -EACCES) {
+        bool folder = stat(refuses, &s) == 0 && S_ISDIR(s.st_mode);
+        doctor_say(d, DOCTOR_WARNING, "%s may not read %s, %s: %s%s refuses", d->qemu.name, what,
+                   path, folder ? "the folder " : "", folder ? refuses : "the file itself");
+        doctor_cost(d, "%s", otherwise);
+        if (works) {
+            doctor_advise(d, "`setfacl -m u:%s:%s %s` saves the copy", d->qemu.name,
+                          folder ? "x" : "r", doctor_quote(refuses));
+        } else {
+            doctor_mend(d, "chmod o+%s %s", folder ? "x" : "r", doctor_quote(refuses));
+        }
+    } // what is not there is another check's, or not made yet
+}
+
+static void say_passage(struct doctor *d)
+{
+    struct hardware_user me;
+    char number[16], refuses[PATH_MAX];
+    snprintf(number, sizeof number, "%u", getuid());
+    if (hardware_user(number, &me) == 0 &&
+        hardware_may_read(&me, HARDWARE_LIBVIRT_FOLDER, refuses) == -EACCES) {
+        doctor_say(d, DOCTOR_MISSING, "%s does not let %s pass", refuses, me.name);
+        doctor_cost(d, "guests of this user's do not start under qemu:///system; root's do, and "
+                       "under qemu:///session all do");
+        doctor_mend(d, "%s" HARDWARE_LIBVIRT_MEND, doctor_sudo());
     }
-    at = strstr(at, "<baselabel type='kvm'>");
-    if (at && at < end) {
-        at += strlen("<baselabel type='kvm'>");
-        snprintf(out, bytes, "%.*s", (int)strcspn(at, ":<"), at);
-    }
-    return true;
 }
 
 void check_qemu_user(struct doctor *d)
 {
-    char label[64];
-    char *capabilities = d->system ? virConnectGetCapabilities(d->system) : NULL;
-    if (!capabilities) {
+    char error[200];
+    uint32_t group;
+    if (!d->system) {
         return;
     }
-    if (!base_label(capabilities, "dac", label, sizeof label) || !label[0]) {
-        doctor_say(d, DOCTOR_WARNING, "qemu:///system does not say which user QEMU runs as");
-    } else if (hardware_user(label, &d->qemu) != 0) {
-        doctor_say(d, DOCTOR_WARNING, "QEMU would run as %s under qemu:///system: no such user",
-                   label);
-    } else {
-        doctor_say(d, DOCTOR_OK,
-                   "%s (uid %u) by default under qemu:///system, %s under "
-                   "qemu:///session",
-                   d->qemu.name, d->qemu.uid, doctor_user());
+    if (machine_qemu_user(d->system, &d->qemu, &group, error, sizeof error) != 0) {
+        d->qemu = (struct hardware_user){0};
+        doctor_say(d, geteuid() == 0 ? DOCTOR_MISSING : DOCTOR_WARNING, "%s", error);
+        doctor_cost(d, "guests that root makes under qemu:///system do not start");
+        doctor_mend(d, "%sapt-get install --reinstall libvirt-daemon-system", doctor_sudo());
+        doctor_advise(d, "`user` and `group` of /etc/libvirt/qemu.conf name it");
+        return;
     }
-    free(capabilities);
+    if (geteuid() != 0) {
+        doctor_say(d, DOCTOR_OK,
+                   "guests of %s's run as %s, under qemu:///system too; root's run as %s (uid %u)",
+                   doctor_user(), doctor_user(), d->qemu.name, d->qemu.uid);
+        say_passage(d);
+        return;
+    }
+    doctor_say(d, DOCTOR_OK, "guests of root's run as %s (uid %u) under qemu:///system",
+               d->qemu.name, d->qemu.uid);
+    say_reach(d, "the guest's image", d->image, true,
+              "`tessera run` copies it to " FOLDER_OF_SYSTEM "/cache, once");
+    say_reach(d, "the model store", FOLDER_OF_SYSTEM "/models/blobs", true,
+              "`tessera run` copies each model from there to " FOLDER_OF_SYSTEM "/cache, once");
+    say_reach(d, "copies for guests", FOLDER_OF_SYSTEM "/cache/models", false,
+              "guests whose models are copied do not start");
+    say_reach(d, "guests' own files", FOLDER_OF_SYSTEM "/state", false,
+              "guests with UEFI do not start");
 }
 
-#define SNIPPET "/etc/apparmor.d/local/abstractions/libvirt-qemu"
+// A rule of this version's file: of an older one guests with UEFI did not start.
+#define RULE_OF_NOW "/var/lib/tessera/{models,cache,images}/** rk,"
+#define SNIPPET     "/etc/apparmor.d/local/abstractions/libvirt-qemu"
 
 static bool snippet_is_installed(void)
 {
@@ -181,7 +265,7 @@ static bool snippet_is_installed(void)
     bool found = false;
     FILE *f = fopen(SNIPPET, "re");
     while (f && fgets(line, sizeof line, f)) {
-        found |= line[0] != '#' && strstr(line, "/var/lib/tessera/") != NULL;
+        found |= line[0] != '#' && strstr(line, RULE_OF_NOW) != NULL;
     }
     if (f) {
         fclose(f);
@@ -196,7 +280,7 @@ void check_apparmor(struct doctor *d)
     if (!capabilities) {
         return;
     }
-    bool active = base_label(capabilities, "apparmor", label, sizeof label);
+    bool active = machine_base_label(capabilities, "apparmor", label, sizeof label);
     free(capabilities);
     if (!active) {
         doctor_say(d, DOCTOR_OK, "does not confine guests here");
@@ -210,7 +294,7 @@ void check_apparmor(struct doctor *d)
         return;
     }
     doctor_say(d, DOCTOR_MISSING,
-               "confines guests of qemu:///system, and knows nothing of "
+               "confines guests of qemu:///system, and has not this version's rules for "
                "/var/lib/tessera");
     doctor_cost(d, "QEMU may not map weights there (libvirt labels no file of its own command "
                    "line): guests of qemu:///system do not start; those of qemu:///session do");

@@ -65,6 +65,7 @@ void check_kvm(struct doctor *d)
     case HARDWARE_KVM_NO_CPU:
         doctor_say(d, DOCTOR_MISSING, "no /dev/kvm, and this processor could not serve it");
         doctor_cost(d, "guests run by emulation (TCG)");
+        doctor_advise(d, "as of the processor, above");
         return;
     case HARDWARE_KVM_TRAP:
         doctor_say(d, DOCTOR_WARNING,

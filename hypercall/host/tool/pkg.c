@@ -187,6 +187,13 @@ static int prune(int argc, char **argv)
     pkg_print_bytes(left.bytes, size);
     printf("removed %zu files that no name needed and %zu of interrupted installs, %s\n",
            left.blobs, left.parts, size);
+    struct weights_unneeded copies;
+    char error[PATH_MAX + 200];
+    if (weights_copies_prune(true, pkg_copy_in_use, NULL, &copies, error, sizeof error) != 0) {
+        return tool_fail("%s", error);
+    }
+    pkg_print_bytes(copies.bytes, size);
+    printf("removed %zu copies of files that are gone or changed, %s\n", copies.count, size);
     return TOOL_OK;
 }
 
@@ -217,7 +224,8 @@ const struct tool_command tool_pkg = {
         "       tessera pkg list [--json]\n"
         "       tessera pkg remove NAME [--force]\n"
         "       tessera pkg verify [NAME]     reads all again and compares the SHA-256\n"
-        "       tessera pkg prune             removes what interrupted installs left\n"
+        "       tessera pkg prune             removes what interrupted installs left, and copies\n"
+        "                                     for guests whose source is gone or changed\n"
         "       tessera pkg index FOLDER      writes index.json for the folder's GGUF files\n\n"
         "Models are kept once by content under the SHA-256, and run by name: `tessera run NAME`.\n"
         "An install that is broken off goes on where it was.\n\n"

@@ -19,5 +19,7 @@ void pkg_print_bytes(uint64_t bytes, char out[16]); // "1.4 MB"
 
 // Of struct packages: the guests of libvirt's that need the file, running or not.
 int pkg_in_use(void *context, const char *blob_path, char *who, size_t who_bytes);
+// Of weights_copies_prune: these, or a process that has it mapped.
+int pkg_copy_in_use(void *context, const char *path, char *who, size_t who_bytes);
 
 #endif

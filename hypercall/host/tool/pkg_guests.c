@@ -2,28 +2,67 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // Which guest needs a file of the store: also one that is off and maps nothing now. libvirt's
-// definitions are read as files, so that no daemon has to run for it.
+// definitions are read as files, so that no daemon has to run for it; a system's, which others may
+// not read, are asked for.
 #include "hypercall/host/base/files.h"
 #include "hypercall/host/base/folders.h"
+#include "hypercall/host/packages/install.h"
 #include "hypercall/host/tool/pkg.h"
 
 #include <errno.h>
 #include <glob.h>
+#include <libvirt/libvirt.h>
+#include <libvirt/virterror.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { DEFINITION_MOST = 4 << 20 };
 
-static bool names_file(const char *definition, const char *path)
+static int names_file(const char *definition, const char *path)
 {
     char *text;
     size_t bytes;
-    bool found = false;
-    if (file_load(definition, DEFINITION_MOST, &text, &bytes) == 0) {
-        found = strstr(text, path) != NULL;
-        free(text);
+    int rc = file_load(definition, DEFINITION_MOST, &text, &bytes);
+    if (rc) {
+        return rc == -EACCES ? rc : 0;
     }
+    int found = strstr(text, path) != NULL;
+    free(text);
     return found;
+}
+
+// What libvirt says, where its files are closed to this user. Not known is in use.
+static int ask_system(const char *file, char *who, size_t who_bytes)
+{
+    virDomainPtr *all = NULL;
+    virConnectPtr c = virConnectOpenReadOnly("qemu:///system");
+    int rc = 0, count = c ? virConnectListAllDomains(c, &all, 0) : -1;
+    if (count < 0) {
+        snprintf(
+            who, who_bytes,
+            "a guest of qemu:///system, perhaps: this user may not read what is defined there");
+        rc = -EBUSY;
+    }
+    for (int i = 0; i < count; i++) {
+        char *xml = rc ? NULL : virDomainGetXMLDesc(all[i], 0);
+        if (xml && strstr(xml, file)) {
+            snprintf(who, who_bytes, "guest '%s'", virDomainGetName(all[i]));
+            rc = -EBUSY;
+        }
+        free(xml);
+        virDomainFree(all[i]);
+    }
+    free(all);
+    if (c) {
+        virConnectClose(c);
+    }
+    return rc;
+}
+
+static void quiet(void *context, virErrorPtr e)
+{
+    (void)context;
+    (void)e;
 }
 
 int pkg_in_use(void *unused, const char *blob_path, char *who, size_t who_bytes)
@@ -39,8 +78,11 @@ int pkg_in_use(void *unused, const char *blob_path, char *who, size_t who_bytes)
     // The hash in the name is what makes it unmistakable, also where XML writes the folders anew.
     const char *slash = strrchr(blob_path, '/'), *file = slash ? slash + 1 : blob_path;
     int rc = 0;
+    bool closed = false;
     for (size_t i = 0; i < found.gl_pathc && !rc; i++) {
-        if (names_file(found.gl_pathv[i], file)) {
+        int names = names_file(found.gl_pathv[i], file);
+        closed |= names < 0;
+        if (names > 0) {
             const char *name = strrchr(found.gl_pathv[i], '/') + 1;
             size_t length = strlen(name) - strlen(".xml");
             snprintf(who, who_bytes, "guest '%.*s'", (int)length, name);
@@ -48,5 +90,20 @@ int pkg_in_use(void *unused, const char *blob_path, char *who, size_t who_bytes)
         }
     }
     globfree(&found);
+    if (!rc && closed) {
+        virSetErrorFunc(NULL, quiet);
+        rc = ask_system(file, who, who_bytes);
+    }
     return rc;
+}
+
+int pkg_copy_in_use(void *unused, const char *path, char *who, size_t who_bytes)
+{
+    char comm[32];
+    int pid = pk_mapped_by(path, comm);
+    if (pid) {
+        snprintf(who, who_bytes, "process %d (%s)", pid, comm);
+        return -EBUSY;
+    }
+    return pkg_in_use(unused, path, who, who_bytes);
 }
