@@ -65,7 +65,6 @@ answers() { # NAME
 # ---- root's guests -----------------------------------------------------------------------------
 out=$(t run $demo --detach --port "$port" --vcpus 1 2>&1)
 same "run by root succeeds" 0 $?
-echo "$out" | sed 's/^/     | /'
 answers "it answers"
 same "QEMU runs as libvirt's own user" libvirt-qemu "$(who demo)"
 holds "the image that this user may not read: a copy, and it is said" 'Image /root/tessera/images/llm.elf: copied to where guests of a system.s libvirt may read it: /var/lib/tessera/cache/files/' "$out"
@@ -98,6 +97,7 @@ other_guest() {
     t run "$@" --name "$name" --detach --port "$port" --vcpus 1 >"$work/$name.out" 2>&1 || not_ok "run $*" "$(tail -n 5 "$work/$name.out")"
     answers "$name: it answers"
     same "$name: as libvirt's user" libvirt-qemu "$(who "$name")"
+    [ "${traced:-no}" = no ] || rules_of "$name"
     t rm --force "$name" >/dev/null
 }
 other_guest whole $whole
@@ -105,10 +105,63 @@ mkdir -p /usr/lib/tessera-test && mount -t tmpfs tmpfs /usr/lib/tessera-test && 
 other_guest lib $demo --image /usr/lib/tessera-test/llm.elf # which virt-aa-helper would refuse
 holds "an image among the system's own files: a copy" 'llm.elf: copied to where guests' "$(cat "$work/lib.out")"
 umount /usr/lib/tessera-test && rmdir /usr/lib/tessera-test
-other_guest small $demo --machine microvm
-other_guest disk $demo --weights disk
-other_guest uefi $demo --boot uefi --memory 192M
-other_guest calls $demo --offload=host
+
+# ---- kinds of guests, and what AppArmor would say ----------------------------------------------
+# No kernel here enforces it: libvirt's helper writes a guest's rules (and refuses what it does not like), and what
+# a traced QEMU really used is held against those, libvirt's own and ours.
+helper=/usr/lib/libvirt/virt-aa-helper
+end_libvirtd() {
+    kill "$(cat /run/libvirtd.pid)"
+    for _ in $(seq 100); do [ -e /run/libvirtd.pid ] || break; sleep 0.1; done
+}
+begin_libvirtd() { # COMMAND…: in the background, or before it is
+    end_libvirtd
+    "$@" </dev/null >"$work/libvirtd.log" 2>&1 &
+    for _ in $(seq 300); do v version >/dev/null 2>&1 && break; sleep 0.1; done
+}
+# rules_of NAME: as libvirt would load them for this guest, which runs.
+rules_of() {
+    local uuid
+    uuid=libvirt-$(v domuuid "$1")
+    v dumpxml "$1" >"$work/$1.xml"
+    if $helper -c -d -u "$uuid" <"$work/$1.xml" >"$work/$1.rules" 2>&1; then
+        ok "$1: libvirt's helper writes rules for it"
+    else
+        not_ok "$1: libvirt's helper writes rules for it" "$(head -c 300 "$work/$1.rules")"
+    fi
+    grep '^  ' "$work/$1.rules" | grep -v '#include' >"/etc/apparmor.d/libvirt/$uuid.files"
+    printf '#include <tunables/global>\nprofile x flags=(attach_disconnected) {\n#include <abstractions/libvirt-qemu>\n#include <libvirt/%s.files>\n}\n' "$uuid" >"$work/$1.profile"
+}
+# covered NAME: what it used and AppArmor would refuse.
+covered() {
+    apparmor_parser -p "$work/$1.profile" >"$work/$1.flat" 2>/dev/null
+    python3 ci/tools/apparmor_covers.py "$1" "$(id -u libvirt-qemu)" "$work/trace" "$work/$1.flat"
+}
+traced=no
+if [ -x $helper ] && command -v strace >/dev/null && command -v apparmor_parser >/dev/null; then
+    traced=yes
+    mkdir "$work/apparmor.d" && cp -r /etc/apparmor.d/. "$work/apparmor.d/" && mount --bind "$work/apparmor.d" /etc/apparmor.d
+    begin_libvirtd strace --seccomp-bpf -ff -y -s 200 -e trace=execve,clone,clone3,openat,connect,mmap,fcntl -o "$work/trace" /usr/sbin/libvirtd
+else
+    echo "ok skipped: AppArmor's parser, libvirt's helper or strace are not installed"
+fi
+for kind in plain: "small:--machine microvm" "calls:--offload=host" "disk:--weights disk" "uefi:--boot uefi --memory 192M"; do
+    name=${kind%%:*}
+    read -ra more <<<"${kind#*:}"
+    other_guest "$name" $demo "${more[@]}"
+    [ $traced = yes ] || continue
+    if [ "$name" = plain ]; then
+        holds "without our rules the weights are refused" 'refused: r /var/lib/tessera/cache/models/' "$(covered plain)"
+        # As the README says.
+        tee -a /etc/apparmor.d/local/abstractions/libvirt-qemu <hypercall/host/apparmor/libvirt-qemu >/dev/null
+    fi
+    out=$(covered "$name")
+    holds "$name: QEMU used files ($(tail -n 1 <<<"$out"))" '^[0-9]{2,} accesses, [0-9]{3,} rules$' "$out"
+    same "$name: and with our rules none is refused" "" "$(grep refused <<<"$out")"
+done
+[ $traced = no ] || begin_libvirtd /usr/sbin/libvirtd --daemon
+
+# ---- what these leave --------------------------------------------------------------------------
 same "tensord's folder lets that user's group through, and nobody else" "root $group 710" "$(stat -c '%U %g %a' /run/tessera-0)"
 same "its control socket is root's alone" "root 600" "$(stat -c '%U %a' /run/tessera-0/tensord.sock)"
 t pkg install $demo --name kept >/dev/null 2>&1
@@ -120,61 +173,6 @@ owners >"$work/owners.now"
 check "still nothing shared has changed hands" cmp "$work/owners" "$work/owners.now"
 same "no guest is left" "" "$(v list --all --name)"
 same "and no file of one" "" "$(find /var/lib/tessera/state -type f -name '[a-z]*')"
-
-# ---- what AppArmor would say -------------------------------------------------------------------
-# No kernel here enforces it: libvirt's helper writes a guest's rules (and refuses what it does not like), and what
-# a traced QEMU really used is held against those, libvirt's own and ours.
-helper=/usr/lib/libvirt/virt-aa-helper
-mkdir "$work/apparmor.d" && cp -r /etc/apparmor.d/. "$work/apparmor.d/" && mount --bind "$work/apparmor.d" /etc/apparmor.d
-end_libvirtd() {
-    kill "$(cat /run/libvirtd.pid)"
-    for _ in $(seq 100); do [ -e /run/libvirtd.pid ] || break; sleep 0.1; done
-}
-# confined NAME ARGUMENTS…: a guest is made, and its rules.
-confined() {
-    local name=$1 uuid
-    shift
-    t run "$@" --name "$name" --detach --port "$port" --vcpus 1 >"$work/$name.out" 2>&1 || not_ok "run $*, traced" "$(tail -n 3 "$work/$name.out")"
-    v dumpxml "$name" >"$work/$name.xml"
-    uuid=libvirt-$(v domuuid "$name")
-    if ! $helper -c -d -u "$uuid" <"$work/$name.xml" >"$work/$name.rules" 2>&1; then
-        not_ok "$name: libvirt's helper writes rules for it" "$(head -c 300 "$work/$name.rules")"
-    else
-        ok "$name: libvirt's helper writes rules for it"
-    fi
-    sed -n '/^  /p' "$work/$name.rules" | grep -v '#include' >"/etc/apparmor.d/libvirt/$uuid.files"
-    printf '#include <tunables/global>\nprofile x flags=(attach_disconnected) {\n#include <abstractions/libvirt-qemu>\n#include <libvirt/%s.files>\n}\n' "$uuid" >"$work/$name.profile"
-    t rm --force "$name" >/dev/null
-}
-# covered NAME: what it used and AppArmor would refuse.
-covered() {
-    apparmor_parser -p "$work/$1.profile" >"$work/$1.flat" 2>/dev/null
-    python3 ci/tools/apparmor_covers.py "$1" "$(id -u libvirt-qemu)" "$work/trace" "$work/$1.flat"
-}
-if [ -x $helper ] && command -v strace >/dev/null && command -v apparmor_parser >/dev/null; then
-    end_libvirtd
-    strace --seccomp-bpf -ff -y -s 200 -e trace=execve,clone,clone3,openat,connect,mmap,fcntl -o "$work/trace" \
-        /usr/sbin/libvirtd </dev/null >"$work/strace.log" 2>&1 &
-    for _ in $(seq 300); do v version >/dev/null 2>&1 && break; sleep 0.1; done
-    confined plain $demo
-    without=$(covered plain)
-    holds "without our rules the weights are refused" 'refused: r /var/lib/tessera/cache/models/' "$without"
-    # As the README says.
-    tee -a /etc/apparmor.d/local/abstractions/libvirt-qemu <hypercall/host/apparmor/libvirt-qemu >/dev/null
-    for kind in plain: "micro:--machine microvm" "calls:--offload=host" "disks:--weights disk" "uefi:--boot uefi --memory 192M"; do
-        name=${kind%%:*}
-        read -ra more <<<"${kind#*:}"
-        [ "$name" = plain ] || confined "$name" $demo "${more[@]}"
-        out=$(covered "$name")
-        holds "$name: QEMU used files ($(tail -n 1 <<<"$out"))" '^[0-9]{2,} accesses, [0-9]{3,} rules$' "$out"
-        same "$name: and with our rules none is refused" "" "$(grep refused <<<"$out")"
-    done
-    end_libvirtd # and with it strace
-    /usr/sbin/libvirtd --daemon </dev/null >"$work/libvirtd.log" 2>&1
-    for _ in $(seq 300); do v version >/dev/null 2>&1 && break; sleep 0.1; done
-else
-    echo "ok skipped: AppArmor's parser, libvirt's helper or strace are not installed"
-fi
 
 # ---- an ordinary user's, of the same libvirt ---------------------------------------------------
 mkdir -p "$work/user/bin" "$work/user/images" "$work/user/home" && cp $home/bin/tessera "$work/user/bin/" && cp $home/images/llm.elf "$work/user/images/"
