@@ -4,7 +4,8 @@
 #
 # `make bench-snapshot`: a guest's start to its first answer, from a boot and from its saved ready state, in turn:
 # QEMU alone (q35, qboot; -incoming), and `tessera start` with libvirt. The demonstration model and larger ones.
-# Milliseconds, medians (smallest to largest); "QEMU's CPU" is the time its process computed. RUNS=9, MODELS="110m-q4_0" (of bench-offload's shapes), CPUS=2.
+# Milliseconds, medians (smallest to largest); "CPU" is what a process computed, of QEMU also under libvirt.
+# RUNS=9, MODELS="110m-q4_0" (of bench-offload's shapes), CPUS=2.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 if [ -z "${TESSERA_BENCH_INSIDE:-}" ]; then
@@ -19,7 +20,7 @@ mount --make-rprivate /
 runs=${RUNS:-9} cpus=${CPUS:-2}
 chmod 711 "$work"
 mkdir -p "$work"/{bin,images,models,home,run} && chmod 755 "$work"/{bin,images,models}
-cp build/bin/tessera "$work/bin/"
+cp build/bin/{tessera,bootclock} "$work/bin/"
 cp build/images/llm.elf "$work/images/"
 chown 65534:65534 "$work"/{home,run} && chmod 700 "$work/run"
 as=(setpriv --reuid 65534 --regid 65534 --clear-groups env -i "PATH=$PATH" "HOME=$work/home"
@@ -27,12 +28,16 @@ as=(setpriv --reuid 65534 --regid 65534 --clear-groups env -i "PATH=$PATH" "HOME
 t() {
     timeout 100 "${as[@]}" "$work/bin/tessera" "$@" </dev/null
 }
-now_ms() {
-    echo $(($(date +%s%N) / 1000000))
-}
-answer() { # one token: the first of an answer
+# One token: the first of an answer. The milliseconds that it takes are in $took; the shell's own clock, since
+# each program that runs in between would count.
+answer() {
+    local begun=${EPOCHREALTIME/./}
     curl -s -o /dev/null --max-time 60 -H 'Content-Type: application/json' \
-        -d '{"prompt":"Once","max_tokens":1}' "http://127.0.0.1:$vm_port/v1/completions"
+        -d '{"prompt":"Once","max_tokens":1}' "http://127.0.0.1:$vm_port/v1/completions" || return
+    took=$(((${EPOCHREALTIME/./} - begun) / 1000))
+}
+computed() { # PROCESS: milliseconds
+    awk -v hz="$(getconf CLK_TCK)" '{sub(/^.*\) /, ""); print int(($12 + $13) * 1000 / hz)}' "/proc/$1/stat"
 }
 median() { # FILE
     sort -n "$1" | awk '{v[NR] = $1} END {if (NR) printf "%d (%d to %d)", v[int((NR + 1) / 2)] / 2 + v[int(NR / 2) + 1] / 2, v[1], v[NR]; else print "none"}'
@@ -47,7 +52,7 @@ shape() { # as bench-offload's
 # ---- QEMU alone --------------------------------------------------------------------------------
 # qemu MS-FILE MORE…: starts it, adds the time to its first answer to MS-FILE; leaves it running, sets clock.
 qemu() {
-    local to=$1 begun
+    local to=$1
     shift
     rm -f "$work/ms"
     build/bin/bootclock -p "$vm_port" -t 60 -o "$work/ms" -l "$work/qemu.log" -- qemu-system-x86_64 -M q35 \
@@ -65,11 +70,10 @@ qemu() {
         sleep 0.05
     done
     [ "$to" = none ] && return
-    begun=$(now_ms)
     answer || return
-    awk -v more=$(($(now_ms) - begun)) '{print int($1 + more)}' "$work/ms" >>"$work/$to"
+    awk -v more="$took" '{print int($1 + more)}' "$work/ms" >>"$work/$to"
     # Hundredths of a second that QEMU computed: what a machine that does other things too does not blur.
-    awk '{print ($14 + $15) * 10}' "/proc/$(pgrep -P "$clock")/stat" >>"$work/$to.cpu"
+    computed "$(pgrep -P "$clock")" >>"$work/$to.cpu"
 }
 end() {
     kill "$clock"
@@ -95,11 +99,18 @@ alone() {
 with_libvirt() {
     t run "$model" --name bench --detach --port "$vm_port" --vcpus "$cpus" --memory "$memory" >"$work/out" 2>&1 || cat "$work/out"
     t suspend --ready bench >"$work/out" 2>&1 || cat "$work/out"
+    libvirtd=$(pgrep -x libvirtd)
     for _ in $(seq "$runs"); do
         for kind in cold ready; do
-            local begun
-            begun=$(now_ms)
-            t start --$kind bench >"$work/out" 2>&1 && answer && echo $(($(now_ms) - begun)) >>"$work/tessera.$kind"
+            daemon=$(computed "$libvirtd")
+            if "${as[@]}" "$work/bin/bootclock" -e -t 100 -o "$work/home/ms" -l "$work/home/out" -- \
+                "$work/bin/tessera" start --$kind bench </dev/null && answer; then
+                read -r wall program <"$work/home/ms"
+                echo $((${wall%.*} + took)) >>"$work/tessera.$kind"
+                echo "${program%.*}" >>"$work/tessera.$kind.program"
+                echo $(($(computed "$libvirtd") - daemon)) >>"$work/tessera.$kind.libvirtd"
+                computed "$(pgrep -x qemu-system-x86)" >>"$work/tessera.$kind.cpu"
+            fi
             t stop bench >"$work/out" 2>&1
         done
     done
@@ -133,7 +144,12 @@ for name in demo ${MODELS:-110m-q4_0}; do
     printf '%-10s %-10s %-24s %s\n' "$name" "QEMU's CPU" "$(median "$work/qemu.cold.cpu")" "$(median "$work/qemu.ready.cpu")"
     [ -n "${ALONE:-}" ] && continue
     with_libvirt
-    touch "$work"/tessera.{cold,ready}
+    touch "$work"/tessera.{cold,ready}{,.cpu,.program,.libvirtd}
     printf '%-10s %-10s %-24s %-24s %s\n' "$name" tessera "$(median "$work/tessera.cold")" \
         "$(median "$work/tessera.ready")" "$(awk "BEGIN {printf \"%.1f\", $state / 1048576}")"
+    # Of `tessera start`: QEMU's, the program's, libvirt's daemon's.
+    for part in QEMU:cpu program:program libvirtd:libvirtd; do
+        printf '%-10s %-10s %-24s %s\n' "$name" "${part%:*}'s CPU" "$(median "$work/tessera.cold.${part#*:}")" \
+            "$(median "$work/tessera.ready.${part#*:}")"
+    done
 done
