@@ -32,6 +32,7 @@ static void ask_agent(const char *uri, struct fleet_view *v)
         v->agent_runs = true;
         v->notes = json_incref(json_object_get(answer, "notes"));
         v->problems = json_incref(json_object_get(answer, "problems"));
+        v->making = (uint32_t)json_integer_value(json_object_get(answer, "making"));
     }
     json_decref(request);
     json_decref(answer);
@@ -138,7 +139,7 @@ int fleet_view_take(virConnectPtr c, const char *uri, const char *fleet, bool me
 
 bool fleet_view_settled(const struct fleet_view *v, int64_t since_ms)
 {
-    if (v->record.down || !v->endpoint_runs) {
+    if (v->record.down || !v->endpoint_runs || v->making) {
         return false;
     }
     for (size_t i = 0; i < v->record.service_count; i++) {

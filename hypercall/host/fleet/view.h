@@ -29,6 +29,7 @@ struct fleet_view {
     struct proxy_row *rows;
     size_t row_count;
     bool endpoint_runs, agent_runs;
+    uint32_t making; // guests that the agent makes now, which may not be among `guests` yet
     char folder[1024];
     struct view_service *services; // one a service of the record
     json_t *notes, *problems;      // the agent's; NULL: none

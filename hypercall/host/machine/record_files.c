@@ -107,7 +107,7 @@ int record_store(const char *path, json_t *o, char *error, size_t error_bytes)
     char part[PATH_MAX + 24];
     char *text = o ? json_dumps(o, JSON_INDENT(1) | JSON_SORT_KEYS) : NULL;
     json_decref(o);
-    snprintf(part, sizeof part, "%s.%d.part", path, (int)getpid());
+    snprintf(part, sizeof part, "%s.%d.part", path, (int)gettid());
     int fd = text ? open(part, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600) : -1;
     int rc = !text ? -ENOMEM : fd < 0 ? -errno : write_all(fd, text, strlen(text));
     if (fd >= 0) {
