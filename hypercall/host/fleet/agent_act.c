@@ -119,7 +119,7 @@ static bool may_shut_down(const struct agent_fleet *f, const struct agent_look *
                    (workers == 1 && l->rows &&
                     (!known || (row.health != PROXY_UP && row.sessions == 0 && row.queued == 0)));
     return (drained && now - m->drain_ms >= 2 * AGENT_HURRY_MS) ||
-           now - m->drain_ms > AGENT_DRAIN_MS;
+           now - m->drain_ms > l->record.spec.endpoint.drain_ms;
 }
 
 static void retire(struct agent *a, struct agent_fleet *f, struct agent_look *l, size_t which)

@@ -121,7 +121,7 @@ static int look(struct agent *a, struct agent_fleet *f, struct agent_look *l)
 {
     char error[600];
     int rc = carrier_read(a->host.libvirt, f->name, &l->record, error, sizeof error);
-    if (rc == -ENOENT) {
+    if (rc == -ENOENT || rc == -EACCES) { // another user's by now: guests that are ours go
         l->orphaned = true;
     } else if (rc) {
         agent_problem(f, "%s", error);
@@ -132,7 +132,8 @@ static int look(struct agent *a, struct agent_fleet *f, struct agent_look *l)
         agent_problem(f, "%s", error);
         return rc;
     }
-    if (!f->folder[0] && proxy_folder(f->name, f->folder, sizeof f->folder, error, sizeof error)) {
+    if (!f->folder[0] &&
+        proxy_folder(a->uri, f->name, f->folder, sizeof f->folder, error, sizeof error)) {
         f->folder[0] = 0;
         agent_problem(f, "%s", error);
         return -EIO;

@@ -24,7 +24,6 @@ enum {
     AGENT_HURRY_MS = 50,       // while a request waits for a guest
     AGENT_HELD = 256,          // requests that wait, for each listener
     AGENT_HOLD_MS = 60000,     // then the answer is 504
-    AGENT_DRAIN_MS = 120000,   // for requests to end
     AGENT_SHUTDOWN_MS = 10000, // for a guest to power off
     AGENT_JOBS = 16,           // guests that are made or started at once; fewer on few CPUs
     AGENT_JOBS_END_MS = 5000,  // for them, when the agent ends

@@ -37,8 +37,22 @@ static int make_folder(const char *path, char *error, size_t error_bytes)
     return 0;
 }
 
-int proxy_folder(const char *fleet, char *out, size_t out_bytes, char *error, size_t error_bytes)
+// "/fleet", or "/fleet-HEX" of a connection other than the usual one.
+static void name_connection(const char *uri, char out[24])
 {
+    uint8_t sha256[32];
+    mbedtls_sha256_ret((const uint8_t *)uri, strlen(uri), sha256, 0);
+    snprintf(out, 24, "/fleet-%02x%02x%02x%02x", sha256[0], sha256[1], sha256[2], sha256[3]);
+    if (strcmp(uri, "qemu:///session") == 0) {
+        out[sizeof "/fleet" - 1] = 0;
+    }
+}
+
+int proxy_folder(const char *uri, const char *fleet, char *out, size_t out_bytes, char *error,
+                 size_t error_bytes)
+{
+    char part[24];
+    name_connection(uri, part);
     int rc = tensord_folder(out, out_bytes, error, error_bytes);
     size_t n = rc ? 0 : strlen(out);
     if (rc) {
@@ -50,13 +64,13 @@ int proxy_folder(const char *fleet, char *out, size_t out_bytes, char *error, si
                     "this path has characters that HAProxy's configuration cannot hold; set "
                     "XDG_RUNTIME_DIR to another");
     }
-    if (n + sizeof "/fleet/" + strlen(fleet) > LONGEST_FOLDER ||
-        n + sizeof "/fleet/" + strlen(fleet) > out_bytes) {
+    size_t all = n + strlen(part) + 2 + strlen(fleet);
+    if (all > LONGEST_FOLDER || all > out_bytes) {
         return fail(error, error_bytes, -ENAMETOOLONG, out,
                     "this path is too long for the sockets of a fleet's endpoint; set "
                     "XDG_RUNTIME_DIR to a shorter one");
     }
-    strcpy(out + n, "/fleet");
+    strcpy(out + n, part);
     rc = make_folder(out, error, error_bytes);
     if (rc == 0) {
         n = strlen(out);

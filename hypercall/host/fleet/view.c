@@ -113,7 +113,7 @@ int fleet_view_take(virConnectPtr c, const char *uri, const char *fleet, bool me
     memset(v, 0, sizeof *v);
     int rc = carrier_read(c, fleet, &v->record, error, error_bytes);
     rc = rc ? rc : carrier_guests(c, fleet, &v->guests, &v->guest_count, error, error_bytes);
-    rc = rc ? rc : proxy_folder(fleet, v->folder, sizeof v->folder, error, error_bytes);
+    rc = rc ? rc : proxy_folder(uri, fleet, v->folder, sizeof v->folder, error, error_bytes);
     if (rc) {
         fleet_view_free(v);
         return rc;

@@ -120,7 +120,7 @@ struct machine_facts {
     char machine[16];
     char key[256], network[128], listen[64];
     char offload[16], offload_folder[256];
-    char fleet[64], service[64], version[64];
+    char fleet[64], service[64], version[64], owner[16]; // owner: its user's id
     uint32_t port, guest_port, region_mb, offload_weight;
 };
 // From our metadata element as libvirt gives it. Elements that are missing are empty; -EINVAL: not

@@ -127,6 +127,7 @@ static void a_fleets_guest_says_whose_it_is(void **unused)
     p.fleet = "shop";
     p.service = "chat";
     p.version = "0123456789ab";
+    p.user_id = 1001;
     p.key = "a&b";
     p.shares = 200;
     p.settings = "engine.context=512 log=warn";
@@ -140,6 +141,7 @@ static void a_fleets_guest_says_whose_it_is(void **unused)
     assert_string_equal(f.fleet, "shop");
     assert_string_equal(f.service, "chat");
     assert_string_equal(f.version, "0123456789ab");
+    assert_string_equal(f.owner, "1001");
     assert_string_equal(f.key, "a&b");
     assert_string_equal(f.mapped, p.mapped);
     assert_string_equal(f.listen, "127.0.0.2");
