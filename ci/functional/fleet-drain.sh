@@ -68,14 +68,16 @@ draining 60s 3 >"$work/fleet.yaml"
 check "up" t up "$work/fleet.yaml"
 long_begin rolling 6 # two a guest: longer than the guest itself would let them end
 out=$(t deploy shop/chat --memory 72M --latency-ratio 50 2>&1)
-same "a rolling deployment succeeds: $(tail -n 1 <<<"$out")" 0 $?
+status=$?
+same "a rolling deployment succeeds: $(tail -n 1 <<<"$out")" 0 $status
 long_end rolling
 long_begin scale-down 3
 check "scaled down" t scale shop/chat 1
 long_end scale-down
 long_begin blue-green 2
 out=$(t deploy shop/chat --memory 76M --strategy blue-green --requests 0 --step-seconds 1 2>&1)
-same "blue/green succeeds: $(tail -n 1 <<<"$out")" 0 $?
+status=$?
+same "blue/green succeeds: $(tail -n 1 <<<"$out")" 0 $status
 long_end blue-green
 
 # ---- both ends of a canary ---------------------------------------------------------------------
@@ -84,14 +86,16 @@ check "a canary begins" "${canary[@]}"
 check "it serves" until_true 40 holding
 long_begin canary-back 2 canary
 out=$(t deploy shop/chat --rollback 2>&1)
-same "it is taken back: $(tail -n 1 <<<"$out")" "0" $?
+status=$?
+same "it is taken back: $(tail -n 1 <<<"$out")" 0 $status
 long_end canary-back
 check "that settles" until_true 40 settled
 check "a canary begins again" "${canary[@]}"
 check "it serves" until_true 40 holding
 long_begin canary-on 2 stable
 out=$(t deploy shop/chat --promote 2>&1)
-same "it is promoted: $(tail -n 1 <<<"$out")" 0 $?
+status=$?
+same "it is promoted: $(tail -n 1 <<<"$out")" 0 $status
 long_end canary-on
 check "that settles" until_true 40 settled
 
