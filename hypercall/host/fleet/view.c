@@ -54,6 +54,15 @@ static void see_members(struct fleet_view *v)
     }
 }
 
+// Of a model that nobody asks, one guest stays defined (decide.h).
+static bool is_asleep(const struct view_service *s, const struct fleet_model *model,
+                      const struct fleet_member *m, const struct fleet_slot slots[2])
+{
+    const struct fleet_slot *stable = slots[0].stable ? &slots[0] : &slots[1];
+    return s->wanted == 0 && s->asleep == 0 && !m->running && model && model->autoscale.enabled &&
+           model->autoscale.min == 0 && stable->variant && strcmp(m->version, stable->version) == 0;
+}
+
 static void see_service(struct fleet_view *v, size_t which)
 {
     const struct fleet_service *s = &v->record.services[which];
@@ -74,6 +83,10 @@ static void see_service(struct fleet_view *v, size_t which)
         }
         bool known = (slots[0].variant && strcmp(m->version, slots[0].version) == 0) ||
                      (slots[1].variant && strcmp(m->version, slots[1].version) == 0);
+        if (!v->record.down && is_asleep(out, model, m, slots)) {
+            out->asleep++;
+            continue;
+        }
         out->present++;
         out->outdated += !known;
         out->ready += known && m->healthy;
@@ -167,6 +180,9 @@ void fleet_view_summary(const struct fleet_view *v, struct text *out)
             continue;
         }
         text_add(out, "%s%s %u of %u ready", i ? ", " : "", s->name, s->ready, s->wanted);
+        if (s->asleep) {
+            text_add(out, " (asleep)");
+        }
         if (s->present > s->ready) {
             text_add(out, " (%u more there)", s->present - s->ready);
         }
@@ -194,6 +210,10 @@ static json_t *members_to_json(const struct fleet_view *v, const char *service)
     json_t *list = json_array();
     struct fleet_slot slots[2];
     fleet_slots(&v->record, service, slots);
+    bool sleeps = false;
+    for (size_t i = 0; i < v->record.service_count; i++) {
+        sleeps = sleeps || (strcmp(v->services[i].name, service) == 0 && v->services[i].asleep);
+    }
     for (size_t i = 0; i < v->guest_count; i++) {
         const struct fleet_member *m = &v->members[i];
         struct proxy_row row = {0};
@@ -213,7 +233,7 @@ static json_t *members_to_json(const struct fleet_view *v, const char *service)
                                         : slots[slot].stable ? "stable"
                                                              : "canary",
                                         "state",
-                                        !m->running                    ? "off"
+                                        !m->running                    ? (sleeps ? "asleep" : "off")
                                         : m->healthy                   ? "ready"
                                         : row.health == PROXY_DRAINING ? "draining"
                                                                        : "starting",
