@@ -264,9 +264,10 @@ json_t *fleet_view_to_json(const struct fleet_view *v)
     char url[160];
     snprintf(url, sizeof url, "%s://%s%s%s:%u", e->certificate[0] ? "https" : "http", v6 ? "[" : "",
              e->host, v6 ? "]" : "", e->port);
-    return json_pack("{s:s,s:s,s:b,s:b,s:I,s:b,s:b,s:o,s:O}", "name", v->record.spec.name,
+    return json_pack("{s:s,s:s,s:b,s:b,s:i,s:I,s:b,s:b,s:o,s:O}", "name", v->record.spec.name,
                      "endpoint", url, "endpoint_runs", (int)v->endpoint_runs, "agent_runs",
-                     (int)v->agent_runs, "generation", (json_int_t)v->record.generation, "settled",
-                     (int)fleet_view_settled(v, 0), "down", (int)v->record.down, "services",
-                     services, "problems", v->problems ? v->problems : json_array());
+                     (int)v->agent_runs, "making", (int)v->making, "generation",
+                     (json_int_t)v->record.generation, "settled", (int)fleet_view_settled(v, 0),
+                     "down", (int)v->record.down, "services", services, "problems",
+                     v->problems ? v->problems : json_array());
 }

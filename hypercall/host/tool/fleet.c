@@ -30,6 +30,13 @@ int fleet_tool_open(struct fleet_tool *t, const char *uri)
     t->host.progress = weights_progress_on_terminal();
     signal(SIGPIPE, SIG_IGN);
     int rc = guest_host_open(&t->host, uri, false, error, sizeof error);
+    if (!rc && t->host.is_remote) {
+        guest_host_close(&t->host);
+        return tool_fail(
+            "%s is another machine's: a fleet's agent and endpoint run beside its "
+            "guests; use `tessera` there (`tessera run` makes single guests from here)",
+            t->host.uri);
+    }
     return !rc ? TOOL_OK : rc == -EINVAL ? tool_misuse("%s", error) : tool_fail("%s", error);
 }
 
