@@ -39,7 +39,8 @@ struct carrier_guest {
     bool active, paused, crashed;
     virDomainPtr domain; // freed by carrier_guests_free
 };
-// All guests that say they are some fleet's of this user, sorted by name. fleet: NULL, of all fleets.
+// All guests that say they are some fleet's of this user, sorted by name. fleet: NULL, of all
+// fleets.
 int carrier_guests(virConnectPtr c, const char *fleet, struct carrier_guest **out, size_t *count,
                    char *error, size_t error_bytes);
 void carrier_guests_free(struct carrier_guest *guests, size_t count);
