@@ -285,6 +285,12 @@ wait $stream
 holds "to its end" 'DONE' "$(cat "$work/stream")"
 same "sticky: one guest answers one client" 1 "$(for _ in 1 2 3 4 5 6 7 8; do who '{}'; done | sort -u | wc -l)"
 
+# A guest that hangs keeps its client no longer than fleet.yaml says.
+spec ", keys: keys.txt, sticky: key, timeout: 1s"
+same "the time-out is changed" reloaded "$(fp apply <"$work/members" 2>&1)"
+same "a guest that says nothing: 504" 504 "$(chat '{"delay":8000}' -o /dev/null -w '%{http_code}')"
+same "one that takes its time is waited for" 200 "$(chat '{"delay":300}' -o /dev/null -w '%{http_code}')"
+
 # ---- what is refused ---------------------------------------------------------------------------
 printf '# none\n' >"$work/keys.txt"
 holds "a file without keys" 'keys.txt: has no key' "$(fp apply <"$work/members" 2>&1)"

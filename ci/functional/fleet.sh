@@ -18,9 +18,24 @@ fleet_yaml 4 2 >"$work/fleet.yaml"
 out=$(t up "$work/fleet.yaml" --dry-run 2>&1)
 holds "up --dry-run tells the plan" '^ *\+ .*chat' "$out"
 same "and makes nothing" "" "$(v list --all --name)"
-out=$(t up "$work/fleet.yaml" 2>&1)
+# The copy of a model that is mapped is made under this lock: whoever wants it waits.
+cache=$work/home/.cache/tessera/models
+"${user[@]}" mkdir -p "$cache"
+"${user[@]}" touch "$cache/$(sha256sum "$small" | cut -c 1-64).lock"
+exec 9<>"$cache/$(sha256sum "$small" | cut -c 1-64).lock"
+flock 9
+t up "$work/fleet.yaml" >"$work/up.out" 2>&1 9>&- &
+up=$!
+has_guests() { # CHAT CODE
+    [ "$(t status shop --json 2>/dev/null | jq -r '[.services[].ready] | join(" ")')" = "$1 $2" ]
+}
+check "a model whose guests take long keeps no other model waiting" until_true 60 has_guests 4 0
+same "its first guest is waited for, the agent answers" "true 1" \
+    "$(t status shop --json | jq -r '"\(.agent_runs) \(.making)"')"
+exec 9>&-
+wait "$up"
 same "up of 6 guests of two models succeeds" 0 $?
-holds "it tells where" "shop is up after .*http://127.0.0.1:$port" "$out"
+holds "it tells where" "shop is up after .*http://127.0.0.1:$port" "$(cat "$work/up.out")"
 same "libvirt shows 6 guests that run" 6 "$(v list --name | grep -c '^shop-')"
 holds "and what carries the fleet, off" 'shop.fleet +shut off' "$(v list --all)"
 v dumpxml shop.fleet >"$work/carrier.xml"

@@ -178,6 +178,7 @@ refused "a GPU of its" 1 'how much of a GPU is free' run "$demo" --device gpu:au
 refused "UEFI there" 1 "a guest's UEFI variables are a file" run "$demo" --boot uefi "${at[@]}"
 refused "KVM's CPU without KVM" 2 'the guest is emulated there' run "$demo" --cpu host --accel tcg "${at[@]}"
 refused "tensor calls across machines" 1 "tensord has to run on the guest's own machine" run "$demo" --offload "${at[@]}"
+refused "a fleet" 1 "agent and endpoint run beside its guests" fleets "${at[@]}"
 refused "more memory than it has" 1 'the other machine has' run "$demo" --memory 4000G "${at[@]}"
 same "no log and no key is left there" "" "$(inside find "$images" -name '*.log' -o -name '*.key')"
 same "and no guest" "" "$(v list --all --name)"

@@ -115,7 +115,7 @@ int main(int argc, char **argv)
         return 2;
     }
     if (fleet_spec_read(argv[1], &spec, error, sizeof error) ||
-        proxy_folder(spec.name, folder, sizeof folder, error, sizeof error) ||
+        proxy_folder("qemu:///session", spec.name, folder, sizeof folder, error, sizeof error) ||
         fleet_record_new(&spec, &record, error, sizeof error)) {
         return fail("start");
     }

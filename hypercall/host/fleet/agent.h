@@ -8,7 +8,8 @@
 // Its control socket takes one JSON object a line and answers each with one:
 //   {"op":"ping"}                   {"ok":true,"pid":N,"version":1}
 //   {"op":"poke"}                   {"ok":true}: the loop looks now
-//   {"op":"status","fleet":NAME}    {"ok":true,"notes":{MEMBER:TEXT},"problems":[TEXT]}
+//   {"op":"status","fleet":NAME}    {"ok":true,"notes":{MEMBER:TEXT},"problems":[TEXT],
+//                                    "making":N}: guests that are being made
 //   {"op":"stop"}                   {"ok":true}: the pair ends; guests and endpoints go on
 // Errors: {"ok":false,"error":TEXT}.
 //

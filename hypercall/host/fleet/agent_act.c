@@ -89,6 +89,21 @@ void agent_route(struct agent *a, struct agent_fleet *f, struct agent_look *l)
     free(members);
 }
 
+// ---- jobs --------------------------------------------------------------------------------------
+
+// A job with a guest that is there. False: no room for it now.
+static bool begin(struct agent *a, const struct agent_fleet *f, const struct agent_look *l,
+                  size_t which, enum agent_job_kind kind)
+{
+    const struct carrier_guest *g = &l->guests[which];
+    struct agent_job j = {.kind = kind, .failures = l->members[which]->backoff.failures};
+    snprintf(j.fleet, sizeof j.fleet, "%s", f->name);
+    snprintf(j.service, sizeof j.service, "%.*s", FLEET_SERVICE - 1, g->facts.service);
+    snprintf(j.version, sizeof j.version, "%.*s", FLEET_VERSION - 1, g->facts.version);
+    snprintf(j.name, sizeof j.name, "%.48s", g->name);
+    return agent_job_begin(a, &j, kind == AGENT_REHEARSE);
+}
+
 // ---- guests that go ----------------------------------------------------------------------------
 
 static bool may_shut_down(const struct agent_fleet *f, const struct agent_look *l, size_t which,
@@ -104,7 +119,7 @@ static bool may_shut_down(const struct agent_fleet *f, const struct agent_look *
                    (workers == 1 && l->rows &&
                     (!known || (row.health != PROXY_UP && row.sessions == 0 && row.queued == 0)));
     return (drained && now - m->drain_ms >= 2 * AGENT_HURRY_MS) ||
-           now - m->drain_ms > AGENT_DRAIN_MS;
+           now - m->drain_ms > l->record.spec.endpoint.drain_ms;
 }
 
 static void retire(struct agent *a, struct agent_fleet *f, struct agent_look *l, size_t which)
@@ -133,9 +148,9 @@ static void retire(struct agent *a, struct agent_fleet *f, struct agent_look *l,
             m->shutdown_ms = now - AGENT_SHUTDOWN_MS - 1;
         }
     }
-    if (m->shutdown_ms && now - m->shutdown_ms > AGENT_SHUTDOWN_MS) {
+    if (m->shutdown_ms && now - m->shutdown_ms > AGENT_SHUTDOWN_MS &&
+        begin(a, f, l, which, AGENT_DESTROY)) {
         agent_log("%s: %s does not power off: its plug is pulled", f->name, g->name);
-        virDomainDestroy(g->domain);
         m->shutdown_ms = now;
     }
 }
@@ -153,148 +168,104 @@ static void random_name(const char *fleet, const char *service, char out[49])
              letters[r[1] % 36], letters[r[2] % 36], letters[r[3] % 36]);
 }
 
-// "engine.context=4096 log=warn"; NULL: no memory.
-static char *settings_of(const struct fleet_variant *v)
+// Those that are being made and are not in libvirt's list yet.
+static uint32_t count_coming(const struct agent *a, const struct agent_look *l, const char *service,
+                             const char *version)
 {
-    struct text t = {0};
-    text_add(&t, "%s", "");
-    for (size_t i = 0; i < v->setting_count; i++) {
-        text_add(&t, "%s%s=%s", i ? " " : "", v->settings[i].key, v->settings[i].value);
+    uint32_t n = 0;
+    for (size_t i = 0; i < a->job_count; i++) {
+        const struct agent_job *j = a->jobs[i];
+        bool counts = j->kind == AGENT_MAKE && strcmp(j->fleet, l->record.spec.name) == 0 &&
+                      strcmp(j->service, service) == 0 && strcmp(j->version, version) == 0;
+        for (size_t g = 0; counts && g < l->guest_count; g++) {
+            counts = strcmp(l->guests[g].name, j->name) != 0;
+        }
+        n += counts;
     }
-    return t.failed ? NULL : t.data;
+    return n;
 }
 
-// 0: libvirt's own, which is the usual number. A user's session has no control groups for others.
-static uint32_t shares_of(const struct agent *a, const struct fleet_variant *v)
+static void make_some(struct agent *a, struct agent_look *l, struct agent_service *s, unsigned slot,
+                      const char *version, uint32_t count)
 {
-    bool usual = v->policy == FLEET_POLICY_NORMAL && v->priority == AGENT_USUAL_SHARES;
-    if (!a->host.is_system || usual) {
-        return 0;
+    struct agent_job j = {.kind = AGENT_MAKE, .slot = slot};
+    snprintf(j.fleet, sizeof j.fleet, "%s", l->record.spec.name);
+    snprintf(j.service, sizeof j.service, "%s", s->name);
+    snprintf(j.version, sizeof j.version, "%s", version);
+    j.record = fleet_record_print(&l->record);
+    bool slow = strcmp(s->made, version) != 0;
+    for (uint32_t k = 0; j.record && k < count; k++) {
+        random_name(j.fleet, j.service, j.name);
+        if (!agent_job_begin(a, &j, slow)) {
+            break; // as one ends, the next look goes on
+        }
     }
-    uint32_t n = v->policy == FLEET_POLICY_REALTIME ? v->priority * 8
-                 : v->policy == FLEET_POLICY_BATCH  ? v->priority / 8
-                                                    : v->priority;
-    return n < 2 ? 2 : n > 262144 ? 262144 : n;
+    free(j.record);
 }
 
-// libvirt's words for what `tessera run` calls host and max.
-static const char *cpu_of(const struct fleet_variant *v)
+static void make_missing(struct agent *a, struct agent_fleet *f, struct agent_look *l)
 {
-    return !v->cpu[0]                                ? NULL
-           : strcmp(v->cpu, "host-passthrough") == 0 ? "host"
-           : strcmp(v->cpu, "maximum") == 0          ? "max"
-                                                     : v->cpu;
-}
-
-static int make(struct agent *a, const struct fleet_record *r, const char *service,
-                const struct fleet_slot *slot, char *error, size_t error_bytes)
-{
-    static const char *const accels[] = {"auto", "kvm", "tcg"}, *const offloads[] = {NULL, "auto",
-                                                                                     "host"};
-    static const char *const pages[] = {NULL, "2M", "1G"};
-    const struct fleet_variant *v = slot->variant;
-    char name[49], path[PATH_MAX];
-    char *settings = settings_of(v);
-    snprintf(path, sizeof path, "%s", v->model);
-    random_name(r->spec.name, service, name);
-    struct guest_request q = {.name = name,
-                              .model = path,
-                              .image = v->image[0] ? v->image : NULL,
-                              .accel = accels[v->accel],
-                              .offload = offloads[v->offload],
-                              .cpu = cpu_of(v),
-                              .hugepages = pages[v->hugepages],
-                              .pin = v->pin[0] ? v->pin : NULL,
-                              .key = r->internal_key,
-                              .settings = settings && settings[0] ? settings : NULL,
-                              .vcpus = v->vcpus,
-                              .memory_mb = v->memory_mb,
-                              .shares = shares_of(a, v),
-                              .offload_weight = v->offload ? v->offload_share : 0,
-                              .first_port = AGENT_FIRST_PORT,
-                              .persistent = true,
-                              .fleet = r->spec.name,
-                              .service = service,
-                              .version = slot->version};
-    struct guest g = {.watch.callback = -1};
-    int rc = settings ? guest_plan(&a->host, &q, &g, error, error_bytes) : -ENOMEM;
-    rc = rc ? rc : guest_create(&a->host, &q, &g, error, error_bytes);
-    guest_free(&a->host, &g);
-    free(settings);
-    if (!rc) {
-        agent_log("%s: %s starts (%s, version %s)", r->spec.name, name, v->model, slot->version);
-    }
-    return rc;
-}
-
-static void make_missing(struct agent *a, struct agent_fleet *f, struct agent_look *l,
-                         unsigned *starts)
-{
-    char error[900] = "";
     for (size_t i = 0; i < l->record.service_count; i++) {
-        const char *name = l->record.services[i].name;
-        struct agent_service *s = agent_service(f, name);
+        const struct fleet_service *service = &l->record.services[i];
+        struct agent_service *s = agent_service(f, service->name);
         struct fleet_slot slots[2];
-        fleet_slots(&l->record, name, slots);
+        fleet_slots(&l->record, service->name, slots);
         for (unsigned n = 0; s && n < 2; n++) {
-            unsigned slot = n ? !(l->record.services[i].stable_slot & 1)
-                              : l->record.services[i].stable_slot & 1;
-            uint64_t now = agent_now_ms();
-            for (uint32_t k = 0; k < l->create[i][slot] && *starts < AGENT_STARTS; k++) {
-                if (!slots[slot].variant || !backoff_may_start(&s->making, now)) {
-                    break;
-                }
-                ++*starts;
-                if (make(a, &l->record, name, &slots[slot], error, sizeof error) != 0) {
-                    backoff_failed(&s->making, now);
-                    agent_failed(f, name, slots[slot].version);
-                    snprintf(s->why, sizeof s->why, "%.280s", error);
-                    break;
-                }
-                memset(&s->making, 0, sizeof s->making);
-                s->why[0] = 0;
+            unsigned slot = (service->stable_slot + n) & 1;
+            if (!slots[slot].variant || !backoff_may_start(&s->making, agent_now_ms())) {
+                continue;
+            }
+            uint32_t coming = count_coming(a, l, s->name, slots[slot].version);
+            if (l->create[i][slot] > coming) {
+                make_some(a, l, s, slot, slots[slot].version, l->create[i][slot] - coming);
             }
         }
         if (s && s->why[0]) {
-            agent_problem(f, "%s: %s", name, s->why);
+            agent_problem(f, "%s: %s", s->name, s->why);
         }
     }
 }
 
-static void start_again(struct agent *a, struct agent_fleet *f, struct agent_look *l, size_t which)
+static void sleep_or_serve(struct agent *a, struct agent_fleet *f, struct agent_look *l,
+                           size_t which)
 {
-    char error[900] = "";
     struct agent_member *m = l->members[which];
-    const struct carrier_guest *c = &l->guests[which];
-    struct guest g = {.watch.callback = -1};
-    uint64_t begun = agent_now_ms();
-    int rc = guest_start(&a->host, m->name, 0, &g, error, sizeof error);
-    if (rc == -EADDRINUSE) { // somebody else has its port by now
-        guest_free(&a->host, &g);
-        g = (struct guest){.watch.callback = -1};
-        uint32_t next = endpoint_next_port(NULL, AGENT_FIRST_PORT);
-        rc = guest_start(&a->host, m->name, next, &g, error, sizeof error);
+    switch (l->answers[which].verdict) {
+    case DECIDE_SLEEP:
+        if (!m->rehearsed) {
+            m->rehearsed = agent_has_ready_state(m->name) || begin(a, f, l, which, AGENT_REHEARSE);
+        }
+        break;
+    case DECIDE_REPLACE:
+        // The look after it counts that as an end of its own.
+        if (begin(a, f, l, which, AGENT_DESTROY)) {
+            agent_log("%s: %s runs and does not serve: it is ended", f->name, m->name);
+            m->down_ms = 0;
+        }
+        break;
+    case DECIDE_START:
+        begin(a, f, l, which, AGENT_START);
+        break;
+    default:
+        break;
     }
-    m->from = g.from;
-    m->start_ms = rc ? 0 : begun;
-    guest_free(&a->host, &g);
-    if (rc && rc != -EALREADY) {
-        backoff_failed(&m->backoff, agent_now_ms());
-        agent_failed(f, c->facts.service, c->facts.version);
-        agent_problem(f, "%s: %s", m->name, error);
-        return;
+    if (m->why[0]) {
+        agent_problem(f, "%s: %s", m->name, m->why);
     }
-    m->was_active = true;
-    m->drain_ms = m->shutdown_ms = 0;
-    agent_log("%s: %s is started again, %s", f->name, m->name, guest_from_name(m->from));
 }
 
 void agent_act(struct agent *a, struct agent_fleet *f, struct agent_look *l)
 {
-    unsigned starts = 0;
     for (size_t i = 0; i < l->guest_count; i++) {
         struct agent_member *m = l->members[i];
         enum decide_verdict v = l->answers[i].verdict;
+        struct agent_job *job = agent_job_of(a, m->name);
+        if (job && (job->kind == AGENT_DESTROY || !l->guests[i].active)) {
+            // What is wanted of it now waits for the job's end. One that is booted for its ready
+            // state and is wanted, or is to go, need not be saved.
+            job->hurry = job->hurry || (job->kind == AGENT_REHEARSE && v != DECIDE_SLEEP);
+            continue;
+        }
         if (v == DECIDE_RETIRE) {
             retire(a, f, l, i);
             continue;
@@ -303,16 +274,7 @@ void agent_act(struct agent *a, struct agent_fleet *f, struct agent_look *l)
             continue; // on its way out already; it is started again when it is off
         }
         m->drain_ms = m->shutdown_ms = 0;
-        if (v == DECIDE_SLEEP) {
-            agent_rehearse(a, f, m);
-        } else if (v == DECIDE_REPLACE) {
-            agent_log("%s: %s runs and does not serve: it is ended", f->name, m->name);
-            virDomainDestroy(l->guests[i].domain); // the next look counts it as an end of its own
-            m->down_ms = 0;
-        } else if (v == DECIDE_START && starts < AGENT_STARTS) {
-            starts++;
-            start_again(a, f, l, i);
-        }
+        sleep_or_serve(a, f, l, i);
     }
-    make_missing(a, f, l, &starts);
+    make_missing(a, f, l);
 }

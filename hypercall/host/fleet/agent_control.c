@@ -97,7 +97,8 @@ static json_t *status(struct agent *a, const char *name)
     if (!a->connected) {
         json_array_append_new(problems, json_string("libvirt does not answer"));
     }
-    return json_pack("{s:b,s:o,s:o}", "ok", 1, "notes", notes, "problems", problems);
+    return json_pack("{s:b,s:o,s:o,s:i}", "ok", 1, "notes", notes, "problems", problems, "making",
+                     name ? (int)agent_jobs_making(a, name) : 0);
 }
 
 static json_t *answer_to(struct agent *a, const char *line, bool *poke, bool *stop)

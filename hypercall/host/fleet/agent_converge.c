@@ -68,7 +68,7 @@ static void remember(struct agent_fleet *f, struct agent_member *m, const struct
     backoff_seen(&m->backoff, healthy, now);
 }
 
-static int see_guests(struct agent_fleet *f, struct agent_look *l)
+static int see_guests(const struct agent *a, struct agent_fleet *f, struct agent_look *l)
 {
     uint64_t now = agent_now_ms();
     l->seen = calloc(l->guest_count + 1, sizeof *l->seen);
@@ -86,8 +86,11 @@ static int see_guests(struct agent_fleet *f, struct agent_look *l)
         }
     }
     for (size_t i = 0; i < l->guest_count; i++) {
-        const struct carrier_guest *g = &l->guests[i];
+        struct carrier_guest *g = &l->guests[i];
         struct agent_member *m = agent_member(f, g->name);
+        const struct agent_job *job = agent_job_of(a, g->name);
+        // One that is booted for its ready state is off to everybody else.
+        g->active = g->active && !(job && job->kind == AGENT_REHEARSE);
         struct decide_member *d = &l->seen[i];
         struct proxy_row row = {0};
         bool known = proxy_member_row(l->rows, l->row_count, g->name, &row);
@@ -102,7 +105,7 @@ static int see_guests(struct agent_fleet *f, struct agent_look *l)
         }
         m->known = true;
         d->leaving = m->shutdown_ms || m->drain_ms;
-        d->may_start = backoff_may_start(&m->backoff, now);
+        d->may_start = !job && backoff_may_start(&m->backoff, now);
         d->down_ms = m->down_ms ? now - m->down_ms : 0;
         d->requests = row.sessions + row.queued;
         l->members[i] = m;
@@ -118,7 +121,7 @@ static int look(struct agent *a, struct agent_fleet *f, struct agent_look *l)
 {
     char error[600];
     int rc = carrier_read(a->host.libvirt, f->name, &l->record, error, sizeof error);
-    if (rc == -ENOENT) {
+    if (rc == -ENOENT || rc == -EACCES) { // another user's by now: guests that are ours go
         l->orphaned = true;
     } else if (rc) {
         agent_problem(f, "%s", error);
@@ -129,14 +132,15 @@ static int look(struct agent *a, struct agent_fleet *f, struct agent_look *l)
         agent_problem(f, "%s", error);
         return rc;
     }
-    if (!f->folder[0] && proxy_folder(f->name, f->folder, sizeof f->folder, error, sizeof error)) {
+    if (!f->folder[0] &&
+        proxy_folder(a->uri, f->name, f->folder, sizeof f->folder, error, sizeof error)) {
         f->folder[0] = 0;
         agent_problem(f, "%s", error);
         return -EIO;
     }
     // Where no HAProxy runs, no guest is known to be healthy.
     proxy_stats(f->folder, &l->rows, &l->row_count, error, sizeof error);
-    rc = see_guests(f, l);
+    rc = see_guests(a, f, l);
     size_t services = l->record.service_count;
     l->shares = calloc(services + 1, sizeof *l->shares);
     l->create = calloc(services + 1, sizeof *l->create);
@@ -272,7 +276,9 @@ void agent_converge(struct agent *a, struct agent_fleet *f)
             agent_course(a, f, &l);
         }
         if (!f->stale && goes && l.guest_count == 0) {
-            end_fleet(a, f, &l);
+            if (!agent_has_jobs(a, f->name)) { // whose guests come yet
+                end_fleet(a, f, &l);
+            }
         } else if (!f->stale) {
             decide_all(&l);
             if (!l.orphaned) {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // SPDX-FileCopyrightText: The Tessera authors
 //
-// What the files of the agent share. One thread does all of it; libvirt's events only wake it.
+// What the files of the agent share. One thread does all of it; libvirt's events only wake it, and
+// what takes long with one guest is a job in a thread of its own (agent_jobs.c).
 #ifndef TESSERA_FLEET_AGENT_PARTS_H
 #define TESSERA_FLEET_AGENT_PARTS_H
 
@@ -15,14 +16,17 @@
 #include "hypercall/host/fleet/proxy_runtime.h"
 #include "hypercall/host/guest/guest.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
+
 enum {
     AGENT_TICK_MS = 500,
     AGENT_HURRY_MS = 50,       // while a request waits for a guest
     AGENT_HELD = 256,          // requests that wait, for each listener
     AGENT_HOLD_MS = 60000,     // then the answer is 504
-    AGENT_DRAIN_MS = 120000,   // for requests to end
     AGENT_SHUTDOWN_MS = 10000, // for a guest to power off
-    AGENT_STARTS = 2,          // guests that are made or started in one look at a fleet
+    AGENT_JOBS = 16,           // guests that are made or started at once; fewer on few CPUs
+    AGENT_JOBS_END_MS = 5000,  // for them, when the agent ends
     AGENT_USUAL_SHARES = 1024, // fleet.yaml's default priority, and libvirt's
     AGENT_FIRST_PORT = 9100,   //
     AGENT_SHELF = 512,         // listeners that outlive a process
@@ -78,6 +82,7 @@ struct agent_member {
     uint64_t down_ms, drain_ms, shutdown_ms; // since; 0: is not
     struct measure now, base, older;         // of its metrics: older is a window ago
     bool measured, has_base, has_older;
+    char why[300]; // it could not be started, "": it could
 };
 
 struct agent_wake { // a listener where the endpoint sends requests that nobody can take
@@ -101,6 +106,8 @@ struct agent_service {
     int64_t deployment_ms;         // when it began
     uint32_t failures;             // of guests of it
     char why[300];                 // guests cannot be made, "": they can
+    uint64_t failed_ms;            // when that was seen last
+    char made[FLEET_VERSION];      // of which a guest was made: more are made at once
     double load, p95_ms;           // as measured last
 };
 
@@ -125,8 +132,31 @@ struct agent_shelf { // listening sockets that both processes hold
     unsigned count;
 };
 
+enum agent_job_kind { AGENT_MAKE, AGENT_START, AGENT_REHEARSE, AGENT_DESTROY };
+struct agent_job {
+    enum agent_job_kind kind;
+    char fleet[FLEET_NAME], service[FLEET_SERVICE], version[FLEET_VERSION], name[64];
+    unsigned slot;     // AGENT_MAKE: of the service in `record`, the fleet's as text
+    char *record;      //
+    uint32_t failures; // of the guest, when it began
+    uint64_t begun_ms;
+    bool slow;
+    const char *uri;
+    int events;
+    pthread_t thread;
+    volatile int hurry; // by the loop: end early
+    atomic_bool done;   // by the thread, with release: what follows is set
+    int rc;
+    enum guest_from from;
+    bool stays; // AGENT_REHEARSE: it was in a hurry, and the guest runs
+    uint64_t state_bytes;
+    char error[900];
+};
+
 struct agent {
     struct agent_shelf shelf;
+    struct agent_job *jobs[AGENT_JOBS];
+    size_t job_count;
     const char *uri;
     bool idle_exit;
     int lock, link, control, events;
@@ -183,6 +213,28 @@ void agent_clients_look(struct agent_clients *c, struct agent *a, bool *poke, bo
 void agent_scrape(const uint32_t *ports, size_t count, const char *key, struct measure *out,
                   bool *ok);
 
+// ---- agent_jobs.c ------------------------------------------------------------------------------
+
+// Begins a job like `wanted` (kind, names, slot and record are copied). slow: it may take long, and
+// leaves room for others. False: no room now, or no memory.
+bool agent_job_begin(struct agent *a, const struct agent_job *wanted, bool slow);
+struct agent_job *agent_job_of(const struct agent *a, const char *guest); // NULL: none
+size_t agent_jobs_making(const struct agent *a, const char *fleet);
+bool agent_has_jobs(const struct agent *a, const char *fleet);
+// Before a look: what ended is remembered.
+void agent_jobs_take(struct agent *a);
+// Waits for their end. False: some still run.
+bool agent_jobs_end(struct agent *a, long ms);
+
+// ---- agent_make.c: in a job's thread; 0 or a negative errno with j->error
+// ------------------------
+
+int agent_make(struct guest_host *h, struct agent_job *j);
+int agent_start(struct guest_host *h, struct agent_job *j); // 0 also if it runs already
+// A guest that is to sleep, which is off: booted once more, and saved before any request.
+int agent_rehearse(struct guest_host *h, struct agent_job *j);
+int agent_destroy(struct guest_host *h, struct agent_job *j);
+
 // ---- agent_converge.c, agent_act.c -------------------------------------------------------------
 
 struct agent_look { // at one fleet
@@ -203,8 +255,7 @@ void agent_look_free(struct agent_look *l);
 // How long a start took until the guest served: by it the next one boots or begins in the ready
 // state, whichever is faster.
 void agent_note_start(struct agent_member *m, uint64_t now);
-// A guest that is to sleep, which is off: booted once more, and saved before any request.
-void agent_rehearse(struct agent *a, struct agent_fleet *f, struct agent_member *m);
+bool agent_has_ready_state(const char *name);
 // Guests made, started, ended as decided.
 void agent_act(struct agent *a, struct agent_fleet *f, struct agent_look *l);
 // HAProxy as decided.

@@ -104,6 +104,7 @@ static int find_fleets(struct agent *a)
 static int look(struct agent *a)
 {
     int next = AGENT_TICK_MS;
+    agent_jobs_take(a);
     if (!connect_again(a) || find_fleets(a) != 0) {
         return next;
     }
@@ -239,6 +240,9 @@ int agent_work(const char *uri, const char *descriptors, bool idle_exit)
     // Told before the end, so that no other worker follows. Guests and endpoints go on.
     if (!rc && a.link >= 0) {
         agent_link_send(a.link, 'q', "", -1);
+    }
+    if (!agent_jobs_end(&a, AGENT_JOBS_END_MS)) {
+        _exit(rc ? 1 : 0); // a thread that works on may not meet what exit() takes away
     }
     agent_clients_free(clients);
     guest_host_close(&a.host);

@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <libvirt/virterror.h>
+#include <pwd.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -126,6 +127,18 @@ static int read_domain(virDomainPtr d, struct fleet_record *out, char *error, si
               : 0;
 }
 
+static int refuse_other(const struct fleet_record *r, char *error, size_t error_bytes)
+{
+    struct passwd p, *found = NULL;
+    char room[4096];
+    getpwuid_r((uid_t)r->owner, &p, room, sizeof room, &found);
+    return fail(
+        error, error_bytes, -EACCES,
+        "the fleet '%s' is another user's (%s, user id %lld), who alone can change it; give "
+        "yours another name",
+        r->spec.name, found ? found->pw_name : "without a name here", (long long)r->owner);
+}
+
 static int find(virConnectPtr c, const char *fleet, virDomainPtr *out, char *error,
                 size_t error_bytes)
 {
@@ -156,6 +169,9 @@ int carrier_read(virConnectPtr c, const char *fleet, struct fleet_record *out, c
         rc = fail(error, error_bytes, -EPERM,
                   "the domain '%s%s' carries the record of another fleet, '%s'", fleet, suffix,
                   out->spec.name);
+        fleet_record_free(out);
+    } else if (!rc && !fleet_is_own(out)) {
+        rc = refuse_other(out, error, error_bytes);
         fleet_record_free(out);
     }
     return rc;
@@ -261,6 +277,19 @@ static int compare_names(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
+// A record that cannot be read is told of rather than passed over.
+static bool is_others(virDomainPtr d)
+{
+    char unused[400];
+    struct fleet_record r;
+    bool others = read_domain(d, &r, unused, sizeof unused) == 0;
+    if (others) {
+        others = !fleet_is_own(&r);
+        fleet_record_free(&r);
+    }
+    return others;
+}
+
 int carrier_list(virConnectPtr c, char ***names, size_t *count, char *error, size_t error_bytes)
 {
     virDomainPtr *domains = NULL;
@@ -276,7 +305,7 @@ int carrier_list(virConnectPtr c, char ***names, size_t *count, char *error, siz
         if (!rc && end && strcmp(end, suffix) == 0) {
             char *xml = virDomainGetMetadata(domains[i], VIR_DOMAIN_METADATA_ELEMENT,
                                              FLEET_RECORD_NAMESPACE, VIR_DOMAIN_AFFECT_CONFIG);
-            if (xml) {
+            if (xml && !is_others(domains[i])) {
                 (*names)[*count] = strndup(name, (size_t)(end - name));
                 *count += (*names)[*count] != NULL;
             }
@@ -300,8 +329,11 @@ static int compare_guests(const void *a, const void *b)
 static bool read_guest(virDomainPtr d, const char *fleet, struct carrier_guest *g)
 {
     int state = VIR_DOMAIN_NOSTATE, reason;
+    char own[16];
+    snprintf(own, sizeof own, "%u", (unsigned)getuid());
     char *xml = virDomainGetMetadata(d, VIR_DOMAIN_METADATA_ELEMENT, MACHINE_NAMESPACE, 0);
     bool found = xml && machine_facts_parse(xml, &g->facts) == 0 && g->facts.fleet[0] &&
+                 (!g->facts.owner[0] || strcmp(g->facts.owner, own) == 0) &&
                  (!fleet || strcmp(g->facts.fleet, fleet) == 0) &&
                  virDomainGetState(d, &state, &reason, 0) == 0;
     free(xml);

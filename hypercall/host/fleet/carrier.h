@@ -21,9 +21,10 @@ int carrier_lock(const char *uri, unsigned seconds, int *lock, char *error, size
 int carrier_path(const char *kind, const char *uri, char *out, size_t out_bytes, char *error,
                  size_t error_bytes);
 
-// Names of all fleets, sorted; the caller frees each and the list.
+// Names of all fleets of this user, sorted; the caller frees each and the list.
 int carrier_list(virConnectPtr c, char ***names, size_t *count, char *error, size_t error_bytes);
-// -ENOENT: no such fleet. -EPERM: a domain of that name is none of ours.
+// -ENOENT: no such fleet. -EPERM: a domain of that name is none of ours. -EACCES: the fleet is
+// another user's.
 // Its keys come from a file (secrets.h). Where that is gone, others are made, once: the guests' as
 // they have it, the clients' nobody's, until `up` sets them. Those of a file that another user owns
 // stay as they are: out->keys_unknown.
@@ -41,7 +42,8 @@ struct carrier_guest {
     bool active, paused, crashed;
     virDomainPtr domain; // freed by carrier_guests_free
 };
-// All guests that say they are some fleet's, sorted by name. fleet: NULL, of all fleets.
+// All guests that say they are some fleet's of this user, sorted by name. fleet: NULL, of all
+// fleets.
 int carrier_guests(virConnectPtr c, const char *fleet, struct carrier_guest **out, size_t *count,
                    char *error, size_t error_bytes);
 void carrier_guests_free(struct carrier_guest *guests, size_t count);

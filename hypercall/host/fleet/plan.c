@@ -246,7 +246,12 @@ static void plan_model(struct planner *p, const struct fleet_record *now,
     if (p->plan->changes == changes) {
         t = (struct text){0};
         text_add(&t, "%s: ", m->name);
-        describe_guests(&t, fleet_replicas(now, m->name), &m->variant);
+        uint32_t count = fleet_replicas(now, m->name);
+        describe_guests(&t, count, &m->variant);
+        if (count != m->replicas) {
+            text_add(&t, " (by %s; fleet.yaml says %u)",
+                     m->autoscale.enabled ? "load" : "`tessera scale`", m->replicas);
+        }
         add(p, FLEET_SAME, m->name, &t);
     }
 }

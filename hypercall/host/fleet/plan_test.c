@@ -105,6 +105,8 @@ static void a_second_look_finds_nothing(void **unused)
     record.services[1].replicas = 0;
     member_count = 2;
     assert_non_null(strstr(plan(&record, "", CHAT EMBED), "Nothing to do.\n"));
+    assert_non_null(
+        strstr(said, "= embed: 0 guests of b.gguf (by `tessera scale`; fleet.yaml says 1)\n"));
 }
 
 static void each_change_is_a_line(void **unused)

@@ -27,9 +27,11 @@
 
 enum { PROXY_REQUEST_BYTES = 256 << 10, PROXY_BACKEND = FLEET_SERVICE + 2, PROXY_SERVER = 49 };
 
-// $XDG_RUNTIME_DIR/tessera/fleet/NAME, made if it is missing (0700). -ENAMETOOLONG: sockets in it
-// would have paths longer than the system allows.
-int proxy_folder(const char *fleet, char *out, size_t out_bytes, char *error, size_t error_bytes);
+// $XDG_RUNTIME_DIR/tessera/fleet/NAME of the user's own libvirt, fleet-HEX/NAME of other
+// connections; made if it is missing (0700). -ENAMETOOLONG: sockets in it would have paths longer
+// than the system allows.
+int proxy_folder(const char *uri, const char *fleet, char *out, size_t out_bytes, char *error,
+                 size_t error_bytes);
 // folder/wake-HEX of a service's slot: where the agent must listen (0600).
 void proxy_wake_path(const char *folder, const char *service, unsigned slot, char *out,
                      size_t out_bytes);

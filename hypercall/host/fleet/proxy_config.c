@@ -14,6 +14,7 @@ enum {
     BUFFER_BYTES = PROXY_REQUEST_BYTES + (32 << 10),
     MOST_CONNECTIONS = 2000,
     MOST_THREADS = 4,
+    CLIENT_MS = 600000, // that a client may take for the next part of an answer
 };
 
 // Each connection takes two descriptors; HAProxy refuses to start with fewer than it may need.
@@ -53,12 +54,15 @@ static void add_head(const struct proxy_input *in, struct text *t)
              : cpus > MOST_THREADS ? MOST_THREADS
                                    : cpus,
              BUFFER_BYTES, in->folder);
-    text_add(t, "defaults\n"
-                "    mode http\n"
-                "    timeout connect 4s\n"
-                "    timeout client 10m\n"
-                "    timeout server 10m\n"
-                "    timeout http-request 30s\n"
+    uint32_t silence_ms = in->record->spec.endpoint.timeout_ms;
+    text_add(t,
+             "defaults\n"
+             "    mode http\n"
+             "    timeout connect 4s\n"
+             "    timeout client %ums\n"
+             "    timeout server %ums\n",
+             silence_ms > CLIENT_MS ? silence_ms : CLIENT_MS, silence_ms);
+    text_add(t, "    timeout http-request 30s\n"
                 "    timeout http-keep-alive 60s\n"
                 "    timeout queue 2m\n"
                 "    option http-buffer-request\n"

@@ -33,26 +33,44 @@ static int make_folder(const char *path, char *error, size_t error_bytes)
               : 0;
 }
 
-int proxy_folder(const char *fleet, char *out, size_t out_bytes, char *error, size_t error_bytes)
+// "/fleet", or "/fleet-HEX" of a connection other than the usual one.
+static int name_connection(const char *uri, char out[24])
 {
+    char sha256[SHA256_TEXT];
+    int rc = sha256_bytes_text(uri, strlen(uri), sha256);
+    snprintf(out, 24, "/fleet-%.8s", rc ? "" : sha256);
+    if (strcmp(uri, "qemu:///session") == 0) {
+        out[sizeof "/fleet" - 1] = 0;
+    }
+    return rc;
+}
+
+int proxy_folder(const char *uri, const char *fleet, char *out, size_t out_bytes, char *error,
+                 size_t error_bytes)
+{
+    char part[24];
     int rc = tensord_folder(out, out_bytes, error, error_bytes);
-    size_t n = rc ? 0 : strlen(out);
     if (rc) {
         return rc;
     }
+    rc = name_connection(uri, part);
+    if (rc) {
+        return fail(error, error_bytes, rc, uri, "cannot be hashed");
+    }
+    size_t n = strlen(out);
     // The paths stand in a configuration whose words end at blanks, quotes and brackets.
     if (out[strspn(out, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+@:")]) {
         return fail(error, error_bytes, -EINVAL, out,
                     "this path has characters that HAProxy's configuration cannot hold; set "
                     "XDG_RUNTIME_DIR to another");
     }
-    if (n + sizeof "/fleet/" + strlen(fleet) > LONGEST_FOLDER ||
-        n + sizeof "/fleet/" + strlen(fleet) > out_bytes) {
+    size_t all = n + strlen(part) + 2 + strlen(fleet);
+    if (all > LONGEST_FOLDER || all > out_bytes) {
         return fail(error, error_bytes, -ENAMETOOLONG, out,
                     "this path is too long for the sockets of a fleet's endpoint; set "
                     "XDG_RUNTIME_DIR to a shorter one");
     }
-    strcpy(out + n, "/fleet");
+    strcpy(out + n, part);
     rc = make_folder(out, error, error_bytes);
     if (rc == 0) {
         n = strlen(out);

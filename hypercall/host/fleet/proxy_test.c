@@ -276,8 +276,16 @@ static void the_folder_is_the_users_and_fits_sockets(void **unused)
     char base[] = "/tmp/fleet-XXXXXX", path[200], wake[200], other[200], longer[200];
     assert_non_null(mkdtemp(base));
     setenv("XDG_RUNTIME_DIR", base, 1);
-    assert_int_equal(proxy_folder("shop", path, sizeof path, error, sizeof error), 0);
+    assert_int_equal(
+        proxy_folder("qemu:///session", "shop", path, sizeof path, error, sizeof error), 0);
     assert_string_equal(path + strlen(base), "/tessera/fleet/shop");
+    // Fleets of one name on two connections do not meet.
+    assert_int_equal(
+        proxy_folder("qemu:///system", "shop", other, sizeof other, error, sizeof error), 0);
+    assert_string_not_equal(other, path);
+    assert_int_equal(rmdir(other), 0);
+    *strrchr(other, '/') = 0;
+    assert_int_equal(rmdir(other), 0);
     proxy_wake_path(path, "chat", 0, wake, sizeof wake);
     proxy_wake_path(path, "chat", 1, other, sizeof other);
     assert_string_not_equal(wake, other);
@@ -288,7 +296,8 @@ static void the_folder_is_the_users_and_fits_sockets(void **unused)
     assert_int_equal(rmdir(path), 0);
     snprintf(longer, sizeof longer, "%s/%070d", base, 0);
     setenv("XDG_RUNTIME_DIR", longer, 1);
-    assert_int_not_equal(proxy_folder("shop", path, sizeof path, error, sizeof error), 0);
+    assert_int_not_equal(
+        proxy_folder("qemu:///session", "shop", path, sizeof path, error, sizeof error), 0);
     rmdir(base);
 }
 

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 const struct fleet_limits fleet_default_limits = {
     .error_rate = 0.05, .latency_ratio = 2, .requests = 20, .step_ms = 30000, .ready_ms = 120000};
@@ -31,6 +32,11 @@ void fleet_record_free(struct fleet_record *r)
     fleet_spec_free(&r->spec);
     free(r->services);
     memset(r, 0, sizeof *r);
+}
+
+bool fleet_is_own(const struct fleet_record *r)
+{
+    return r->owner < 0 || r->owner == (int64_t)getuid();
 }
 
 struct fleet_service *fleet_service(const struct fleet_record *r, const char *name)
@@ -103,6 +109,7 @@ int fleet_record_new(struct fleet_spec *spec, struct fleet_record *out, char *er
         out->internal_key[i] = letters[random[i] & 63];
     }
     out->generation = 1;
+    out->owner = (int64_t)getuid();
     return fleet_record_respecify(out, spec, error, error_bytes);
 }
 

@@ -70,6 +70,7 @@ struct fleet_service {
 struct fleet_record {
     uint64_t generation;          // grows with every commit
     char internal_key[FLEET_KEY]; // of the guests' API; letters and digits
+    int64_t owner;                // user id; -1: of a version that did not note it
     // The carrier's: the file of this key and the endpoint's listed ones; whether it can be read.
     char key_file[FLEET_PATH];
     bool keys_unknown;
@@ -80,7 +81,7 @@ struct fleet_record {
 };
 void fleet_record_free(struct fleet_record *r);
 
-// A new fleet's: generation 1, a random key. Takes *spec over (zeroed after).
+// A new fleet's: generation 1, a random key, this user's. Takes *spec over (zeroed after).
 int fleet_record_new(struct fleet_spec *spec, struct fleet_record *out, char *error,
                      size_t error_bytes);
 // Takes a new specification over; state of services that stay is kept, other services' is dropped.
@@ -94,6 +95,8 @@ char *fleet_record_print(const struct fleet_record *r);
 int fleet_record_parse(const char *text, size_t bytes, struct fleet_record *out, char *error,
                        size_t error_bytes);
 
+// Where users share a connection (qemu:///system), each changes their own fleets only.
+bool fleet_is_own(const struct fleet_record *r);
 struct fleet_service *fleet_service(const struct fleet_record *r, const char *name);
 // Replicas wanted now of a service's main version.
 uint32_t fleet_replicas(const struct fleet_record *r, const char *service);

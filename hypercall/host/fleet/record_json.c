@@ -67,7 +67,9 @@ char *fleet_record_print(const struct fleet_record *r)
     json_t *o = json_pack("{s:i,s:I,s:s,s:b,s:o,s:o}", "format", FORMAT, "generation",
                           (json_int_t)r->generation, "internal_key", r->internal_key, "down",
                           (int)r->down, "spec", fleet_spec_to_json(&r->spec), "services", services);
-    char *text = good && o ? json_dumps(o, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+    good =
+        good && o && (r->owner < 0 || json_object_set_new(o, "owner", json_integer(r->owner)) == 0);
+    char *text = good ? json_dumps(o, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
     json_decref(o);
     return text;
 }
@@ -255,6 +257,7 @@ int fleet_record_parse(const char *text, size_t bytes, struct fleet_record *out,
         goto out;
     }
     out->generation = (uint64_t)get_number(&l, o, "generation", 1, INT64_MAX);
+    out->owner = json_object_get(o, "owner") ? get_number(&l, o, "owner", 0, UINT32_MAX) : -1;
     get_text(&l, o, "internal_key", out->internal_key, sizeof out->internal_key);
     if (l.rc == 0 && !machine_word_is_valid(out->internal_key)) {
         fail(&l, "internal_key");

@@ -93,6 +93,27 @@ static void a_record_reads_back_as_it_was_written(void **unused)
     fleet_record_free(&r);
 }
 
+static void a_fleet_is_its_makers(void **unused)
+{
+    (void)unused;
+    struct fleet_record r = record(), again;
+    assert_true(fleet_is_own(&r));
+    r.owner++;
+    char *text = fleet_record_print(&r);
+    assert_int_equal(fleet_record_parse(text, strlen(text), &again, error, sizeof error), 0);
+    assert_false(fleet_is_own(&again));
+    free(text);
+    fleet_record_free(&again);
+    r.owner = -1; // of before: anybody's
+    text = fleet_record_print(&r);
+    assert_int_equal(fleet_record_parse(text, strlen(text), &again, error, sizeof error), 0);
+    assert_int_equal(again.owner, -1);
+    assert_true(fleet_is_own(&again));
+    free(text);
+    fleet_record_free(&again);
+    fleet_record_free(&r);
+}
+
 static void two_fleets_have_two_keys(void **unused)
 {
     (void)unused;
@@ -114,6 +135,7 @@ static void damage_is_refused(void **unused)
         {"\"generation\":1", "\"generation\":0"},
         {"\"generation\":1", "\"generation\":1,\"generation\":1"},
         {"\"down\":false", "\"down\":0"},
+        {"\"owner\":", "\"owner\":-1"},
         {"\"internal_key\":\"", "\"internal_key\":\" "},
         {"\"stable_slot\":0", "\"stable_slot\":2"},
         {"\"strategy\":\"canary\"", "\"strategy\":\"other\""},
@@ -219,6 +241,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_record_reads_back_as_it_was_written),
+        cmocka_unit_test(a_fleet_is_its_makers),
         cmocka_unit_test(two_fleets_have_two_keys),
         cmocka_unit_test(damage_is_refused),
         cmocka_unit_test(a_new_specification_keeps_what_stays),

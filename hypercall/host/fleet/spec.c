@@ -15,6 +15,8 @@ static void fleet_defaults(struct fleet_spec *s)
 {
     memset(s, 0, sizeof *s);
     snprintf(s->endpoint.host, sizeof s->endpoint.host, "127.0.0.1");
+    s->endpoint.drain_ms = 120000;
+    s->endpoint.timeout_ms = 600000;
     s->endpoint.port = 8000;
 }
 

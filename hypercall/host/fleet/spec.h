@@ -103,6 +103,8 @@ struct fleet_endpoint {
     char (*keys)[FLEET_WORD]; // listed in fleet.yaml itself; owned
     enum fleet_sticky sticky; // by key: one client's requests go to one guest while it is up
     bool insecure;
+    uint32_t drain_ms;   // for answers that a guest has begun, when it is to go
+    uint32_t timeout_ms; // that a guest may send nothing while it answers
 };
 
 struct fleet_spec {

@@ -49,6 +49,8 @@ static const char whole[] =
     "  tls: {certificate: cert.pem, key: /etc/key.pem}\n"
     "  keys: keys.txt\n"
     "  sticky: key\n"
+    "  drain: 5m\n"
+    "  timeout: 90s\n"
     "models:\n"
     "  - name: chat\n"
     "    aliases: [gpt-4o-mini, 'org/model:tag']\n"
@@ -90,6 +92,8 @@ static void every_field_is_read(void **unused)
     assert_string_equal(s.endpoint.key, "/etc/key.pem");
     assert_string_equal(s.endpoint.keys_file, "/home/u/keys.txt");
     assert_int_equal(s.endpoint.sticky, FLEET_STICKY_KEY);
+    assert_int_equal(s.endpoint.drain_ms, 300000);
+    assert_int_equal(s.endpoint.timeout_ms, 90000);
     assert_int_equal(s.model_count, 2);
     const struct fleet_model *m = &s.models[0];
     assert_string_equal(m->aliases[1], "org/model:tag");

@@ -142,6 +142,8 @@ const struct field endpoint_fields[] = {
     {OTHER("keys", keys)},
     {CHOICE("sticky", struct fleet_endpoint, sticky, stickies)},
     {.name = "insecure", .kind = FIELD_BOOL, .offset = AT(struct fleet_endpoint, insecure)},
+    {TIME("drain", struct fleet_endpoint, drain_ms, 1000, HOUR)},
+    {TIME("timeout", struct fleet_endpoint, timeout_ms, 1000, HOUR)},
     {.name = NULL},
 };
 

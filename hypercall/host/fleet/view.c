@@ -32,6 +32,7 @@ static void ask_agent(const char *uri, struct fleet_view *v)
         v->agent_runs = true;
         v->notes = json_incref(json_object_get(answer, "notes"));
         v->problems = json_incref(json_object_get(answer, "problems"));
+        v->making = (uint32_t)json_integer_value(json_object_get(answer, "making"));
     }
     json_decref(request);
     json_decref(answer);
@@ -51,6 +52,15 @@ static void see_members(struct fleet_view *v)
         m->healthy = g->active && proxy_member_row(v->rows, v->row_count, g->name, &row) &&
                      row.health == PROXY_UP;
     }
+}
+
+// Of a model that nobody asks, one guest stays defined (decide.h).
+static bool is_asleep(const struct view_service *s, const struct fleet_model *model,
+                      const struct fleet_member *m, const struct fleet_slot slots[2])
+{
+    const struct fleet_slot *stable = slots[0].stable ? &slots[0] : &slots[1];
+    return s->wanted == 0 && s->asleep == 0 && !m->running && model && model->autoscale.enabled &&
+           model->autoscale.min == 0 && stable->variant && strcmp(m->version, stable->version) == 0;
 }
 
 static void see_service(struct fleet_view *v, size_t which)
@@ -73,6 +83,10 @@ static void see_service(struct fleet_view *v, size_t which)
         }
         bool known = (slots[0].variant && strcmp(m->version, slots[0].version) == 0) ||
                      (slots[1].variant && strcmp(m->version, slots[1].version) == 0);
+        if (!v->record.down && is_asleep(out, model, m, slots)) {
+            out->asleep++;
+            continue;
+        }
         out->present++;
         out->outdated += !known;
         out->ready += known && m->healthy;
@@ -112,7 +126,7 @@ int fleet_view_take(virConnectPtr c, const char *uri, const char *fleet, bool me
     memset(v, 0, sizeof *v);
     int rc = carrier_read(c, fleet, &v->record, error, error_bytes);
     rc = rc ? rc : carrier_guests(c, fleet, &v->guests, &v->guest_count, error, error_bytes);
-    rc = rc ? rc : proxy_folder(fleet, v->folder, sizeof v->folder, error, error_bytes);
+    rc = rc ? rc : proxy_folder(uri, fleet, v->folder, sizeof v->folder, error, error_bytes);
     if (rc) {
         fleet_view_free(v);
         return rc;
@@ -138,7 +152,7 @@ int fleet_view_take(virConnectPtr c, const char *uri, const char *fleet, bool me
 
 bool fleet_view_settled(const struct fleet_view *v, int64_t since_ms)
 {
-    if (v->record.down || !v->endpoint_runs) {
+    if (v->record.down || !v->endpoint_runs || v->making) {
         return false;
     }
     for (size_t i = 0; i < v->record.service_count; i++) {
@@ -166,6 +180,9 @@ void fleet_view_summary(const struct fleet_view *v, struct text *out)
             continue;
         }
         text_add(out, "%s%s %u of %u ready", i ? ", " : "", s->name, s->ready, s->wanted);
+        if (s->asleep) {
+            text_add(out, " (asleep)");
+        }
         if (s->present > s->ready) {
             text_add(out, " (%u more there)", s->present - s->ready);
         }
@@ -193,6 +210,10 @@ static json_t *members_to_json(const struct fleet_view *v, const char *service)
     json_t *list = json_array();
     struct fleet_slot slots[2];
     fleet_slots(&v->record, service, slots);
+    bool sleeps = false;
+    for (size_t i = 0; i < v->record.service_count; i++) {
+        sleeps = sleeps || (strcmp(v->services[i].name, service) == 0 && v->services[i].asleep);
+    }
     for (size_t i = 0; i < v->guest_count; i++) {
         const struct fleet_member *m = &v->members[i];
         struct proxy_row row = {0};
@@ -212,7 +233,7 @@ static json_t *members_to_json(const struct fleet_view *v, const char *service)
                                         : slots[slot].stable ? "stable"
                                                              : "canary",
                                         "state",
-                                        !m->running                    ? "off"
+                                        !m->running                    ? (sleeps ? "asleep" : "off")
                                         : m->healthy                   ? "ready"
                                         : row.health == PROXY_DRAINING ? "draining"
                                                                        : "starting",
@@ -243,9 +264,10 @@ json_t *fleet_view_to_json(const struct fleet_view *v)
     char url[160];
     snprintf(url, sizeof url, "%s://%s%s%s:%u", e->certificate[0] ? "https" : "http", v6 ? "[" : "",
              e->host, v6 ? "]" : "", e->port);
-    return json_pack("{s:s,s:s,s:b,s:b,s:I,s:b,s:b,s:o,s:O}", "name", v->record.spec.name,
+    return json_pack("{s:s,s:s,s:b,s:b,s:i,s:I,s:b,s:b,s:o,s:O}", "name", v->record.spec.name,
                      "endpoint", url, "endpoint_runs", (int)v->endpoint_runs, "agent_runs",
-                     (int)v->agent_runs, "generation", (json_int_t)v->record.generation, "settled",
-                     (int)fleet_view_settled(v, 0), "down", (int)v->record.down, "services",
-                     services, "problems", v->problems ? v->problems : json_array());
+                     (int)v->agent_runs, "making", (int)v->making, "generation",
+                     (json_int_t)v->record.generation, "settled", (int)fleet_view_settled(v, 0),
+                     "down", (int)v->record.down, "services", services, "problems",
+                     v->problems ? v->problems : json_array());
 }

@@ -15,7 +15,8 @@
 struct view_service {
     char name[FLEET_SERVICE];
     uint32_t wanted;   // guests, of all its versions
-    uint32_t present;  // that are there
+    uint32_t present;  // that are there, but for those asleep
+    uint32_t asleep;   // off, for the request that wakes it: as it is wanted
     uint32_t ready;    // of wanted versions, that serve
     uint32_t outdated; // of versions that are to go
     double p95_ms;     // since their start, of all that serve; -1: none, or not measured
@@ -29,6 +30,7 @@ struct fleet_view {
     struct proxy_row *rows;
     size_t row_count;
     bool endpoint_runs, agent_runs;
+    uint32_t making; // guests that the agent makes now, which may not be among `guests` yet
     char folder[1024];
     struct view_service *services; // one a service of the record
     json_t *notes, *problems;      // the agent's; NULL: none

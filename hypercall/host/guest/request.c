@@ -333,6 +333,7 @@ static void copy_texts(const struct guest_request *q, struct guest *g)
     g->persistent = q->persistent;
     g->autostart = q->autostart;
     g->plan.key = q->key;
+    g->plan.owner_id = getuid();
     g->plan.settings = q->settings;
     g->plan.listen = q->listen;
     g->plan.network = q->network && strcmp(q->network, "user") != 0 ? q->network : NULL;

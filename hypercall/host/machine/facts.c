@@ -82,7 +82,8 @@ int machine_facts_parse(const char *xml, struct machine_facts *out)
                  {"tensord", out->offload_folder, sizeof out->offload_folder},
                  {"fleet", out->fleet, sizeof out->fleet},
                  {"service", out->service, sizeof out->service},
-                 {"version", out->version, sizeof out->version}};
+                 {"version", out->version, sizeof out->version},
+                 {"owner", out->owner, sizeof out->owner}};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         int rc = machine_element(xml, texts[i].name, texts[i].text, texts[i].room);
         if (rc) {

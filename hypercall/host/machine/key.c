@@ -76,8 +76,8 @@ bool key_path_is_of(const char *path, const char *name)
 int key_write(const char *path, const char *text, char *error, size_t error_bytes)
 {
     char folder[PATH_MAX], part[PATH_MAX + 24];
-    // The processes of one user may write at the same time; `doctor` knows the ending.
-    snprintf(part, sizeof part, "%s.%d.part", path, (int)getpid());
+    // Threads and processes of one user may write at the same time; `doctor` knows the ending.
+    snprintf(part, sizeof part, "%s.%d.part", path, (int)gettid());
     snprintf(folder, sizeof folder, "%.*s", (int)(strrchr(path, '/') - path), path);
     int rc = folder_make_passable(folder);
     rc = rc ? rc : file_replace(path, part, text, strlen(text), 0600, true);

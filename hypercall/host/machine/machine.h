@@ -81,6 +81,7 @@ struct machine_plan {
     bool is_system;             // the libvirt is a system's, not a user's own
     bool runs_as_user;          // under a system's libvirt: QEMU as user_id and group_id
     uint32_t user_id, group_id; //
+    uint32_t owner_id;          // of the user who makes it, told in the metadata
     bool keeps_owners;          // libvirt labels files, and leaves those of the disks alone
 };
 
@@ -128,7 +129,7 @@ struct machine_facts {
     char key[MACHINE_KEY]; // of domains made before keys had files; else key_take's
     char network[128], listen[64];
     char offload[16], offload_folder[256];
-    char fleet[64], service[64], version[64];
+    char fleet[64], service[64], version[64], owner[16]; // owner: its user's id
     uint32_t port, guest_port, region_mb, offload_weight;
 };
 // From our metadata element as libvirt gives it. Elements that are missing are empty; -EINVAL: not

@@ -60,7 +60,7 @@ int record_store(const char *path, json_t *o, char *error, size_t error_bytes)
     char part[PATH_MAX + 24];
     char *text = o ? json_dumps(o, JSON_INDENT(1) | JSON_SORT_KEYS) : NULL;
     json_decref(o);
-    snprintf(part, sizeof part, "%s.%d.part", path, (int)getpid());
+    snprintf(part, sizeof part, "%s.%d.part", path, (int)gettid());
     int rc = text ? file_replace(path, part, text, strlen(text), 0600, true) : -ENOMEM;
     free(text);
     if (rc) {

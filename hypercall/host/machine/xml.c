@@ -56,6 +56,11 @@ static void add_metadata(struct text *t, const struct machine_plan *p)
     add_fact(t, "tessera:fleet", p->fleet);
     add_fact(t, "tessera:service", p->service);
     add_fact(t, "tessera:version", p->version);
+    if (p->fleet) {
+        char owner[16];
+        snprintf(owner, sizeof owner, "%u", (unsigned)p->owner_id);
+        add_fact(t, "tessera:owner", owner);
+    }
     text_add(t, "    </tessera:guest>\n  </metadata>\n");
 }
 

@@ -136,6 +136,7 @@ static void a_fleets_guest_says_whose_it_is(void **unused)
     p.version = "0123456789ab";
     p.key = "secret";
     p.key_file = "/state/tessera/keys/phi-3-0123abcd.key";
+    p.owner_id = 1001;
     p.shares = 200;
     p.settings = "engine.context=512 log=warn";
     p.listen = "127.0.0.2";
@@ -151,6 +152,7 @@ static void a_fleets_guest_says_whose_it_is(void **unused)
     assert_string_equal(f.key_file, p.key_file);
     assert_string_equal(f.key, "");
     hasnt(xml, "secret");
+    assert_string_equal(f.owner, "1001");
     assert_string_equal(f.mapped, p.mapped);
     assert_string_equal(f.listen, "127.0.0.2");
     assert_string_equal(f.network, "");

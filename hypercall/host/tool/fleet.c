@@ -19,7 +19,15 @@ int fleet_tool_open(struct fleet_tool *t, const char *uri)
 {
     *t = (struct fleet_tool){.lock = -1};
     t->host.progress = weights_progress_on_terminal();
-    return run_connect(&t->host, uri, true);
+    int status = run_connect(&t->host, uri, true);
+    if (!status && t->host.is_remote) {
+        status = tool_fail("%s is another machine's: a fleet's agent and endpoint run beside its "
+                           "guests; use `tessera` there (`tessera run` makes single guests from "
+                           "here)",
+                           t->host.uri);
+        guest_host_close(&t->host);
+    }
+    return status;
 }
 
 static void unlock(struct fleet_tool *t)

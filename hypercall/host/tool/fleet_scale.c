@@ -69,11 +69,11 @@ static int change(struct fleet_record *r, struct change *c)
     }
     const struct fleet_autoscale *a = &m->autoscale;
     if (a->enabled && (c->replicas < a->min || c->replicas > a->max)) {
-        return tool_fail("%s: fleet.yaml's autoscale keeps it from %u to %u guests", c->service,
+        return tool_fail("%s: fleet.yaml's autoscale keeps it between %u and %u guests", c->service,
                          a->min, a->max);
     }
-    run_say("%s: %u guests, were %u%s", c->service, c->replicas, fleet_replicas(r, c->service),
-            a->enabled ? "; autoscale goes on from there" : "");
+    run_say("%s: %u guest%s, were %u%s", c->service, c->replicas, c->replicas == 1 ? "" : "s",
+            fleet_replicas(r, c->service), a->enabled ? "; autoscale goes on from there" : "");
     s->has_replicas = true;
     s->replicas = c->replicas;
     return TOOL_OK;

@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { UP_SECONDS = 300, DOWN_SECONDS = 180 };
+enum { UP_SECONDS = 300, DOWN_SECONDS = 60 };
 
 // ---- up ----------------------------------------------------------------------------------------
 
@@ -130,7 +130,8 @@ static int take_view(struct fleet_tool *t, const char *fleet, struct fleet_view 
     return rc == 0 || rc == -ENOENT ? TOOL_OK : tool_fail("%s", error);
 }
 
-static int check_endpoint(const struct fleet_spec *s, const struct fleet_view *v, bool there)
+static int check_endpoint(const char *uri, const struct fleet_spec *s, const struct fleet_view *v,
+                          bool there)
 {
     char error[600], program[PATH_MAX];
     if (proxy_program(program, sizeof program, error, sizeof error) != 0) {
@@ -142,7 +143,7 @@ static int check_endpoint(const struct fleet_spec *s, const struct fleet_view *v
     // An agent may just be starting it, on behalf of an earlier `up`.
     char folder[PATH_MAX];
     for (int i = 0; i < 50 && wanted && !same && proxy_port_is_taken(e->host, e->port) &&
-                    proxy_folder(s->name, folder, sizeof folder, error, sizeof error) == 0;
+                    proxy_folder(uri, s->name, folder, sizeof folder, error, sizeof error) == 0;
          i++) {
         same = proxy_master(folder) > 0;
         nanosleep(&(struct timespec){.tv_nsec = same ? 0 : 100000000}, NULL);
@@ -177,7 +178,7 @@ static int up_with(struct fleet_tool *t, struct fleet_spec *spec, bool yes, bool
     }
     bool changes = plan.changes > 0 || !there || v.record.down;
     bool settled = there && fleet_view_settled(&v, INT64_MAX);
-    status = status || dry_run ? status : check_endpoint(spec, &v, there);
+    status = status || dry_run ? status : check_endpoint(t->host.uri, spec, &v, there);
     if (status || dry_run || (!changes && settled && v.agent_runs)) {
         goto out;
     }
@@ -248,7 +249,7 @@ static int down(int argc, char **argv)
     char fleet[FLEET_NAME], error[900];
     const char *uri = NULL, *words[1] = {"fleet.yaml"};
     size_t word_count;
-    uint32_t seconds = DOWN_SECONDS;
+    uint32_t seconds = 0;
     struct tool_option options[] = {{"--connect", OPTION_TEXT, &uri, false},
                                     {"--timeout", OPTION_COUNT, &seconds, false}};
     struct fleet_tool t;
@@ -266,6 +267,7 @@ static int down(int argc, char **argv)
     } else if (rc) {
         status = tool_fail("%s", error);
     } else {
+        seconds = seconds ? seconds : DOWN_SECONDS + r.spec.endpoint.drain_ms / 1000;
         if (r.down) { // somebody else began it
             status = fleet_tool_agent(&t);
         } else {
@@ -277,7 +279,7 @@ static int down(int argc, char **argv)
         if (!status) {
             // A look of this command may have made it again a moment ago.
             char folder[PATH_MAX];
-            if (proxy_folder(fleet, folder, sizeof folder, error, sizeof error) == 0) {
+            if (proxy_folder(t.host.uri, fleet, folder, sizeof folder, error, sizeof error) == 0) {
                 proxy_remove_folder(folder, error, sizeof error);
             }
             run_say("%s is down", fleet);
@@ -314,8 +316,9 @@ const struct tool_command tool_down = {
     .summary = "takes a fleet down: its guests, its endpoint, its record",
     .help =
         "Usage: tessera down NAME|FILE [OPTIONS]\n\n"
-        "Requests that run are let end (two minutes at most), guests power off, nothing stays.\n\n"
-        "  --timeout SECONDS    to wait (180)\n"
+        "Requests that run are let end (`drain` of fleet.yaml at most, two minutes where it says\n"
+        "nothing), guests power off, nothing stays.\n\n"
+        "  --timeout SECONDS    to wait (a minute more than that)\n"
         "  --connect URI        libvirt's connection\n",
     .run = down,
 };
