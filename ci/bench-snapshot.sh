@@ -119,7 +119,7 @@ with_libvirt() {
 }
 
 echo "To the first token of a first answer, milliseconds, median of $runs (smallest to largest), $accel_text, $cpus CPUs"
-printf '%-10s %-10s %-24s %-24s %s\n' model by boot 'ready state' 'state, MB'
+printf '%-10s %-14s %-24s %-24s %s\n' model by boot 'ready state' 'state, MB'
 for name in demo ${MODELS:-110m-q4_0}; do
     model=$work/models/$name.gguf memory=64M
     if [ "$name" = demo ]; then
@@ -139,17 +139,17 @@ for name in demo ${MODELS:-110m-q4_0}; do
     rm -f "$work"/{qemu,tessera}.{cold,ready}*
     alone
     touch "$work"/qemu.{cold,ready}{,.cpu}
-    printf '%-10s %-10s %-24s %-24s %s\n' "$name" QEMU "$(median "$work/qemu.cold")" "$(median "$work/qemu.ready")" \
+    printf '%-10s %-14s %-24s %-24s %s\n' "$name" QEMU "$(median "$work/qemu.cold")" "$(median "$work/qemu.ready")" \
         "$(awk "BEGIN {printf \"%.1f\", $(stat -c %s "$work/state") / 1048576}")"
-    printf '%-10s %-10s %-24s %s\n' "$name" "QEMU's CPU" "$(median "$work/qemu.cold.cpu")" "$(median "$work/qemu.ready.cpu")"
+    printf '%-10s %-14s %-24s %s\n' "$name" "QEMU's CPU" "$(median "$work/qemu.cold.cpu")" "$(median "$work/qemu.ready.cpu")"
     [ -n "${ALONE:-}" ] && continue
     with_libvirt
     touch "$work"/tessera.{cold,ready}{,.cpu,.program,.libvirtd}
-    printf '%-10s %-10s %-24s %-24s %s\n' "$name" tessera "$(median "$work/tessera.cold")" \
+    printf '%-10s %-14s %-24s %-24s %s\n' "$name" tessera "$(median "$work/tessera.cold")" \
         "$(median "$work/tessera.ready")" "$(awk "BEGIN {printf \"%.1f\", $state / 1048576}")"
     # Of `tessera start`: QEMU's, the program's, libvirt's daemon's.
     for part in QEMU:cpu program:program libvirtd:libvirtd; do
-        printf '%-10s %-10s %-24s %s\n' "$name" "${part%:*}'s CPU" "$(median "$work/tessera.cold.${part#*:}")" \
+        printf '%-10s %-14s %-24s %s\n' "$name" "${part%:*}'s CPU" "$(median "$work/tessera.cold.${part#*:}")" \
             "$(median "$work/tessera.ready.${part#*:}")"
     done
 done
