@@ -65,6 +65,7 @@ static int make_of(struct guest_host *h, struct agent_job *j, const struct fleet
                               .hugepages = pages[v->hugepages],
                               .pin = v->pin[0] ? v->pin : NULL,
                               .key = r->internal_key,
+                              .key_is_optional = true,
                               .settings = settings && settings[0] ? settings : NULL,
                               .vcpus = v->vcpus,
                               .memory_mb = v->memory_mb,

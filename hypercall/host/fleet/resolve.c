@@ -36,6 +36,20 @@ static int image_identity(const char *path, char out[FLEET_IDENTITY], char *erro
     return 0;
 }
 
+// One with its model in it, most likely.
+static bool is_image(const char *path)
+{
+    char head[4] = "";
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    bool is = fd >= 0 && read(fd, head, sizeof head) == sizeof head &&
+              (memcmp(head, "\177ELF", 4) == 0 || memcmp(head, "MZ", 2) == 0 ||
+               memcmp(head, "QFI\373", 4) == 0);
+    if (fd >= 0) {
+        close(fd);
+    }
+    return is;
+}
+
 int fleet_resolve_variant(struct fleet_variant *v, const char *image, fleet_installed_fn *installed,
                           const struct weights_progress *progress, char *error, size_t error_bytes)
 {
@@ -57,7 +71,13 @@ int fleet_resolve_variant(struct fleet_variant *v, const char *image, fleet_inst
     }
     rc = weights_identity(v->model, progress, &id, error, error_bytes);
     if (rc) {
-        return rc;
+        return is_image(v->model)
+                   ? error_say(error, error_bytes, rc,
+                               "%s is an image: a fleet's `model` is a GGUF file, which all its "
+                               "guests share; `image` may name one of `tessera image build "
+                               "--model-outside`",
+                               v->model)
+                   : rc;
     }
     weights_identity_text(&id, v->model_identity);
     if (!v->image[0] && image) {

@@ -54,11 +54,12 @@ struct guest_request {
     const char *network;  // "user", a libvirt network's name, "bridge=BR"
     const char *listen;   // of the user network: an IPv4 address
     uint32_t vcpus, memory_mb, region_mb, shares, offload_weight;
-    uint32_t port;       // exactly this one
-    uint32_t first_port; // or the first free one from here on, 0: 8080
-    bool insecure;       // an endpoint that others reach without a key is wanted
-    bool persistent;     // defined: stays when it is off. Otherwise it is gone then.
-    bool autostart;      // with the host (persistent ones)
+    uint32_t port;        // exactly this one
+    uint32_t first_port;  // or the first free one from here on, 0: 8080
+    bool insecure;        // an endpoint that others reach without a key is wanted
+    bool key_is_optional; // a sealed image, which brings its settings, goes without the key
+    bool persistent;      // defined: stays when it is off. Otherwise it is gone then.
+    bool autostart;       // with the host (persistent ones)
     // the machine
     const char *machine;     // "q35", "microvm"
     const char *cpu;         // "host", "max" or a model, then ",+FEATURE,-FEATURE"

@@ -52,12 +52,22 @@ static int take_seal(const struct guest_request *q, struct guest *g, const char 
     if (rc) {
         return guest_refuse(error, error_bytes, rc == -EINVAL ? -ENOEXEC : rc, "%s", why);
     }
-    if (f.sealed && (q->key || q->settings || g->plan.offload)) {
+    const char *key = q->key_is_optional ? NULL : q->key;
+    if (f.sealed && q->key_is_optional) {
+        g->plan.key = NULL;
+    }
+    if (f.sealed && q->key_is_optional && f.has_key) {
+        rc = guest_refuse(error, error_bytes, -EINVAL,
+                          "%s has a key of its API in it, which a fleet's endpoint does not know: "
+                          "build it without one (guests of a fleet listen on 127.0.0.1 alone; the "
+                          "endpoint's keys keep others out)",
+                          path);
+    } else if (f.sealed && (key || q->settings || g->plan.offload)) {
         rc = guest_refuse(error, error_bytes, -EINVAL,
                           "%s has its settings in it (`tessera image inspect` shows them): %s "
                           "cannot be set on it",
                           path,
-                          q->key        ? "--key"
+                          key           ? "--key"
                           : q->settings ? "settings"
                                         : "--offload");
     } else if (with_model && f.sealed && !f.has_model) {

@@ -198,13 +198,13 @@ struct hc_completion play_call(struct play_guest *g, uint16_t call, uint64_t a, 
 {
     const uint64_t arguments[6] = {a, b, c};
     struct hc_completion out = {.status = -999};
-    assert_int_equal(hc_call(&g->client, call, arguments, 5000, &out), 0);
+    assert_int_equal(hc_call(&g->client, call, arguments, 30000, &out), 0);
     return out;
 }
 
 void play_attach(struct play_daemon *d, struct play_guest *g)
 {
-    assert_int_equal(hc_attach_wait(&g->client, 5000), 0);
+    assert_int_equal(hc_attach_wait(&g->client, 30000), 0);
     struct hc_completion c = play_call(g, HC_ALLOC, PLAY_ARGUMENTS, 0, 0);
     assert_int_equal(c.status, 0);
     g->arguments = (uint32_t)c.value[0];
