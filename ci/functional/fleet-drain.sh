@@ -64,9 +64,9 @@ holding() { # the canary's guests serve, and the deployment waits
     [ "$(t status shop --json | jq -r '.services[0].deployment | "\(.phase) \(.weight)"')" = "shifting 50" ]
 }
 
-draining 60s 3 >"$work/fleet.yaml"
+draining 60s 2 >"$work/fleet.yaml"
 check "up" t up "$work/fleet.yaml"
-long_begin rolling 6 # two a guest: longer than the guest itself would let them end
+long_begin rolling 4 # two a guest: longer than the guest itself would let them end
 out=$(t deploy shop/chat --memory 72M --latency-ratio 50 2>&1)
 status=$?
 same "a rolling deployment succeeds: $(tail -n 1 <<<"$out")" 0 $status

@@ -101,18 +101,6 @@ holds "a stream whose guest dies ends with an error" '^[1-9]|"error"' "$status $
 same "and not as if it were whole" 0 "$(grep -c 'DONE' "$work/begun")"
 check "its guest comes back" until_true 40 settled
 
-# ---- a stream whose guest is to go -------------------------------------------------------------
-rm -f "$work/begun"
-curl -sS -N --max-time 60 -o "$work/begun" "$url/v1/completions" \
-    -d '{"model":"chat","prompt":"Once","max_tokens":400,"ignore_eos":true,"stream":true}' 2>"$work/begun.err" &
-client=$!
-until_true 20 grep -qs '^data: ' "$work/begun"
-same "all guests of the model are asked to go" 0 "$(t scale shop/chat 0 >"$work/out" 2>&1; echo $?)"
-wait "$client"
-same "the stream ends, and is whole" "0 1" "$? $(grep -c '^data: \[DONE\]' "$work/begun")"
-same "nobody is left" 0 "$(guests chat | wc -l)"
-check "and then they come back" t scale shop/chat 4
-
 # ---- scale, deploy -----------------------------------------------------------------------------
 load_begin scale 120 4
 out=$(t scale shop chat=2 code=1 2>&1)
