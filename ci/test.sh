@@ -54,11 +54,11 @@ unit() {
         log=$logs/$(tr / - <<<"$name").log
         program=$(unit_program "$src")
         if [ ! -x "$program" ] || ! make -q --no-print-directory "$program" 2>/dev/null; then
-            make --no-print-directory "$program" >"$log" 2>&1
-            [ -x "$program" ] || {
+            # An older program that is still there is not this test.
+            if ! make --no-print-directory "$program" >"$log" 2>&1; then
                 count "$name" 0 1 "$log"
                 continue
-            }
+            fi
         fi
         local inputs=()
         [[ $src = *_fuzz.c ]] && inputs=("${name%_fuzz}_corpus"/*)
