@@ -7,15 +7,8 @@
 # target, and stay away where it does not. In process and mount namespaces of the test's own.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
-if [ "$(id -u)" -ne 0 ] || ! command -v libvirtd >/dev/null || ! command -v haproxy >/dev/null ||
-    ! unshare -mpf --mount-proc true 2>/dev/null; then
-    echo "ok skipped: needs root (for namespaces of its own), libvirt's daemon and HAProxy"
-    exit 0
-fi
-if [ -z "${TESSERA_LOAD_INSIDE:-}" ]; then
-    make --no-print-directory build/bin/tessera build/bin/make-model build/images/llm.elf >&2 || exit 1
-    exec env TESSERA_LOAD_INSIDE=1 unshare -mpf --mount-proc --kill-child "$0"
-fi
+. ci/user.sh
+namespaces 'libvirtd haproxy' build/bin/tessera build/bin/make-model build/images/llm.elf
 . ci/lib.sh
 . ci/fleet.sh
 fleet_begin

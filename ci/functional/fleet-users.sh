@@ -6,15 +6,8 @@
 # touches the other's guests. A system's libvirt of the test's own, in namespaces of its own.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
-if [ "$(id -u)" -ne 0 ] || ! command -v libvirtd >/dev/null || ! command -v haproxy >/dev/null ||
-    ! unshare -mpf --mount-proc true 2>/dev/null; then
-    echo "ok skipped: needs root (for namespaces of its own), libvirt's daemon and HAProxy"
-    exit 0
-fi
-if [ -z "${TESSERA_USERS_INSIDE:-}" ]; then
-    make --no-print-directory build/bin/tessera build/images/llm.elf >&2 || exit 1
-    exec env TESSERA_USERS_INSIDE=1 unshare -mpf --mount-proc --kill-child "$0"
-fi
+. ci/user.sh
+namespaces 'libvirtd haproxy' build/bin/tessera build/images/llm.elf
 . ci/lib.sh
 . ci/fleet.sh
 fleet_begin

@@ -20,8 +20,8 @@ holds "up --dry-run tells the plan" '^ *\+ .*chat' "$out"
 same "and makes nothing" "" "$(v list --all --name)"
 # The copy of a model that is mapped is made under this lock: whoever wants it waits.
 cache=$work/home/.cache/tessera/models
-"${user[@]}" mkdir -p "$cache"
-"${user[@]}" touch "$cache/$(sha256sum "$small" | cut -c 1-64).lock"
+"${as[@]}" mkdir -p "$cache"
+"${as[@]}" touch "$cache/$(sha256sum "$small" | cut -c 1-64).lock"
 exec 9<>"$cache/$(sha256sum "$small" | cut -c 1-64).lock"
 flock 9
 t up "$work/fleet.yaml" >"$work/up.out" 2>&1 9>&- &
@@ -148,4 +148,25 @@ same "nothing is left in libvirt" "" "$(v list --all --name)"
 same "no HAProxy" "" "$(pgrep -x haproxy)"
 same "no key" "" "$(ls "$keys")"
 same "nothing of it in the folder" "" "$(ls "$work/run/tessera/fleet" 2>/dev/null)"
+
+# ---- images with their settings in them ---------------------------------------------------------
+for image in open:log=info keyed:http.key=own; do
+    "$work/bin/tessera" image build --model "$demo" --model-outside --set "${image#*:}" -o "$work/models/${image%%:*}.elf" >/dev/null
+done
+chmod 644 "$work"/models/*.elf
+sealed_yaml() { # IMAGE LINE
+    printf 'fleet: sealed\nendpoint: {listen: 127.0.0.1:%s}\nmodels:\n  - {name: chat, %s, vcpus: 1}\n' "$port" "$1" >"$work/sealed.yaml"
+}
+sealed_yaml 'model: ./models/open.elf'
+refused "a model that is an image" 1 'open.elf is an image: .*GGUF file.*--model-outside' up "$work/sealed.yaml"
+sealed_yaml 'model: models/demo.gguf, image: ./models/keyed.elf'
+refused "a key that the endpoint does not know" 1 'keyed.elf has a key of its API in it' up "$work/sealed.yaml" --timeout 5
+sealed_yaml 'model: models/demo.gguf, image: ./models/open.elf'
+out=$(t up "$work/sealed.yaml" 2>&1)
+same "sealed images serve: $(tail -n 1 <<<"$out")" 200 "$(status_of "$url/v1/chat/completions" -d "$question")"
+v dumpxml "$(v list --name | grep '^sealed-')" >"$work/sealed.xml"
+holds "by the image" '<kernel>.*open.elf' "$(cat "$work/sealed.xml")"
+same "without a command line" 0 "$(grep -c '<cmdline>' "$work/sealed.xml")"
+t down sealed >/dev/null 2>&1
+same "down" "" "$(v list --all --name)"
 finish_checks

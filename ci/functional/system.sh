@@ -7,17 +7,13 @@
 # Everything happens in process and mount namespaces of the test's own.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
-if [ "$(id -u)" -ne 0 ] || ! command -v libvirtd >/dev/null || ! getent passwd libvirt-qemu >/dev/null ||
-    ! unshare -mpf --mount-proc true 2>/dev/null; then
-    echo "ok skipped: needs root (for namespaces of its own) and Debian's package libvirt-daemon-system"
+. ci/user.sh
+if ! getent passwd libvirt-qemu >/dev/null; then
+    echo "ok skipped: needs Debian's package libvirt-daemon-system"
     exit 0
 fi
-if [ -z "${TESSERA_SYSTEM_INSIDE:-}" ]; then
-    make --no-print-directory build/bin/tessera build/bin/tensord >&2 || exit 1
-    exec env TESSERA_SYSTEM_INSIDE=1 unshare -mpf --mount-proc --kill-child "$0"
-fi
+namespaces 'libvirtd' build/bin/tessera build/bin/tensord
 . ci/lib.sh
-mount --make-rprivate /
 mkdir -p /var/lib/tessera
 for folder in /run /var/lib/libvirt /var/log/libvirt /var/cache/libvirt /var/lib/tessera /root; do
     mkdir -p $folder && mount -t tmpfs -o mode=755 tmpfs $folder
