@@ -185,6 +185,16 @@ static uint32_t count_coming(const struct agent *a, const struct agent_look *l, 
     return n;
 }
 
+struct agent_making *agent_making(struct agent_service *s, unsigned slot, const char *version)
+{
+    struct agent_making *m = &s->making[slot];
+    if (strcmp(m->version, version) != 0) {
+        memset(m, 0, sizeof *m);
+        snprintf(m->version, sizeof m->version, "%s", version);
+    }
+    return m;
+}
+
 static void make_some(struct agent *a, struct agent_look *l, struct agent_service *s, unsigned slot,
                       const char *version, uint32_t count)
 {
@@ -193,7 +203,7 @@ static void make_some(struct agent *a, struct agent_look *l, struct agent_servic
     snprintf(j.service, sizeof j.service, "%s", s->name);
     snprintf(j.version, sizeof j.version, "%s", version);
     j.record = fleet_record_print(&l->record);
-    bool slow = strcmp(s->made, version) != 0;
+    bool slow = !agent_making(s, slot, version)->made;
     for (uint32_t k = 0; j.record && k < count; k++) {
         random_name(j.fleet, j.service, j.name);
         if (!agent_job_begin(a, &j, slow)) {
@@ -212,16 +222,20 @@ static void make_missing(struct agent *a, struct agent_fleet *f, struct agent_lo
         fleet_slots(&l->record, service->name, slots);
         for (unsigned n = 0; s && n < 2; n++) {
             unsigned slot = (service->stable_slot + n) & 1;
-            if (!slots[slot].variant || !backoff_may_start(&s->making, agent_now_ms())) {
+            if (!slots[slot].variant) {
+                continue;
+            }
+            const struct agent_making *m = agent_making(s, slot, slots[slot].version);
+            if (m->why[0]) {
+                agent_problem(f, "%s: %s", s->name, m->why);
+            }
+            if (!backoff_may_start(&m->backoff, agent_now_ms())) {
                 continue;
             }
             uint32_t coming = count_coming(a, l, s->name, slots[slot].version);
             if (l->create[i][slot] > coming) {
                 make_some(a, l, s, slot, slots[slot].version, l->create[i][slot] - coming);
             }
-        }
-        if (s && s->why[0]) {
-            agent_problem(f, "%s: %s", s->name, s->why);
         }
     }
 }

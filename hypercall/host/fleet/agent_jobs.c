@@ -125,17 +125,21 @@ bool agent_has_jobs(const struct agent *a, const char *fleet)
 
 static void take_made(struct agent_fleet *f, struct agent_service *s, const struct agent_job *j)
 {
+    struct agent_making gone = {0}, *m = &s->making[j->slot & 1];
+    if (strcmp(m->version, j->version) != 0) { // meanwhile another version has its place
+        m = &gone;
+    }
     if (j->rc == 0) {
         agent_log("%s: %s starts (version %s)", f->name, j->name, j->version);
-        memset(&s->making, 0, sizeof s->making);
-        memcpy(s->made, j->version, sizeof s->made);
-        s->why[0] = 0;
-    } else if (j->begun_ms >= s->failed_ms) { // those that were begun with it failed by the same
-        s->failed_ms = agent_now_ms();
-        s->made[0] = 0;
-        backoff_failed(&s->making, s->failed_ms);
+        memset(&m->backoff, 0, sizeof m->backoff);
+        m->made = true;
+        m->why[0] = 0;
+    } else if (j->begun_ms >= m->failed_ms) { // those that were begun with it failed by the same
+        m->failed_ms = agent_now_ms();
+        m->made = false;
+        backoff_failed(&m->backoff, m->failed_ms);
         agent_failed(f, s->name, j->version);
-        snprintf(s->why, sizeof s->why, "%.280s", j->error);
+        snprintf(m->why, sizeof m->why, "%.280s", j->error);
     }
 }
 

@@ -95,19 +95,25 @@ struct agent_wake { // a listener where the endpoint sends requests that nobody 
     unsigned count;
 };
 
+// Guests of one version: what it meets must not hold up another's, which may be the cure.
+struct agent_making {
+    char version[FLEET_VERSION];
+    struct backoff backoff; // they cannot be made
+    uint64_t failed_ms;     // when that was seen last
+    char why[300];          // "": they can
+    bool made;              // one was made: more are made at once
+};
+
 struct agent_service {
     char name[FLEET_SERVICE];
+    struct agent_making making[2]; // by slot: agent_making
     struct agent_wake wake[2];
     struct autoscale_state scale;
-    struct backoff making; // of guests that cannot be made
     uint64_t measured_ms, window_ms;
     uint64_t requests;             // the endpoint's counter at the last look
     char deploying[FLEET_VERSION]; // the version that a deployment brings, "": none
     int64_t deployment_ms;         // when it began
     uint32_t failures;             // of guests of it
-    char why[300];                 // guests cannot be made, "": they can
-    uint64_t failed_ms;            // when that was seen last
-    char made[FLEET_VERSION];      // of which a guest was made: more are made at once
     double load, p95_ms;           // as measured last
 };
 
@@ -179,6 +185,8 @@ struct agent_member *agent_member(struct agent_fleet *f, const char *name);
 void agent_failed(struct agent_fleet *f, const char *service, const char *version);
 void agent_forget_absent(struct agent *a);
 void agent_forget_members(struct agent_fleet *f); // that are not present
+// Begins anew where the slot's version is another by now.
+struct agent_making *agent_making(struct agent_service *s, unsigned slot, const char *version);
 void agent_problem(struct agent_fleet *f, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 void agent_log_problems(struct agent_fleet *f);
