@@ -289,6 +289,55 @@ int guest_start_from(struct guest_host *h, const char *name, uint32_t port, enum
 
 // ---- stop and remove ---------------------------------------------------------------------------
 
+static bool has_left(struct guest_host *h, const char *name, const unsigned char *uuid)
+{
+    for (int attempt = 0; attempt < 20; attempt++) {
+        unsigned char now[VIR_UUID_BUFLEN];
+        virDomainPtr d = virDomainLookupByName(h->libvirt, name);
+        if (!d) {
+            const virError *e = virGetLastError();
+            return e && e->code == VIR_ERR_NO_DOMAIN;
+        }
+        bool other = virDomainGetUUID(d, now) != 0 || memcmp(now, uuid, sizeof now) != 0;
+        virDomainFree(d);
+        if (other) {
+            return false;
+        }
+        guest_sleep_ms(100); // libvirt tells of the end a moment before the guest is gone
+    }
+    return false;
+}
+
+// A guest of a run in the foreground has ended: its files go, unless another has the name by now,
+// or is being made. What is left then, `doctor` finds.
+static void forget_ended(struct guest_host *h, const char *name, const unsigned char *uuid,
+                         struct guest *g, const char *key_file)
+{
+    char unused[300];
+    int claims = guest_claims_open(unused, sizeof unused);
+    if (claims < 0) {
+        return;
+    }
+    if (h->libvirt && guest_claim_name(claims, name) && has_left(h, name, uuid)) {
+        if (h->is_remote) {
+            guest_forget_remote(h, name);
+        } else if (g) {
+            guest_forget_files(g);
+        } else {
+            key_forget(key_file, name);
+        }
+    }
+    close(claims);
+}
+
+void guest_forget_ended(struct guest_host *h, struct guest *g, const unsigned char *uuid)
+{
+    char unused[400];
+    if (guest_host_reopen(h, unused, sizeof unused) == 0) {
+        forget_ended(h, g->name, uuid, g, NULL);
+    }
+}
+
 int guest_stop(struct guest_host *h, const char *name, unsigned seconds, const volatile int *hurry,
                bool *in_order, char *error, size_t error_bytes)
 {
@@ -299,11 +348,13 @@ int guest_stop(struct guest_host *h, const char *name, unsigned seconds, const v
     if (rc) {
         return rc;
     }
+    unsigned char uuid[VIR_UUID_BUFLEN];
     bool stays = virDomainIsPersistent(d) != 0; // or is not known
+    stays = virDomainGetUUID(d, uuid) != 0 || stays;
     rc = machine_stop(d, seconds, hurry, in_order, why, sizeof why);
     virDomainFree(d);
-    if (!rc && !stays && !h->is_remote) { // of a run in the foreground that was killed
-        key_forget(facts.key_file, name);
+    if (!rc && !stays) { // of a run in the foreground, which may have been killed
+        forget_ended(h, name, uuid, NULL, facts.key_file);
     }
     if (rc) {
         return guest_refuse(error, error_bytes, rc, "%s: %s", name, why);

@@ -171,6 +171,9 @@ void guest_leave_tensord(const char *folder, const char *name);
 void guest_take_key(virDomainPtr domain, struct machine_facts *facts);
 // The files of a guest that is gone and is not defined.
 void guest_forget_files(struct guest *g);
+// The same of a guest that has run and was never defined, unless another has its name by now. uuid:
+// libvirt's of the guest, VIR_UUID_BUFLEN bytes.
+void guest_forget_ended(struct guest_host *h, struct guest *g, const unsigned char *uuid);
 // Ends a guest at once and forgets it: after a failure.
 void guest_give_up(struct guest_host *h, struct guest *g);
 

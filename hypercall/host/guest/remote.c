@@ -261,8 +261,11 @@ int guest_create_remote(struct guest_host *h, const struct guest_request *q, str
         guest_tell_boot(h, &g->plan);
         rc = start(h, q, g, error, error_bytes);
         if (rc) {
-            remote_log_remove(&r, g->name, why, sizeof why);
-            remote_key_remove(&r, g->name);
+            // The name may have been taken meanwhile, from another machine: its files are its own.
+            if (!is_taken(h, g->name)) {
+                remote_log_remove(&r, g->name, why, sizeof why);
+                remote_key_remove(&r, g->name);
+            }
         }
     }
     if (lock >= 0) {

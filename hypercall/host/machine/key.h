@@ -20,8 +20,9 @@ int key_path(const char *name, const char *uri, char *out, size_t out_bytes, cha
              size_t error_bytes);
 // The folder of these.
 int key_folder(char *out, size_t out_bytes, char *error, size_t error_bytes);
-// Is this the path of a key of `name`, in somebody's state folder? Whoever may define domains may
-// have written any path into one: others are neither read nor removed.
+// Is this the path of a key of `name`, in somebody's state folder, or among the files of guests
+// that other machines sent here? Whoever may define domains may have written any path into one:
+// others are neither read nor removed.
 bool key_path_is_of(const char *path, const char *name);
 
 // Whole or not at all, for its owner alone; the folder is made.

@@ -94,10 +94,14 @@ static void paths_that_are_no_keys_of_the_guest_are_left_alone(void **state)
                                       "/tessera/key/phi-0123abcd.key",
                                       "/var/lib/tessera/state/phi-0123abcd.key",
                                       "/x/var/lib/tessera/state/keys/phi-0123abcd.key",
+                                      "/var/lib/tessera/images/psi.api.key",
+                                      "/var/lib/tessera/images/phi.key",
+                                      "/images/phi.api.key",
                                       "/x/../tessera/keys/phi-0123abcd.key"};
     char text[20] = "before";
     (void)state;
     assert_true(key_path_is_of("/var/lib/tessera/state/keys/phi-0123abcd.key", "phi"));
+    assert_true(key_path_is_of("/var/lib/tessera/images/phi.api.key", "phi"));
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         assert_false(key_path_is_of(bad[i], "phi"));
         assert_int_equal(key_read(bad[i], "phi", text, sizeof text), -EPERM);

@@ -3,10 +3,12 @@
 //
 // Keys of guests' APIs on the other machine: small volumes that only QEMU's user there may read. A
 // key crosses libvirt's connection and stands on no command line.
+#include "hypercall/host/base/error.h"
 #include "hypercall/host/machine/host.h"
 #include "hypercall/host/remote/private.h"
 
 #include <errno.h>
+#include <libvirt/virterror.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,7 +45,6 @@ int remote_key_write(struct remote *r, const char *guest, const char *text, char
     unsigned user, group;
     bool known;
     virConnectPtr c = virStoragePoolGetConnect(r->pool);
-    remote_key_remove(r, guest); // of a guest that is gone
     key_name(guest, name);
     find_owner(c, &user, &group, &known);
     if (known) {
@@ -56,6 +57,17 @@ int remote_key_write(struct remote *r, const char *guest, const char *text, char
              "    <permissions><mode>0600</mode>%s</permissions>\n  </target>\n</volume>\n",
              name, strlen(text), owner);
     virStorageVolPtr v = virStorageVolCreateXML(r->pool, xml, 0);
+    const virError *e = v ? NULL : virGetLastError();
+    if (e && e->code == VIR_ERR_STORAGE_VOL_EXIST) {
+        virDomainPtr d = virDomainLookupByName(c, guest);
+        if (d) { // since a moment, by another machine
+            virDomainFree(d);
+            return error_say(error, error_bytes, -EEXIST,
+                             "the other machine has a guest '%s' already", guest);
+        }
+        remote_key_remove(r, guest); // of a guest that is gone
+        v = virStorageVolCreateXML(r->pool, xml, 0);
+    }
     int rc = v ? volume_write(c, v, 0, (const uint8_t *)text, strlen(text)) : -EIO;
     if (rc) {
         rc = machine_say_libvirt("writing the key's file on the other machine", error, error_bytes);

@@ -270,10 +270,12 @@ static void look_at_domain(struct doctor *d, virDomainPtr domain)
     char *own = virDomainGetMetadata(domain, VIR_DOMAIN_METADATA_ELEMENT, MACHINE_NAMESPACE, 0);
     char *xml = own ? virDomainGetXMLDesc(domain, 0) : NULL;
     if (xml && machine_facts_parse(own, &facts) == 0) {
+        // A guest with a copy does without the model that it is of.
+        const char *file = facts.mapped[0] ? facts.mapped : facts.model;
         if (kernel_of(xml, kernel) && access(kernel, F_OK) != 0 && errno == ENOENT) {
             gone = kernel;
-        } else if (facts.model[0] && access(facts.model, F_OK) != 0 && errno == ENOENT) {
-            gone = facts.model;
+        } else if (file[0] && access(file, F_OK) != 0 && errno == ENOENT) {
+            gone = file;
         }
     }
     if (gone) {

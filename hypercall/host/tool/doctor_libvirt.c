@@ -5,25 +5,14 @@
 #include "hypercall/host/remote/remote.h"
 #include "hypercall/host/base/folders.h"
 #include "hypercall/host/tool/doctor.h"
+#include "hypercall/host/tool/in_time.h"
 
 #include <errno.h>
 #include <libvirt/virterror.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
-
-// A system's daemon may probe QEMU for half a minute as it starts.
-enum { CONNECT_SECONDS = 60 };
-
-struct attempt {
-    const char *uri;
-    virConnectPtr connection;
-    char error[900];
-    int rc;
-};
 
 // The system's daemon; without a service manager nobody but root's shell starts it.
 static void mend_by_start(struct doctor *d)
@@ -41,39 +30,9 @@ static void say_aside(const char *line)
     fprintf(stderr, "%s\n", line);
 }
 
-static void *connect_thread(void *context)
+static int open_here(const char *uri, virConnectPtr *out, char *error, size_t error_bytes)
 {
-    struct attempt *a = context;
-    a->rc = machine_connect(a->uri, say_aside, &a->connection, a->error, sizeof a->error);
-    return NULL;
-}
-
-// libvirt has no time-out for this. What does not come back in time is left alone, with its memory.
-static int connect_in_time(const char *uri, virConnectPtr *out, char *error, size_t error_bytes)
-{
-    struct attempt *a = calloc(1, sizeof *a);
-    pthread_t thread;
-    struct timespec until;
-    if (!a) {
-        return -ENOMEM;
-    }
-    a->uri = uri;
-    int rc = -pthread_create(&thread, NULL, connect_thread, a);
-    if (rc == 0) {
-        clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_sec += CONNECT_SECONDS;
-        rc = -pthread_timedjoin_np(thread, NULL, &until);
-        if (rc) {
-            pthread_detach(thread);
-            snprintf(error, error_bytes, "%s does not answer in %d seconds", uri, CONNECT_SECONDS);
-            return rc;
-        }
-        rc = a->rc;
-        *out = a->connection;
-        snprintf(error, error_bytes, "%s", a->error);
-    }
-    free(a);
-    return rc;
+    return machine_connect(uri, say_aside, out, error, error_bytes);
 }
 
 static void say_versions(struct doctor *d, const char *uri, virConnectPtr c)
@@ -112,7 +71,7 @@ static void mend_remote(struct doctor *d, const struct remote_machine *there)
 static void look_at_system(struct doctor *d)
 {
     char error[900];
-    if (connect_in_time("qemu:///system", &d->system, error, sizeof error) == 0) {
+    if (connect_in_time(open_here, "qemu:///system", &d->system, error, sizeof error) == 0) {
         say_versions(d, "qemu:///system", d->system);
         return;
     }
@@ -147,7 +106,7 @@ void check_libvirt(struct doctor *d)
     struct remote_machine there;
     remote_machine_of(d->libvirt_uri, &there);
     d->is_remote = there.host[0] != 0;
-    if (connect_in_time(d->libvirt_uri, &d->libvirt, error, sizeof error) != 0) {
+    if (connect_in_time(open_here, d->libvirt_uri, &d->libvirt, error, sizeof error) != 0) {
         doctor_say(d, DOCTOR_MISSING, "%s", error);
         doctor_cost(d, "`tessera` defines, starts and finds guests by libvirt alone");
         if (d->is_remote) {

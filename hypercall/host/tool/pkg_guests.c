@@ -7,6 +7,7 @@
 #include "hypercall/host/base/files.h"
 #include "hypercall/host/base/folders.h"
 #include "hypercall/host/packages/install.h"
+#include "hypercall/host/tool/in_time.h"
 #include "hypercall/host/tool/pkg.h"
 
 #include <errno.h>
@@ -31,11 +32,41 @@ static int names_file(const char *definition, const char *path)
     return found;
 }
 
+static void quiet(void *context, virErrorPtr e)
+{
+    (void)context;
+    (void)e;
+}
+
+static int open_to_read(const char *uri, virConnectPtr *out, char *error, size_t error_bytes)
+{
+    (void)error;
+    (void)error_bytes;
+    *out = virConnectOpenReadOnly(uri);
+    return *out ? 0 : -EIO;
+}
+
+// Asked once, for all files.
+static virConnectPtr system_libvirt(void)
+{
+    static virConnectPtr connection;
+    static bool was_asked;
+    char unused[200];
+    if (!was_asked) {
+        was_asked = true;
+        virSetErrorFunc(NULL, quiet);
+        if (connect_in_time(open_to_read, "qemu:///system", &connection, unused, sizeof unused)) {
+            connection = NULL;
+        }
+    }
+    return connection;
+}
+
 // What libvirt says, where its files are closed to this user. Not known is in use.
 static int ask_system(const char *file, char *who, size_t who_bytes)
 {
     virDomainPtr *all = NULL;
-    virConnectPtr c = virConnectOpenReadOnly("qemu:///system");
+    virConnectPtr c = system_libvirt();
     int rc = 0, count = c ? virConnectListAllDomains(c, &all, 0) : -1;
     if (count < 0) {
         snprintf(
@@ -45,24 +76,17 @@ static int ask_system(const char *file, char *who, size_t who_bytes)
     }
     for (int i = 0; i < count; i++) {
         char *xml = rc ? NULL : virDomainGetXMLDesc(all[i], 0);
-        if (xml && strstr(xml, file)) {
-            snprintf(who, who_bytes, "guest '%s'", virDomainGetName(all[i]));
+        const virError *e = xml || rc ? NULL : virGetLastError();
+        if (!rc && (xml ? strstr(xml, file) != NULL : !e || e->code != VIR_ERR_NO_DOMAIN)) {
+            snprintf(who, who_bytes, "guest '%s'%s", virDomainGetName(all[i]),
+                     xml ? "" : ", perhaps: its definition cannot be read");
             rc = -EBUSY;
         }
         free(xml);
         virDomainFree(all[i]);
     }
     free(all);
-    if (c) {
-        virConnectClose(c);
-    }
     return rc;
-}
-
-static void quiet(void *context, virErrorPtr e)
-{
-    (void)context;
-    (void)e;
 }
 
 int pkg_in_use(void *unused, const char *blob_path, char *who, size_t who_bytes)
@@ -91,7 +115,6 @@ int pkg_in_use(void *unused, const char *blob_path, char *who, size_t who_bytes)
     }
     globfree(&found);
     if (!rc && closed) {
-        virSetErrorFunc(NULL, quiet);
         rc = ask_system(file, who, who_bytes);
     }
     return rc;

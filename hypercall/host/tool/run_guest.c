@@ -221,8 +221,12 @@ static int stay(struct guest_host *h, struct guest *g)
 
 int run_stay(struct guest_host *h, struct guest *g)
 {
+    unsigned char uuid[VIR_UUID_BUFLEN];
+    bool known = virDomainGetUUID(g->domain, uuid) == 0;
     int status = stay(h, g);
-    guest_forget_files(g);
+    if (known) {
+        guest_forget_ended(h, g, uuid);
+    }
     if (g->tensord_folder[0]) {
         guest_leave_tensord(g->tensord_folder, g->name);
     }
