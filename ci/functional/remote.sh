@@ -143,6 +143,17 @@ if inside iptables -V >/dev/null 2>&1; then
     inside iptables -D INPUT -p tcp --dport 8080 -j DROP
 fi
 t rm --force open "${at[@]}" >/dev/null
+# In the foreground: nothing stays behind, however it ends.
+t run "$demo" --vcpus 1 --listen 10.99.0.2 --key k --name front "${at[@]}" >"$work/front.out" 2>&1 </dev/null &
+front=$!
+for _ in $(seq 600); do
+    grep -q 'serving until' "$work/front.out" && break
+    sleep 0.1
+done
+same "with its key" "$images/front.api.key" "$(inside ls "$images/front.api.key")"
+t stop front "${at[@]}" >/dev/null
+wait "$front"
+same "ended, its files are gone" "" "$(inside find "$images" -name 'front.*')"
 out=$(t run "$demo" --detach --vcpus 1 --name inner "${at[@]}" 2>&1 </dev/null)
 holds "a guest that only its machine reaches: ls says so" "^inner .*running.* its machine's 127.0.0.1:8080" "$(t ls "${at[@]}")"
 refused "and chat" 1 "not reachable from here: .*ssh -N -L 8080" chat inner hello "${at[@]}"
