@@ -20,9 +20,9 @@ static int find_by_name(struct hardware_user *out)
     return rc ? hardware_user("qemu", out) : rc;
 }
 
-// Debian's QEMU runs with the group kvm, in which users are, too, for /dev/kvm: what is opened to
-// QEMU alone is opened to the group of its user's own name, where there is one that he is in
-// (libvirt starts QEMU with all of its user's groups).
+// QEMU's group may be kvm (Ubuntu's libvirt, or qemu.conf), in which users are, too, for /dev/kvm:
+// what is opened to QEMU alone is opened to the group of its user's own name, where there is one
+// that he is in (libvirt starts QEMU with all of its user's groups).
 static uint32_t own_group(const struct hardware_user *u, uint32_t otherwise)
 {
     const struct group *own = getgrnam(u->name);
