@@ -28,8 +28,8 @@ int folder_of_sockets(char *out, size_t out_bytes);
 
 // Makes it and those above it. Those that are there stay as they are.
 int folder_make(const char *path, mode_t mode);
-// The same for this user alone (0700), but below FOLDER_OF_SYSTEM others may pass through (0711) and
-// list nothing, whatever the umask.
+// The same for this user alone (0700), but below FOLDER_OF_SYSTEM others may pass through (0711)
+// and list nothing, whatever the umask.
 int folder_make_passable(const char *path);
 // Makes it (0700) if it is missing. -EPERM: it is no folder, not this user's, or its mode has one
 // of the bits in `closed`: in /tmp anybody may have been there first.

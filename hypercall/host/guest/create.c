@@ -114,6 +114,7 @@ static int take(struct guest_host *h, const struct guest_request *q, struct gues
         rc = guest_seat_take(g, error, error_bytes);
     }
     close(lock);
+    rc = rc ? rc : guest_own_image(g, error, error_bytes);
     rc = rc ? rc : machine_watch_start(h->libvirt, g->name, &g->watch, error, error_bytes);
     rc = rc ? rc : machine_xml(&g->plan, xml, error, error_bytes);
     return rc ? rc : define(h, g, *xml, error, error_bytes);

@@ -218,6 +218,9 @@ static int prepare(struct guest_host *h, struct guest *g, struct machine_facts *
     }
     int rc = h->is_remote ? guest_prepare_remote(h, facts, g->name, error, error_bytes)
                           : check_files(facts, error, error_bytes);
+    if (!rc && !h->is_remote && facts->key_file[0]) {
+        rc = guest_give_key(h, g, facts, error, error_bytes);
+    }
     if (!rc && port && port != facts->port && from != GUEST_FROM_BOOT &&
         virDomainHasManagedSaveImage(g->domain, 0) == 1) {
         rc = guest_refuse(error, error_bytes, -EINVAL,

@@ -96,6 +96,7 @@ struct guest {
     struct tensord_guest calls;
     struct hardware_user qemu; // as who QEMU runs, where that is not the caller:
     bool qemu_is_other;        // guests of root's on a system's libvirt
+    uint32_t reader_group;     // then: his, to whom files and sockets are opened
     bool persistent, autostart;
     enum guest_from from; // what guest_start did: never GUEST_FROM_ANY
     virDomainPtr domain;  // NULL: not made

@@ -7,8 +7,11 @@
 #include "hypercall/host/guest/private.h"
 #include "hypercall/host/remote/remote.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 int guest_name_key(struct guest_host *h, struct guest *g, bool make, char *error,
                    size_t error_bytes)
@@ -25,6 +28,25 @@ int guest_name_key(struct guest_host *h, struct guest *g, bool make, char *error
         rc = rc ? rc : guest_give(g, g->key_file, error, error_bytes);
     }
     return rc;
+}
+
+// Nothing but a file of root's own among root's keys: those of other users' guests, whose QEMU runs
+// as they do, lie elsewhere, and whoever may define domains may have written any path.
+int guest_give_key(const struct guest_host *h, struct guest *g, const struct machine_facts *facts,
+                   char *error, size_t error_bytes)
+{
+    char folder[PATH_MAX];
+    struct stat s;
+    int rc = geteuid() == 0 ? key_folder(folder, sizeof folder, error, error_bytes) : -EPERM;
+    size_t length = rc ? 0 : strlen(folder);
+    if (rc || strncmp(facts->key_file, folder, length) != 0 || facts->key_file[length] != '/' ||
+        !key_path_is_of(facts->key_file, g->name)) {
+        return 0;
+    }
+    rc = guest_find_reader(h, g, error, error_bytes);
+    bool is_roots = !rc && lstat(facts->key_file, &s) == 0 && S_ISREG(s.st_mode) && s.st_uid == 0 &&
+                    s.st_nlink == 1;
+    return is_roots ? guest_give(g, facts->key_file, error, error_bytes) : rc;
 }
 
 void guest_name_remote_key(const struct remote *r, struct guest *g)

@@ -41,6 +41,9 @@ int guest_name_variables(struct guest *g, bool make, char *error, size_t error_b
 // Its file, by the guest's name; with `make` it is written.
 int guest_name_key(struct guest_host *h, struct guest *g, bool make, char *error,
                    size_t error_bytes);
+// Who wrote the key into its file anew owns that file: it becomes QEMU's again.
+int guest_give_key(const struct guest_host *h, struct guest *g, const struct machine_facts *facts,
+                   char *error, size_t error_bytes);
 // The same on the guest's own machine.
 struct remote;
 void guest_name_remote_key(const struct remote *r, struct guest *g);
@@ -75,6 +78,8 @@ int guest_make_readable(struct guest_host *h, struct guest *g, const char *what,
                         bool always, char *error, size_t error_bytes);
 // What boots, where QEMU may read it.
 int guest_place_image(struct guest_host *h, struct guest *g, char *error, size_t error_bytes);
+// Where libvirt gives the image to QEMU's user: a copy that is this guest's alone, by its name.
+int guest_own_image(struct guest *g, char *error, size_t error_bytes);
 // A file of the guest's own becomes QEMU's.
 int guest_give(const struct guest *g, const char *path, char *error, size_t error_bytes);
 // He may pass through the folder; he may connect to the socket.

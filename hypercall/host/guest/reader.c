@@ -7,6 +7,7 @@
 #include "hypercall/host/guest/private.h"
 
 #include <errno.h>
+#include <grp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -17,6 +18,20 @@ static int find_by_name(struct hardware_user *out)
 {
     int rc = hardware_user("libvirt-qemu", out);
     return rc ? hardware_user("qemu", out) : rc;
+}
+
+// QEMU's group may be kvm (Ubuntu's libvirt, or qemu.conf), in which users are, too, for /dev/kvm:
+// what is opened to QEMU alone is opened to the group of its user's own name, where there is one
+// that he is in (libvirt starts QEMU with all of its user's groups).
+static uint32_t own_group(const struct hardware_user *u, uint32_t otherwise)
+{
+    const struct group *own = getgrnam(u->name);
+    for (unsigned i = 0; own && i < u->group_count; i++) {
+        if (u->groups[i] == own->gr_gid) {
+            return own->gr_gid;
+        }
+    }
+    return otherwise;
 }
 
 // A QEMU that runs as an ordinary user has to pass through libvirt's folder to its own.
@@ -62,6 +77,7 @@ int guest_find_reader(const struct guest_host *h, struct guest *g, char *error, 
     g->qemu_is_other = g->qemu.uid != 0;
     g->plan.user_id = g->qemu.uid;
     g->plan.group_id = h->libvirt ? group : g->qemu.groups[0];
+    g->reader_group = own_group(&g->qemu, g->plan.group_id);
     return 0;
 }
 
@@ -94,7 +110,7 @@ int guest_map_weights(struct guest_host *h, const char *model, struct guest *g, 
                       size_t error_bytes)
 {
     bool can = guest_reader_can(g, model);
-    struct weights_reader reader = {.group = g->plan.group_id, .cannot = !can};
+    struct weights_reader reader = {.group = g->reader_group, .cannot = !can};
     int rc = weights_mappable_for(model, g->plan.kind == MACHINE_MICROVM,
                                   g->qemu_is_other ? &reader : NULL, &h->progress, &g->mapped,
                                   &g->plan.mapped_bytes, error, error_bytes);
@@ -104,7 +120,7 @@ int guest_map_weights(struct guest_host *h, const char *model, struct guest *g, 
 int guest_make_readable(struct guest_host *h, struct guest *g, const char *what, char **path,
                         bool always, char *error, size_t error_bytes)
 {
-    struct weights_reader reader = {.group = g->plan.group_id};
+    struct weights_reader reader = {.group = g->reader_group};
     char *copy;
     if (!always && guest_reader_can(g, *path)) {
         return 0;
@@ -144,26 +160,8 @@ static bool helper_refuses(const char *path)
     return false;
 }
 
-// VFIO's device nodes are root's until libvirt gives them to QEMU's user, with the image and what
-// else it labels: an image that is nobody else's.
-int guest_place_image(struct guest_host *h, struct guest *g, char *error, size_t error_bytes)
+static void boot_from(struct guest *g, char *path)
 {
-    bool labelled = g->qemu_is_other && g->plan.device_count;
-    const char *before = g->plan.image ? g->plan.image : g->plan.disk;
-    bool elsewhere = g->plan.is_system && before && helper_refuses(before);
-    char *path = h->libvirt && before ? strdup(before) : NULL;
-    if (labelled) {
-        g->plan.runs_as_user = false;
-        g->plan.keeps_owners = true;
-    }
-    int rc = path
-                 ? guest_make_readable(h, g, "Image", &path,
-                                       elsewhere || (labelled && g->plan.image), error, error_bytes)
-                 : 0;
-    if (rc || !path || strcmp(path, before) == 0) {
-        free(path);
-        return rc;
-    }
     free(g->image_path);
     g->image_path = path;
     if (g->plan.image) {
@@ -171,13 +169,47 @@ int guest_place_image(struct guest_host *h, struct guest *g, char *error, size_t
     } else {
         g->plan.disk = path;
     }
+}
+
+// VFIO's device nodes are root's until libvirt gives them to QEMU's user, with the image and what
+// else it labels.
+int guest_place_image(struct guest_host *h, struct guest *g, char *error, size_t error_bytes)
+{
+    const char *before = g->plan.image ? g->plan.image : g->plan.disk;
+    bool elsewhere = g->plan.is_system && before && helper_refuses(before);
+    char *path = h->libvirt && before ? strdup(before) : NULL;
+    if (g->qemu_is_other && g->plan.device_count) {
+        g->plan.runs_as_user = false;
+        g->plan.keeps_owners = true;
+    }
+    int rc = path ? guest_make_readable(h, g, "Image", &path, elsewhere, error, error_bytes) : 0;
+    if (rc || !path || strcmp(path, before) == 0) {
+        free(path);
+        return rc;
+    }
+    boot_from(g, path);
     return 0;
+}
+
+int guest_own_image(struct guest *g, char *error, size_t error_bytes)
+{
+    struct weights_reader reader = {.group = g->reader_group, .name = g->name};
+    char *copy;
+    if (!g->plan.keeps_owners || !g->qemu_is_other || !g->plan.image) {
+        return 0;
+    }
+    int rc = weights_copy_for(g->plan.image, &reader, &copy, error, error_bytes);
+    if (!rc) {
+        boot_from(g, copy);
+    }
+    return rc;
 }
 
 int guest_give(const struct guest *g, const char *path, char *error, size_t error_bytes)
 {
-    // libvirt gives it away itself where it labels files.
-    if (!g->qemu_is_other || !g->plan.runs_as_user) {
+    // Also where libvirt labels files: of those that only QEMU's command line names it knows
+    // nothing.
+    if (!g->qemu_is_other) {
         return 0;
     }
     return lchown(path, g->plan.user_id, g->plan.group_id) == 0
@@ -191,7 +223,7 @@ int guest_open_folder(const struct guest *g, const char *folder, char *error, si
     if (!g->qemu_is_other) {
         return 0;
     }
-    if (lchown(folder, (uid_t)-1, g->plan.group_id) != 0 || chmod(folder, 0710) != 0) {
+    if (lchown(folder, (uid_t)-1, g->reader_group) != 0 || chmod(folder, 0710) != 0) {
         return guest_refuse(error, error_bytes, -errno, "%s cannot be opened to %s: %s", folder,
                             g->qemu.name, strerror(errno));
     }
@@ -204,7 +236,7 @@ int guest_open_socket(const struct guest *g, const char *path, char *error, size
         return 0;
     }
     // Not his: the owner may do more. In a folder that only this user writes to.
-    if (lchown(path, (uid_t)-1, g->plan.group_id) != 0 || chmod(path, 0660) != 0) {
+    if (lchown(path, (uid_t)-1, g->reader_group) != 0 || chmod(path, 0660) != 0) {
         return guest_refuse(error, error_bytes, -errno, "%s cannot be opened to %s: %s", path,
                             g->qemu.name, strerror(errno));
     }

@@ -49,7 +49,7 @@
 // Links: hypercall/host/guest/remote_variant.c
 // Links: hypercall/host/store/copies.c
 // Libs: -lvirt -lcurl -lmbedcrypto -lfdt
-#include "hypercall/host/guest/guest.h"
+#include "hypercall/host/guest/private.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -58,6 +58,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -336,6 +337,47 @@ static void machines_that_cannot_be_are_refused(void **unused)
     refused(&q, -EINVAL, "tpu:0");
 }
 
+// Root's guests with devices: libvirt labels the image and knows nothing of the key.
+static void a_guest_that_libvirt_labels_has_its_own_files(void **unused)
+{
+    (void)unused;
+    struct guest g = {.name = "demo",
+                      .qemu = {.name = "other", .uid = 12345, .groups = {12345}, .group_count = 1},
+                      .qemu_is_other = true,
+                      .reader_group = 12345,
+                      .plan = {.user_id = 12345, .group_id = 12346, .keeps_owners = true}};
+    char key[128];
+    struct stat s;
+    if (geteuid() != 0) {
+        return; // may give nothing away
+    }
+    snprintf(key, sizeof key, "%s/key", home);
+    FILE *f = fopen(key, "w");
+    assert_non_null(f);
+    fclose(f);
+    assert_int_equal(chmod(home, 0711), 0);
+    assert_int_equal(chmod(key, 0600), 0);
+    assert_int_equal(guest_give(&g, key, error, sizeof error), 0);
+    assert_int_equal(stat(key, &s), 0);
+    assert_int_equal(s.st_uid, 12345);
+    assert_int_equal(s.st_gid, 12346);
+    assert_int_equal(s.st_mode & 0777, 0600);
+    g.plan.image = key;
+    assert_int_equal(guest_own_image(&g, error, sizeof error), 0);
+    assert_string_not_equal(g.plan.image, key);
+    assert_string_equal(g.plan.image, g.image_path);
+    assert_non_null(strstr(g.image_path, "-demo.copy"));
+    assert_int_equal(stat(g.image_path, &s), 0);
+    assert_int_equal(s.st_gid, 12345);
+    free(g.image_path);
+    // Where libvirt labels nothing, guests share it.
+    g.image_path = NULL;
+    g.plan.image = key;
+    g.plan.keeps_owners = false;
+    assert_int_equal(guest_own_image(&g, error, sizeof error), 0);
+    assert_ptr_equal(g.plan.image, key);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -347,6 +389,7 @@ int main(void)
         cmocka_unit_test(a_machine_is_chosen),
         cmocka_unit_test(a_model_that_is_an_image_boots_by_itself),
         cmocka_unit_test(machines_that_cannot_be_are_refused),
+        cmocka_unit_test(a_guest_that_libvirt_labels_has_its_own_files),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

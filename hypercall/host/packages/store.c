@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-static const char system_root[] = "/var/lib/tessera/models";
+static const char system_root[] = FOLDER_OF_SYSTEM "/models";
 
 int pk_fail(struct packages *p, int rc, const char *format, ...)
 {
@@ -76,6 +76,11 @@ int packages_open(struct packages *p, bool make)
 {
     static const char *const folders[] = {"blobs", "names", "partial"};
     int rc = find_root(p);
+    // The folder of all that QEMU's user has to reach, not only of the store: whatever the umask.
+    // One that cannot be made is told below.
+    if (!rc && make && strcmp(p->root, system_root) == 0) {
+        (void)folder_make_passable(FOLDER_OF_SYSTEM);
+    }
     for (size_t i = 0; i < sizeof folders / sizeof *folders && make && !rc; i++) {
         char path[PATH_MAX];
         rc = pk_path(p, path, "%s", folders[i]);

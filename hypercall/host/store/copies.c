@@ -84,16 +84,17 @@ int copy_lock(const char *copy, bool wait, char *error, size_t error_bytes)
 // ---- copies of any file ------------------------------------------------------------------------
 
 // By what the source is now: another content has another name.
-static int name_file_copy(const struct stat *s, char out[PATH_MAX], char *error, size_t error_bytes)
+static int name_file_copy(const struct stat *s, const char *guest, char out[PATH_MAX], char *error,
+                          size_t error_bytes)
 {
     char folder[PATH_MAX - 128];
     int rc = weights_cache_folder("files", folder, sizeof folder, error, error_bytes);
     if (rc == 0) {
-        snprintf(out, PATH_MAX, "%s/%llx-%llx-%llx-%llx.%09lx-%llx.%09lx.copy", folder,
+        snprintf(out, PATH_MAX, "%s/%llx-%llx-%llx-%llx.%09lx-%llx.%09lx%s%s.copy", folder,
                  (unsigned long long)s->st_dev, (unsigned long long)s->st_ino,
                  (unsigned long long)s->st_size, (unsigned long long)s->st_mtim.tv_sec,
                  (unsigned long)s->st_mtim.tv_nsec, (unsigned long long)s->st_ctim.tv_sec,
-                 (unsigned long)s->st_ctim.tv_nsec);
+                 (unsigned long)s->st_ctim.tv_nsec, guest ? "-" : "", guest ? guest : "");
     }
     return rc;
 }
@@ -158,12 +159,12 @@ int weights_copy_for(const char *path, const struct weights_reader *reader, char
     if (rc) {
         error_say(error, error_bytes, rc, "%s: %s", path, strerror(-rc));
     }
-    rc = rc ? rc : name_file_copy(&s, copy, error, error_bytes);
+    rc = rc ? rc : name_file_copy(&s, reader->name, copy, error, error_bytes);
     int lock = rc ? -1 : copy_lock(copy, true, error, error_bytes);
     rc = rc ? rc : lock < 0 ? lock : 0;
     if (!rc) {
-        bool good =
-            stat(copy, &there) == 0 && there.st_gid == reader->group && there.st_size == s.st_size;
+        bool good = !reader->name && stat(copy, &there) == 0 && there.st_gid == reader->group &&
+                    there.st_size == s.st_size;
         rc = good ? 0 : write_file_copy(from, &s, reader, copy, error, error_bytes);
     }
     if (!rc) {
@@ -198,11 +199,12 @@ static bool is_of_weights(const char *copy, const char *source)
     return known && strncmp(strrchr(copy, '/') + 1, hex, 64) == 0;
 }
 
+// A copy that has a guest's name is needed by that guest alone: it never counts as one of these.
 static bool is_of_file(const char *copy, const char *source)
 {
     struct stat s;
     char now[PATH_MAX], error[256];
-    return stat(source, &s) == 0 && name_file_copy(&s, now, error, sizeof error) == 0 &&
+    return stat(source, &s) == 0 && name_file_copy(&s, NULL, now, error, sizeof error) == 0 &&
            strcmp(now, copy) == 0;
 }
 

@@ -232,13 +232,54 @@ static void any_file_is_copied_once_as_it_is(void **unused)
     assert_non_null(strstr(error, "/nonexistent"));
 }
 
+static void a_guests_own_copy_is_needed_by_it_alone(void **unused)
+{
+    (void)unused;
+    struct weights_reader shared = {.group = getegid()}, one = shared;
+    struct stat first, again;
+    char *common, *own, *anew;
+    one.name = "demo.2";
+    assert_int_equal(weights_copy_for(model, &shared, &common, error, sizeof error), 0);
+    assert_int_equal(weights_copy_for(model, &one, &own, error, sizeof error), 0);
+    assert_string_not_equal(common, own);
+    assert_non_null(strstr(own, "-demo.2.copy"));
+    assert_int_equal(stat(own, &first), 0);
+    assert_int_equal(stat(common, &again), 0);
+    assert_int_not_equal(first.st_ino, again.st_ino);
+    // QEMU's user owned it: what he may have written there is not booted by the next guest.
+    assert_int_equal(chmod(own, 0600), 0);
+    FILE *f = fopen(own, "r+b");
+    assert_int_equal(fputc('!', f), '!');
+    fclose(f);
+    assert_int_equal(weights_copy_for(model, &one, &anew, error, sizeof error), 0);
+    assert_string_equal(own, anew);
+    f = fopen(own, "rb");
+    assert_int_equal(fgetc(f), 'G');
+    fclose(f);
+    age(common);
+    age(own);
+    needed = own;
+    assert_int_equal(prune(true), 0);
+    needed = NULL;
+    assert_int_equal(prune(true), 1); // the source stays, the guest is gone
+    assert_int_equal(access(own, F_OK), -1);
+    assert_int_equal(access(common, R_OK), 0);
+    free(common);
+    free(own);
+    free(anew);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
     const struct CMUnitTest tests[] = {
-        TEST(a_copy_whose_source_stays_is_kept),  TEST(one_whose_source_is_gone_goes),
-        TEST(one_whose_source_has_changed_goes),  TEST(one_that_is_used_again_is_kept_for_a_while),
-        TEST(a_readers_copy_is_his_groups_alone), TEST(any_file_is_copied_once_as_it_is),
+        TEST(a_copy_whose_source_stays_is_kept),
+        TEST(one_whose_source_is_gone_goes),
+        TEST(one_whose_source_has_changed_goes),
+        TEST(one_that_is_used_again_is_kept_for_a_while),
+        TEST(a_readers_copy_is_his_groups_alone),
+        TEST(any_file_is_copied_once_as_it_is),
+        TEST(a_guests_own_copy_is_needed_by_it_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

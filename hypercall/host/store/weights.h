@@ -66,15 +66,17 @@ int weights_mappable_power(const char *path, const struct weights_progress *prog
 
 // A user who maps files beside this one: QEMU's, where a system's libvirt runs it.
 struct weights_reader {
-    uint32_t group; // copies are this one's to read, and nobody else's
-    bool cannot;    // the file itself is out of his reach: a copy is made of any size
+    uint32_t group;   // copies are this one's to read, and nobody else's
+    bool cannot;      // the file itself is out of his reach: a copy is made of any size
+    const char *name; // weights_copy_for: of the one guest that has the copy; NULL: guests share it
 };
 // Either of the two, with a reader (NULL: as above).
 int weights_mappable_for(const char *path, bool power, const struct weights_reader *reader,
                          const struct weights_progress *progress, char **out_path,
                          uint64_t *out_bytes, char *error, size_t error_bytes);
 
-// A copy of any file (an image) that the reader's group may read, made once for the file as it is.
+// A copy of any file (an image) that the reader's group may read, made once for the file as it is;
+// one that has a guest's name is made anew each time, since that guest's QEMU may have owned it.
 // The caller frees *out_path.
 int weights_copy_for(const char *path, const struct weights_reader *reader, char **out_path,
                      char *error, size_t error_bytes);

@@ -4,6 +4,7 @@
 // `tessera doctor`: libvirt, who QEMU runs as under it, AppArmor, the console's log, the network.
 #include "hypercall/host/remote/remote.h"
 #include "hypercall/host/base/folders.h"
+#include "hypercall/host/tool/apparmor.h"
 #include "hypercall/host/tool/doctor.h"
 #include "hypercall/host/tool/in_time.h"
 
@@ -214,27 +215,11 @@ void check_qemu_user(struct doctor *d)
               "guests with UEFI do not start");
 }
 
-// A rule of this version's file: of an older one guests with UEFI did not start.
-#define RULE_OF_NOW "/var/lib/tessera/{models,cache,images}/** rk,"
-#define SNIPPET     "/etc/apparmor.d/local/abstractions/libvirt-qemu"
-
-static bool snippet_is_installed(void)
-{
-    char line[512];
-    bool found = false;
-    FILE *f = fopen(SNIPPET, "re");
-    while (f && fgets(line, sizeof line, f)) {
-        found |= line[0] != '#' && strstr(line, RULE_OF_NOW) != NULL;
-    }
-    if (f) {
-        fclose(f);
-    }
-    return found;
-}
+#define SNIPPET "/etc/apparmor.d/local/abstractions/libvirt-qemu"
 
 void check_apparmor(struct doctor *d)
 {
-    char label[64], path[PATH_MAX + 64];
+    char label[64], path[PATH_MAX + 64], old[200];
     char *capabilities = d->system ? virConnectGetCapabilities(d->system) : NULL;
     if (!capabilities) {
         return;
@@ -245,7 +230,8 @@ void check_apparmor(struct doctor *d)
         doctor_say(d, DOCTOR_OK, "does not confine guests here");
         return;
     }
-    if (snippet_is_installed()) {
+    struct apparmor_rules rules = apparmor_rules(SNIPPET);
+    if (rules.current && !rules.denies) {
         doctor_say(d, DOCTOR_OK,
                    "confines guests of qemu:///system, and lets them read "
                    "/var/lib/tessera (%s)",
@@ -253,12 +239,21 @@ void check_apparmor(struct doctor *d)
         return;
     }
     doctor_say(d, DOCTOR_MISSING,
-               "confines guests of qemu:///system, and has not this version's rules for "
-               "/var/lib/tessera");
+               rules.denies
+                   ? "confines guests of qemu:///system, by rules of an older version that "
+                     "deny them their UEFI variables, whatever later ones allow"
+                   : "confines guests of qemu:///system, and has not this version's rules "
+                     "for /var/lib/tessera");
     doctor_cost(d, "QEMU may not map weights there (libvirt labels no file of its own command "
                    "line): guests of qemu:///system do not start; those of qemu:///session do");
     snprintf(path, sizeof path, "%s/../../hypercall/host/apparmor/libvirt-qemu", d->folder);
-    doctor_mend(d, "%stee -a " SNIPPET " < %s", doctor_sudo(), doctor_quote(path));
+    snprintf(old, sizeof old, rules.denies ? "%s" APPARMOR_DROP_OLD SNIPPET : "", doctor_sudo());
+    if (rules.current) {
+        doctor_mend(d, "%s", old);
+    } else {
+        doctor_mend(d, "%s%s%stee -a " SNIPPET " < %s", old, old[0] ? " && " : "", doctor_sudo(),
+                    doctor_quote(path));
+    }
 }
 
 // ---- what stands beside guests -----------------------------------------------------------------
