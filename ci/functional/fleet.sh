@@ -102,6 +102,10 @@ same "and not as if it were whole" 0 "$(grep -c 'DONE' "$work/begun")"
 check "its guest comes back" until_true 40 settled
 
 # ---- scale, deploy -----------------------------------------------------------------------------
+sockets() {
+    ls -l "/proc/$(pgrep -f '^tessera agent --worker')/fd" | grep -c 'socket:'
+}
+sockets=$(sockets)
 load_begin scale 120 4
 out=$(t scale shop chat=2 code=1 2>&1)
 same "scale down succeeds" 0 $?
@@ -139,6 +143,8 @@ same "no connection failed" 0 "$(sed -n 's/^Failed requests: *//p' "$work/canary
 bad=$(sed -n 's/^Non-2xx responses: *//p' "$work/canary.ab")
 check "few requests met it (${bad:-0} of 250)" test "${bad:-0}" -gt 0 -a "${bad:-0}" -lt 60
 same "the guests are the same" "$before" "$(guests chat)"
+now=$(sockets)
+check "the agent's connections are those of before ($sockets, now $now)" test "$now" -le $((sockets + 2))
 same "afterwards all is answered" 200 "$(status_of "$url/v1/chat/completions" -d "$question")"
 
 # ---- down --------------------------------------------------------------------------------------

@@ -31,12 +31,14 @@ static void *work(void *context)
                                                       [AGENT_REHEARSE] = agent_rehearse,
                                                       [AGENT_DESTROY] = agent_destroy};
     struct agent_job *j = context;
-    struct guest_host host = {.stop = &j->hurry};
-    j->rc = guest_host_open(&host, j->uri, false, j->error, sizeof j->error);
+    j->host.stop = &j->hurry;
+    j->rc = j->host.libvirt
+                ? guest_host_reopen(&j->host, j->error, sizeof j->error)
+                : guest_host_open(&j->host, j->uri, false, j->error, sizeof j->error);
     if (!j->rc) {
-        j->rc = does[j->kind](&host, j);
+        j->rc = does[j->kind](&j->host, j);
     }
-    guest_host_close(&host);
+    j->host.stop = NULL;
     atomic_store_explicit(&j->done, true, memory_order_release); // all that is written above
     eventfd_write(j->events, 1);
     return NULL;
@@ -61,11 +63,19 @@ static bool has_room(const struct agent *a, const struct agent_job *wanted, bool
         slow_ones += a->jobs[i]->slow;
         if (slow && wanted->kind == AGENT_MAKE && a->jobs[i]->kind == AGENT_MAKE &&
             strcmp(a->jobs[i]->fleet, wanted->fleet) == 0 &&
-            strcmp(a->jobs[i]->service, wanted->service) == 0) {
+            strcmp(a->jobs[i]->service, wanted->service) == 0 &&
+            strcmp(a->jobs[i]->version, wanted->version) == 0) {
             return false; // the first one of a version is waited for
         }
     }
     return a->job_count < most && (!slow || slow_ones + 1 < most);
+}
+
+static void put_back(struct agent *a, const struct agent_job *j)
+{
+    if (j->host.libvirt) {
+        a->idle[a->idle_count++] = j->host; // as many as jobs at most
+    }
 }
 
 bool agent_job_begin(struct agent *a, const struct agent_job *wanted, bool slow)
@@ -83,7 +93,10 @@ bool agent_job_begin(struct agent *a, const struct agent_job *wanted, bool slow)
     j->events = a->events;
     j->slow = slow;
     j->begun_ms = agent_now_ms();
+    // A connection that lives is never closed (guest_host_close): jobs use those of earlier ones.
+    j->host = a->idle_count ? a->idle[--a->idle_count] : (struct guest_host){0};
     if ((wanted->record && !j->record) || !start_thread(j)) {
+        put_back(a, j);
         free(j->record);
         free(j);
         return false;
@@ -205,9 +218,10 @@ static void take(struct agent *a, const struct agent_job *j)
     }
 }
 
-static void forget(struct agent_job *j)
+static void forget(struct agent *a, struct agent_job *j)
 {
     pthread_join(j->thread, NULL);
+    put_back(a, j);
     free(j->record);
     free(j);
 }
@@ -222,7 +236,7 @@ void agent_jobs_take(struct agent *a)
         }
         take(a, j);
         a->jobs[i] = a->jobs[--a->job_count];
-        forget(j);
+        forget(a, j);
     }
 }
 

@@ -148,6 +148,7 @@ struct agent_job {
     uint64_t begun_ms;
     bool slow;
     const char *uri;
+    struct guest_host host; // lent by the agent; libvirt NULL: the thread connects
     int events;
     pthread_t thread;
     volatile int hurry; // by the loop: end early
@@ -163,6 +164,8 @@ struct agent {
     struct agent_shelf shelf;
     struct agent_job *jobs[AGENT_JOBS];
     size_t job_count;
+    struct guest_host idle[AGENT_JOBS]; // connections for jobs to come
+    size_t idle_count;
     const char *uri;
     bool idle_exit;
     int lock, link, control, events;
