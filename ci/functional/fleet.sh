@@ -88,6 +88,14 @@ load_end killed
 check "both come back by themselves" until_true 40 settled
 holds "the same guest is started again" "$victim" "$(guests chat | tr '\n' ' ')"
 
+victim=$(guests code | tail -n 1)
+rm "$keys/$victim"-*.key
+kill -KILL "$(qemu_of "$victim")"
+others_serve() {
+    settled && [ "$(guests code | wc -l)" = 2 ] && ! v list --all --name | grep -qxF -- "$victim"
+}
+check "one whose key's file is lost is made anew" until_true 40 others_serve
+
 # ---- a stream that has begun -------------------------------------------------------------------
 curl -sS -N --max-time 60 -D "$work/begun.head" -o "$work/begun" "$url/v1/completions" -H 'X-Note: long' \
     -d '{"model":"chat","prompt":"Once","max_tokens":400,"ignore_eos":true,"stream":true}' 2>"$work/begun.err" &

@@ -158,6 +158,10 @@ static void take_made(struct agent_fleet *f, struct agent_service *s, const stru
 
 static void take_started(struct agent_fleet *f, struct agent_member *m, const struct agent_job *j)
 {
+    if (j->removed) {
+        agent_log("%s: %s is gone, another is made: %s", f->name, m->name, j->error);
+        return;
+    }
     if (j->rc) {
         backoff_failed(&m->backoff, agent_now_ms());
         agent_failed(f, j->service, j->version);

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { REHEARSAL_S = 30, STOP_S = 5 };
 
@@ -100,6 +101,19 @@ int agent_make(struct guest_host *h, struct agent_job *j)
 
 // ---- one that exists ---------------------------------------------------------------------------
 
+// The key is in no other place, and is the agent's to give: another guest is made instead.
+static bool lost_its_key(struct guest_host *h, const char *name)
+{
+    char unused[400];
+    virDomainPtr d;
+    struct machine_facts facts;
+    if (machine_find(h->libvirt, name, &d, &facts, unused, sizeof unused) != 0) {
+        return false;
+    }
+    virDomainFree(d);
+    return facts.key_file[0] && access(facts.key_file, F_OK) != 0 && errno == ENOENT;
+}
+
 int agent_start(struct guest_host *h, struct agent_job *j)
 {
     struct guest g = {.watch.callback = -1};
@@ -112,6 +126,10 @@ int agent_start(struct guest_host *h, struct agent_job *j)
     }
     j->from = g.from;
     guest_free(h, &g);
+    if (rc == -ENOENT && lost_its_key(h, j->name)) {
+        char unused[400];
+        j->removed = guest_remove(h, j->name, unused, sizeof unused) == 0;
+    }
     return rc == -EALREADY ? 0 : rc;
 }
 

@@ -155,7 +155,8 @@ struct agent_job {
     atomic_bool done;   // by the thread, with release: what follows is set
     int rc;
     enum guest_from from;
-    bool stays; // AGENT_REHEARSE: it was in a hurry, and the guest runs
+    bool stays;   // AGENT_REHEARSE: it was in a hurry, and the guest runs
+    bool removed; // AGENT_START: nobody could ever start it
     uint64_t state_bytes;
     char error[900];
 };
