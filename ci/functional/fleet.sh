@@ -71,6 +71,15 @@ lets_nobody_in() {
 check "and clients' keys let nobody in" until_true 20 lets_nobody_in
 same "until up sets them anew" 0 "$(t up "$work/keys.yaml" >"$work/out" 2>&1; echo $?)"
 same "they hold again" "200 401" "$(key_status client-one) $(key_status client-tw)"
+file=$(echo "$keys"/shop.fleet-*.key) log=$(echo "$work"/run/tessera/agent.log-*)
+reloads=$(grep -c 'HAProxy was' "$log")
+chmod 000 "$file"
+refused "keys that cannot be read: up says so" 1 "keys cannot be read \($file: Permission denied\): mend that" up "$work/keys.yaml"
+check "the agent, too" until_true 10 grep -q 'keys cannot be read' "$log"
+same "and leaves all as it is" "200 401 $reloads" "$(key_status client-one) $(key_status client-tw) $(grep -c 'HAProxy was' "$log")"
+chmod 600 "$file"
+check "mended, they hold" until_true 10 settled
+same "as before" "200 401" "$(key_status client-one) $(key_status client-tw)"
 t up "$work/fleet.yaml" >"$work/out" 2>&1
 same "and without them again" 200 "$(status_of "$url/v1/chat/completions" -d "$question")"
 same "no guest was made anew for all this" "$before" "$(v list --name | sort)"
