@@ -24,6 +24,12 @@ cache=$work/home/.cache/tessera/models
 "${as[@]}" touch "$cache/$(sha256sum "$small" | cut -c 1-64).lock"
 exec 9<>"$cache/$(sha256sum "$small" | cut -c 1-64).lock"
 flock 9
+t up "$work/fleet.yaml" --no-wait >"$work/out" 2>&1 9>&-
+is_making() {
+    [ "$(t status shop --json 2>/dev/null | jq .making)" = 1 ]
+}
+check "a guest that takes long is made" until_true 60 is_making
+same "down does not wait for it" 0 "$(t down shop --timeout 20 >"$work/out" 2>&1 9>&-; echo $?)"
 t up "$work/fleet.yaml" >"$work/up.out" 2>&1 9>&- &
 up=$!
 has_guests() { # CHAT CODE

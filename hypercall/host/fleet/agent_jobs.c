@@ -127,11 +127,21 @@ size_t agent_jobs_making(const struct agent *a, const char *fleet)
 bool agent_has_jobs(const struct agent *a, const char *fleet)
 {
     for (size_t i = 0; i < a->job_count; i++) {
-        if (strcmp(a->jobs[i]->fleet, fleet) == 0) {
+        const struct agent_job *j = a->jobs[i];
+        if (strcmp(j->fleet, fleet) == 0 && !(j->kind == AGENT_MAKE && j->hurry)) {
             return true;
         }
     }
     return false;
+}
+
+void agent_jobs_hurry(struct agent *a, const char *fleet)
+{
+    for (size_t i = 0; i < a->job_count; i++) {
+        if (strcmp(a->jobs[i]->fleet, fleet) == 0) {
+            a->jobs[i]->hurry = 1;
+        }
+    }
 }
 
 // ---- what they did -----------------------------------------------------------------------------
@@ -147,7 +157,7 @@ static void take_made(struct agent_fleet *f, struct agent_service *s, const stru
         memset(&m->backoff, 0, sizeof m->backoff);
         m->made = true;
         m->why[0] = 0;
-    } else if (j->begun_ms >= m->failed_ms) { // those that were begun with it failed by the same
+    } else if (!j->hurry && j->begun_ms >= m->failed_ms) { // those that were begun with it failed by the same
         m->failed_ms = agent_now_ms();
         m->made = false;
         backoff_failed(&m->backoff, m->failed_ms);
@@ -160,6 +170,9 @@ static void take_started(struct agent_fleet *f, struct agent_member *m, const st
 {
     if (j->removed) {
         agent_log("%s: %s is gone, another is made: %s", f->name, m->name, j->error);
+        return;
+    }
+    if (j->rc == -EINTR && j->hurry) {
         return;
     }
     if (j->rc) {

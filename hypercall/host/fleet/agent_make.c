@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { REHEARSAL_S = 30, STOP_S = 5 };
+enum { REHEARSAL_S = 30 /* at least */, STOP_S = 5 };
 
 // ---- made --------------------------------------------------------------------------------------
 
@@ -79,7 +79,12 @@ static int make_of(struct guest_host *h, struct agent_job *j, const struct fleet
                               .version = j->version};
     struct guest g = {.watch.callback = -1};
     int rc = settings ? guest_plan(h, &q, &g, j->error, sizeof j->error) : -ENOMEM;
+    rc = !rc && j->hurry ? -EINTR : rc;
     rc = rc ? rc : guest_create(h, &q, &g, j->error, sizeof j->error);
+    if (!rc && j->hurry) { // another fleet of this name may be there by now
+        guest_give_up(h, &g);
+        rc = -EINTR;
+    }
     guest_free(h, &g);
     free(settings);
     return rc;
@@ -145,7 +150,7 @@ int agent_rehearse(struct guest_host *h, struct agent_job *j)
         guest_free(h, &g);
         return rc;
     }
-    rc = guest_wait(h, &g, REHEARSAL_S, &j->hurry, j->error, sizeof j->error);
+    rc = guest_wait(h, &g, j->start_s > REHEARSAL_S ? j->start_s : REHEARSAL_S, &j->hurry, j->error, sizeof j->error);
     if (rc == -EINTR) { // it is wanted: let it serve
         j->stays = true;
         guest_free(h, &g);
