@@ -302,6 +302,7 @@ soon held 1
 known=up members aaaa:0
 sync_members
 wait $woken
+sync_members
 same "one that starts for the request has longer" "200 1" "$(cat "$work/woken") $(wc -l <"$work/held")"
 same "afterwards the time-out holds" 504 "$(chat '{"delay":8000}' -o /dev/null -w '%{http_code}')"
 cp "$work/all" "$work/members"

@@ -126,7 +126,7 @@ check "its guest comes back" until_true 40 settled
 
 # ---- scale, deploy -----------------------------------------------------------------------------
 sockets() {
-    ls -l "/proc/$(pgrep -f '^tessera agent --worker')/fd" | grep -c 'socket:'
+    find "/proc/$(pgrep -f '^tessera agent --worker')/fd" -lname 'socket:*' | wc -l
 }
 sockets=$(sockets)
 load_begin scale 120 4

@@ -32,9 +32,8 @@ static void *work(void *context)
                                                       [AGENT_DESTROY] = agent_destroy};
     struct agent_job *j = context;
     j->host.stop = &j->hurry;
-    j->rc = j->host.libvirt
-                ? guest_host_reopen(&j->host, j->error, sizeof j->error)
-                : guest_host_open(&j->host, j->uri, false, j->error, sizeof j->error);
+    j->rc = j->host.libvirt ? guest_host_reopen(&j->host, j->error, sizeof j->error)
+                            : guest_host_open(&j->host, j->uri, false, j->error, sizeof j->error);
     if (!j->rc) {
         j->rc = does[j->kind](&j->host, j);
     }
@@ -157,7 +156,8 @@ static void take_made(struct agent_fleet *f, struct agent_service *s, const stru
         memset(&m->backoff, 0, sizeof m->backoff);
         m->made = true;
         m->why[0] = 0;
-    } else if (!j->hurry && j->begun_ms >= m->failed_ms) { // those that were begun with it failed by the same
+    } else if (!j->hurry &&
+               j->begun_ms >= m->failed_ms) { // those that were begun with it failed by the same
         m->failed_ms = agent_now_ms();
         m->made = false;
         backoff_failed(&m->backoff, m->failed_ms);

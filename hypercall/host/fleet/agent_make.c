@@ -150,7 +150,8 @@ int agent_rehearse(struct guest_host *h, struct agent_job *j)
         guest_free(h, &g);
         return rc;
     }
-    rc = guest_wait(h, &g, j->start_s > REHEARSAL_S ? j->start_s : REHEARSAL_S, &j->hurry, j->error, sizeof j->error);
+    rc = guest_wait(h, &g, j->start_s > REHEARSAL_S ? j->start_s : REHEARSAL_S, &j->hurry, j->error,
+                    sizeof j->error);
     if (rc == -EINTR) { // it is wanted: let it serve
         j->stays = true;
         guest_free(h, &g);

@@ -21,8 +21,8 @@
 
 enum {
     AGENT_TICK_MS = 500,
-    AGENT_HURRY_MS = 50,       // while a request waits for a guest
-    AGENT_HELD = 256,          // requests that wait, for each listener
+    AGENT_HURRY_MS = 50, // while a request waits for a guest
+    AGENT_HELD = 256,    // requests that wait, for each listener
     AGENT_HOLD_MS = PROXY_HOLD_MS,
     AGENT_SHUTDOWN_MS = 10000, // for a guest to power off
     AGENT_JOBS = 16,           // guests that are made or started at once; fewer on few CPUs

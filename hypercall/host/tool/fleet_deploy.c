@@ -153,8 +153,8 @@ static int prepare(struct fleet_tool *t, const struct deploy *o, const char *fle
 }
 
 // file: NULL, or a fleet.yaml whose variant of the service is meant.
-static int start(struct fleet_tool *t, struct deploy *o, const char *fleet,
-                 const char *service, const struct fleet_spec *file, char chosen[FLEET_SERVICE])
+static int start(struct fleet_tool *t, struct deploy *o, const char *fleet, const char *service,
+                 const struct fleet_spec *file, char chosen[FLEET_SERVICE])
 {
     struct fleet_record r;
     struct fleet_deployment d = {0};
@@ -191,8 +191,8 @@ static int start(struct fleet_tool *t, struct deploy *o, const char *fleet,
     return status;
 }
 
-static int change(struct fleet_tool *t, struct deploy *o, const char *fleet,
-                  const char *service, char chosen[FLEET_SERVICE])
+static int change(struct fleet_tool *t, struct deploy *o, const char *fleet, const char *service,
+                  char chosen[FLEET_SERVICE])
 {
     struct fleet_record r;
     int status = fleet_tool_begin(t, fleet, &r);
