@@ -290,6 +290,23 @@ spec ", keys: keys.txt, sticky: key, timeout: 1s"
 same "the time-out is changed" reloaded "$(fp apply <"$work/members" 2>&1)"
 same "a guest that says nothing: 504" 504 "$(chat '{"delay":8000}' -o /dev/null -w '%{http_code}')"
 same "one that takes its time is waited for" 200 "$(chat '{"delay":300}' -o /dev/null -w '%{http_code}')"
+cp "$work/members" "$work/all"
+members
+for _ in 1 2 3; do
+    sync_members
+done
+wake a 3
+chat '{}' -o /dev/null -w '%{http_code}' >"$work/woken" &
+woken=$!
+soon held 1
+known=up members aaaa:0
+sync_members
+wait $woken
+sync_members
+same "one that starts for the request has longer" "200 1" "$(cat "$work/woken") $(wc -l <"$work/held")"
+same "afterwards the time-out holds" 504 "$(chat '{"delay":8000}' -o /dev/null -w '%{http_code}')"
+cp "$work/all" "$work/members"
+sync_members
 
 # ---- what is refused ---------------------------------------------------------------------------
 printf '# none\n' >"$work/keys.txt"

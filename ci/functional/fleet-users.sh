@@ -69,6 +69,11 @@ fleet_of 64322 mart
 out=$(as 64322 "$t" up "$work/64322/fleet.yaml" 2>&1)
 same "the second user's own is up: $(tail -n 1 <<<"$out")" 1 "$(ours mart | wc -l)"
 second=$(ours mart)
+their_fleets() { # ID
+    as "$1" "$t" fleets --json 2>&1 | jq -r '[.[].name] | join(" ")'
+}
+same "each user's list has exactly their own" "shop, mart" "$(their_fleets 64321), $(their_fleets 64322)"
+refused "nobody else sees its state" status shop
 same "each has an agent" 4 "$(pgrep -c -f '^tessera agent')"
 
 # ---- what nobody carries any more --------------------------------------------------------------

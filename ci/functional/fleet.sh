@@ -24,6 +24,12 @@ cache=$work/home/.cache/tessera/models
 "${as[@]}" touch "$cache/$(sha256sum "$small" | cut -c 1-64).lock"
 exec 9<>"$cache/$(sha256sum "$small" | cut -c 1-64).lock"
 flock 9
+t up "$work/fleet.yaml" --no-wait >"$work/out" 2>&1 9>&-
+is_making() {
+    [ "$(t status shop --json 2>/dev/null | jq .making)" = 1 ]
+}
+check "a guest that takes long is made" until_true 60 is_making
+same "down does not wait for it" 0 "$(t down shop --timeout 20 >"$work/out" 2>&1 9>&-; echo $?)"
 t up "$work/fleet.yaml" >"$work/up.out" 2>&1 9>&- &
 up=$!
 has_guests() { # CHAT CODE
@@ -71,6 +77,15 @@ lets_nobody_in() {
 check "and clients' keys let nobody in" until_true 20 lets_nobody_in
 same "until up sets them anew" 0 "$(t up "$work/keys.yaml" >"$work/out" 2>&1; echo $?)"
 same "they hold again" "200 401" "$(key_status client-one) $(key_status client-tw)"
+file=$(echo "$keys"/shop.fleet-*.key) log=$(echo "$work"/run/tessera/agent.log-*)
+reloads=$(grep -c 'HAProxy was' "$log")
+chmod 000 "$file"
+refused "keys that cannot be read: up says so" 1 "keys cannot be read \($file: Permission denied\): mend that" up "$work/keys.yaml"
+check "the agent, too" until_true 10 grep -q 'keys cannot be read' "$log"
+same "and leaves all as it is" "200 401 $reloads" "$(key_status client-one) $(key_status client-tw) $(grep -c 'HAProxy was' "$log")"
+chmod 600 "$file"
+check "mended, they hold" until_true 10 settled
+same "as before" "200 401" "$(key_status client-one) $(key_status client-tw)"
 t up "$work/fleet.yaml" >"$work/out" 2>&1
 same "and without them again" 200 "$(status_of "$url/v1/chat/completions" -d "$question")"
 same "no guest was made anew for all this" "$before" "$(v list --name | sort)"
@@ -88,6 +103,14 @@ load_end killed
 check "both come back by themselves" until_true 40 settled
 holds "the same guest is started again" "$victim" "$(guests chat | tr '\n' ' ')"
 
+victim=$(guests code | tail -n 1)
+rm "$keys/$victim"-*.key
+kill -KILL "$(qemu_of "$victim")"
+others_serve() {
+    settled && [ "$(guests code | wc -l)" = 2 ] && ! v list --all --name | grep -qxF -- "$victim"
+}
+check "one whose key's file is lost is made anew" until_true 40 others_serve
+
 # ---- a stream that has begun -------------------------------------------------------------------
 curl -sS -N --max-time 60 -D "$work/begun.head" -o "$work/begun" "$url/v1/completions" -H 'X-Note: long' \
     -d '{"model":"chat","prompt":"Once","max_tokens":400,"ignore_eos":true,"stream":true}' 2>"$work/begun.err" &
@@ -102,6 +125,10 @@ same "and not as if it were whole" 0 "$(grep -c 'DONE' "$work/begun")"
 check "its guest comes back" until_true 40 settled
 
 # ---- scale, deploy -----------------------------------------------------------------------------
+sockets() {
+    find "/proc/$(pgrep -f '^tessera agent --worker')/fd" -lname 'socket:*' | wc -l
+}
+sockets=$(sockets)
 load_begin scale 120 4
 out=$(t scale shop chat=2 code=1 2>&1)
 same "scale down succeeds" 0 $?
@@ -139,6 +166,8 @@ same "no connection failed" 0 "$(sed -n 's/^Failed requests: *//p' "$work/canary
 bad=$(sed -n 's/^Non-2xx responses: *//p' "$work/canary.ab")
 check "few requests met it (${bad:-0} of 250)" test "${bad:-0}" -gt 0 -a "${bad:-0}" -lt 60
 same "the guests are the same" "$before" "$(guests chat)"
+now=$(sockets)
+check "the agent's connections are those of before ($sockets, now $now)" test "$now" -le $((sockets + 2))
 same "afterwards all is answered" 200 "$(status_of "$url/v1/chat/completions" -d "$question")"
 
 # ---- down --------------------------------------------------------------------------------------

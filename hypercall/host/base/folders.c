@@ -36,11 +36,13 @@ static const struct {
 int folder_of_user(enum folder which, char *out, size_t out_bytes)
 {
     const char *path = path_in(places[which].variable), *home = path_in("HOME");
+    struct passwd entry, *user = NULL;
+    char room[4096];
     if (path) {
         return written(snprintf(out, out_bytes, "%s", path), out_bytes);
     }
     if (!home) {
-        const struct passwd *user = getpwuid(getuid());
+        getpwuid_r(getuid(), &entry, room, sizeof room, &user);
         home = user && user->pw_dir[0] == '/' ? user->pw_dir : NULL;
     }
     return home ? written(snprintf(out, out_bytes, "%s/%s", home, places[which].below_home),

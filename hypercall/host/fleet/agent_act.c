@@ -96,7 +96,10 @@ static bool begin(struct agent *a, const struct agent_fleet *f, const struct age
                   size_t which, enum agent_job_kind kind)
 {
     const struct carrier_guest *g = &l->guests[which];
-    struct agent_job j = {.kind = kind, .failures = l->members[which]->backoff.failures};
+    const struct fleet_model *model = fleet_find(&l->record.spec, g->facts.service);
+    struct agent_job j = {.kind = kind,
+                          .failures = l->members[which]->backoff.failures,
+                          .start_s = model ? model->health.start_ms / 1000 : 0};
     snprintf(j.fleet, sizeof j.fleet, "%s", f->name);
     snprintf(j.service, sizeof j.service, "%.*s", FLEET_SERVICE - 1, g->facts.service);
     snprintf(j.version, sizeof j.version, "%.*s", FLEET_VERSION - 1, g->facts.version);
@@ -213,6 +216,25 @@ static void make_some(struct agent *a, struct agent_look *l, struct agent_servic
     free(j.record);
 }
 
+// What makes a guest of a version that goes ends early: a roll-back waits for it.
+static void hurry_unwanted(struct agent *a, const char *fleet, const struct fleet_service *s,
+                           const struct fleet_slot slots[2])
+{
+    bool back = s->has_deployment && s->deployment.phase == FLEET_ROLLING_BACK;
+    for (size_t i = 0; i < a->job_count; i++) {
+        struct agent_job *j = a->jobs[i];
+        bool wanted = false;
+        for (unsigned n = 0; n < 2; n++) {
+            wanted = wanted || (slots[n].variant && strcmp(slots[n].version, j->version) == 0);
+        }
+        wanted = wanted && !(back && strcmp(j->version, s->deployment.to) == 0);
+        if (!wanted && j->kind == AGENT_MAKE && strcmp(j->fleet, fleet) == 0 &&
+            strcmp(j->service, s->name) == 0) {
+            j->hurry = 1;
+        }
+    }
+}
+
 static void make_missing(struct agent *a, struct agent_fleet *f, struct agent_look *l)
 {
     for (size_t i = 0; i < l->record.service_count; i++) {
@@ -220,6 +242,7 @@ static void make_missing(struct agent *a, struct agent_fleet *f, struct agent_lo
         struct agent_service *s = agent_service(f, service->name);
         struct fleet_slot slots[2];
         fleet_slots(&l->record, service->name, slots);
+        hurry_unwanted(a, f->name, service, slots);
         for (unsigned n = 0; s && n < 2; n++) {
             unsigned slot = (service->stable_slot + n) & 1;
             if (!slots[slot].variant) {
@@ -275,9 +298,10 @@ void agent_act(struct agent *a, struct agent_fleet *f, struct agent_look *l)
         enum decide_verdict v = l->answers[i].verdict;
         struct agent_job *job = agent_job_of(a, m->name);
         if (job && (job->kind == AGENT_DESTROY || !l->guests[i].active)) {
-            // What is wanted of it now waits for the job's end. One that is booted for its ready
-            // state and is wanted, or is to go, need not be saved.
-            job->hurry = job->hurry || (job->kind == AGENT_REHEARSE && v != DECIDE_SLEEP);
+            // What is wanted of it now waits for the job's end. One that is to go need not be made
+            // or started; one that is booted for its ready state and is wanted, not saved.
+            job->hurry = job->hurry || v == DECIDE_RETIRE ||
+                         (job->kind == AGENT_REHEARSE && v != DECIDE_SLEEP);
             continue;
         }
         if (v == DECIDE_RETIRE) {

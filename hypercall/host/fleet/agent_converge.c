@@ -272,11 +272,13 @@ void agent_converge(struct agent *a, struct agent_fleet *f)
     f->again = f->stale = false;
     if (look(a, f, &l) == 0) {
         bool goes = l.record.down || l.orphaned;
-        if (!goes) {
+        if (goes) {
+            agent_jobs_hurry(a, f->name);
+        } else {
             agent_course(a, f, &l);
         }
         if (!f->stale && goes && l.guest_count == 0) {
-            if (!agent_has_jobs(a, f->name)) { // whose guests come yet
+            if (!agent_has_jobs(a, f->name)) { // whose guests are worked at
                 end_fleet(a, f, &l);
             }
         } else if (!f->stale) {

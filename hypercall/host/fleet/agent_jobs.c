@@ -31,12 +31,13 @@ static void *work(void *context)
                                                       [AGENT_REHEARSE] = agent_rehearse,
                                                       [AGENT_DESTROY] = agent_destroy};
     struct agent_job *j = context;
-    struct guest_host host = {.stop = &j->hurry};
-    j->rc = guest_host_open(&host, j->uri, false, j->error, sizeof j->error);
+    j->host.stop = &j->hurry;
+    j->rc = j->host.libvirt ? guest_host_reopen(&j->host, j->error, sizeof j->error)
+                            : guest_host_open(&j->host, j->uri, false, j->error, sizeof j->error);
     if (!j->rc) {
-        j->rc = does[j->kind](&host, j);
+        j->rc = does[j->kind](&j->host, j);
     }
-    guest_host_close(&host);
+    j->host.stop = NULL;
     atomic_store_explicit(&j->done, true, memory_order_release); // all that is written above
     eventfd_write(j->events, 1);
     return NULL;
@@ -61,11 +62,19 @@ static bool has_room(const struct agent *a, const struct agent_job *wanted, bool
         slow_ones += a->jobs[i]->slow;
         if (slow && wanted->kind == AGENT_MAKE && a->jobs[i]->kind == AGENT_MAKE &&
             strcmp(a->jobs[i]->fleet, wanted->fleet) == 0 &&
-            strcmp(a->jobs[i]->service, wanted->service) == 0) {
+            strcmp(a->jobs[i]->service, wanted->service) == 0 &&
+            strcmp(a->jobs[i]->version, wanted->version) == 0) {
             return false; // the first one of a version is waited for
         }
     }
     return a->job_count < most && (!slow || slow_ones + 1 < most);
+}
+
+static void put_back(struct agent *a, const struct agent_job *j)
+{
+    if (j->host.libvirt) {
+        a->idle[a->idle_count++] = j->host; // as many as jobs at most
+    }
 }
 
 bool agent_job_begin(struct agent *a, const struct agent_job *wanted, bool slow)
@@ -83,7 +92,10 @@ bool agent_job_begin(struct agent *a, const struct agent_job *wanted, bool slow)
     j->events = a->events;
     j->slow = slow;
     j->begun_ms = agent_now_ms();
+    // A connection that lives is never closed (guest_host_close): jobs use those of earlier ones.
+    j->host = a->idle_count ? a->idle[--a->idle_count] : (struct guest_host){0};
     if ((wanted->record && !j->record) || !start_thread(j)) {
+        put_back(a, j);
         free(j->record);
         free(j);
         return false;
@@ -114,11 +126,21 @@ size_t agent_jobs_making(const struct agent *a, const char *fleet)
 bool agent_has_jobs(const struct agent *a, const char *fleet)
 {
     for (size_t i = 0; i < a->job_count; i++) {
-        if (strcmp(a->jobs[i]->fleet, fleet) == 0) {
+        const struct agent_job *j = a->jobs[i];
+        if (strcmp(j->fleet, fleet) == 0 && !(j->kind == AGENT_MAKE && j->hurry)) {
             return true;
         }
     }
     return false;
+}
+
+void agent_jobs_hurry(struct agent *a, const char *fleet)
+{
+    for (size_t i = 0; i < a->job_count; i++) {
+        if (strcmp(a->jobs[i]->fleet, fleet) == 0) {
+            a->jobs[i]->hurry = 1;
+        }
+    }
 }
 
 // ---- what they did -----------------------------------------------------------------------------
@@ -134,7 +156,8 @@ static void take_made(struct agent_fleet *f, struct agent_service *s, const stru
         memset(&m->backoff, 0, sizeof m->backoff);
         m->made = true;
         m->why[0] = 0;
-    } else if (j->begun_ms >= m->failed_ms) { // those that were begun with it failed by the same
+    } else if (!j->hurry &&
+               j->begun_ms >= m->failed_ms) { // those that were begun with it failed by the same
         m->failed_ms = agent_now_ms();
         m->made = false;
         backoff_failed(&m->backoff, m->failed_ms);
@@ -145,6 +168,13 @@ static void take_made(struct agent_fleet *f, struct agent_service *s, const stru
 
 static void take_started(struct agent_fleet *f, struct agent_member *m, const struct agent_job *j)
 {
+    if (j->removed) {
+        agent_log("%s: %s is gone, another is made: %s", f->name, m->name, j->error);
+        return;
+    }
+    if (j->rc == -EINTR && j->hurry) {
+        return;
+    }
     if (j->rc) {
         backoff_failed(&m->backoff, agent_now_ms());
         agent_failed(f, j->service, j->version);
@@ -205,9 +235,10 @@ static void take(struct agent *a, const struct agent_job *j)
     }
 }
 
-static void forget(struct agent_job *j)
+static void forget(struct agent *a, struct agent_job *j)
 {
     pthread_join(j->thread, NULL);
+    put_back(a, j);
     free(j->record);
     free(j);
 }
@@ -222,7 +253,7 @@ void agent_jobs_take(struct agent *a)
         }
         take(a, j);
         a->jobs[i] = a->jobs[--a->job_count];
-        forget(j);
+        forget(a, j);
     }
 }
 

@@ -8,8 +8,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-enum { REHEARSAL_S = 30, STOP_S = 5 };
+enum { REHEARSAL_S = 30 /* at least */, STOP_S = 5 };
 
 // ---- made --------------------------------------------------------------------------------------
 
@@ -78,7 +79,12 @@ static int make_of(struct guest_host *h, struct agent_job *j, const struct fleet
                               .version = j->version};
     struct guest g = {.watch.callback = -1};
     int rc = settings ? guest_plan(h, &q, &g, j->error, sizeof j->error) : -ENOMEM;
+    rc = !rc && j->hurry ? -EINTR : rc;
     rc = rc ? rc : guest_create(h, &q, &g, j->error, sizeof j->error);
+    if (!rc && j->hurry) { // another fleet of this name may be there by now
+        guest_give_up(h, &g);
+        rc = -EINTR;
+    }
     guest_free(h, &g);
     free(settings);
     return rc;
@@ -100,6 +106,19 @@ int agent_make(struct guest_host *h, struct agent_job *j)
 
 // ---- one that exists ---------------------------------------------------------------------------
 
+// The key is in no other place, and is the agent's to give: another guest is made instead.
+static bool lost_its_key(struct guest_host *h, const char *name)
+{
+    char unused[400];
+    virDomainPtr d;
+    struct machine_facts facts;
+    if (machine_find(h->libvirt, name, &d, &facts, unused, sizeof unused) != 0) {
+        return false;
+    }
+    virDomainFree(d);
+    return facts.key_file[0] && access(facts.key_file, F_OK) != 0 && errno == ENOENT;
+}
+
 int agent_start(struct guest_host *h, struct agent_job *j)
 {
     struct guest g = {.watch.callback = -1};
@@ -112,6 +131,10 @@ int agent_start(struct guest_host *h, struct agent_job *j)
     }
     j->from = g.from;
     guest_free(h, &g);
+    if (rc == -ENOENT && lost_its_key(h, j->name)) {
+        char unused[400];
+        j->removed = guest_remove(h, j->name, unused, sizeof unused) == 0;
+    }
     return rc == -EALREADY ? 0 : rc;
 }
 
@@ -127,7 +150,8 @@ int agent_rehearse(struct guest_host *h, struct agent_job *j)
         guest_free(h, &g);
         return rc;
     }
-    rc = guest_wait(h, &g, REHEARSAL_S, &j->hurry, j->error, sizeof j->error);
+    rc = guest_wait(h, &g, j->start_s > REHEARSAL_S ? j->start_s : REHEARSAL_S, &j->hurry, j->error,
+                    sizeof j->error);
     if (rc == -EINTR) { // it is wanted: let it serve
         j->stays = true;
         guest_free(h, &g);

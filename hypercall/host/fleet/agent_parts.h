@@ -21,9 +21,9 @@
 
 enum {
     AGENT_TICK_MS = 500,
-    AGENT_HURRY_MS = 50,       // while a request waits for a guest
-    AGENT_HELD = 256,          // requests that wait, for each listener
-    AGENT_HOLD_MS = 60000,     // then the answer is 504
+    AGENT_HURRY_MS = 50, // while a request waits for a guest
+    AGENT_HELD = 256,    // requests that wait, for each listener
+    AGENT_HOLD_MS = PROXY_HOLD_MS,
     AGENT_SHUTDOWN_MS = 10000, // for a guest to power off
     AGENT_JOBS = 16,           // guests that are made or started at once; fewer on few CPUs
     AGENT_JOBS_END_MS = 5000,  // for them, when the agent ends
@@ -145,16 +145,19 @@ struct agent_job {
     unsigned slot;     // AGENT_MAKE: of the service in `record`, the fleet's as text
     char *record;      //
     uint32_t failures; // of the guest, when it began
+    uint32_t start_s;  // that fleet.yaml gives its model to serve
     uint64_t begun_ms;
     bool slow;
     const char *uri;
+    struct guest_host host; // lent by the agent; libvirt NULL: the thread connects
     int events;
     pthread_t thread;
     volatile int hurry; // by the loop: end early
     atomic_bool done;   // by the thread, with release: what follows is set
     int rc;
     enum guest_from from;
-    bool stays; // AGENT_REHEARSE: it was in a hurry, and the guest runs
+    bool stays;   // AGENT_REHEARSE: it was in a hurry, and the guest runs
+    bool removed; // AGENT_START: nobody could ever start it
     uint64_t state_bytes;
     char error[900];
 };
@@ -163,6 +166,8 @@ struct agent {
     struct agent_shelf shelf;
     struct agent_job *jobs[AGENT_JOBS];
     size_t job_count;
+    struct guest_host idle[AGENT_JOBS]; // connections for jobs to come
+    size_t idle_count;
     const char *uri;
     bool idle_exit;
     int lock, link, control, events;
@@ -228,7 +233,10 @@ void agent_scrape(const uint32_t *ports, size_t count, const char *key, struct m
 bool agent_job_begin(struct agent *a, const struct agent_job *wanted, bool slow);
 struct agent_job *agent_job_of(const struct agent *a, const char *guest); // NULL: none
 size_t agent_jobs_making(const struct agent *a, const char *fleet);
+// Those that make a guest and were told to end early do not count: what one makes yet is an
+// orphan's guest, which goes.
 bool agent_has_jobs(const struct agent *a, const char *fleet);
+void agent_jobs_hurry(struct agent *a, const char *fleet); // all of a fleet are to end early
 // Before a look: what ended is remembered.
 void agent_jobs_take(struct agent *a);
 // Waits for their end. False: some still run.

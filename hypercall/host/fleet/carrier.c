@@ -173,6 +173,9 @@ int carrier_read(virConnectPtr c, const char *fleet, struct fleet_record *out, c
     } else if (!rc && !fleet_is_own(out)) {
         rc = refuse_other(out, error, error_bytes);
         fleet_record_free(out);
+    } else if (!rc && out->keys_unknown) { // random words in their place would lock all out
+        rc = -EIO;                         // with carrier_show's message
+        fleet_record_free(out);
     }
     return rc;
 }

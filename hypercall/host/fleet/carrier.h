@@ -26,8 +26,8 @@ int carrier_list(virConnectPtr c, char ***names, size_t *count, char *error, siz
 // -ENOENT: no such fleet. -EPERM: a domain of that name is none of ours. -EACCES: the fleet is
 // another user's.
 // Its keys come from a file (secrets.h). Where that is gone, others are made, once: the guests' as
-// they have it, the clients' nobody's, until `up` sets them. Those of a file that another user owns
-// stay as they are: out->keys_unknown.
+// they have it, the clients' nobody's, until `up` sets them. -EIO, too: the file is there and
+// cannot be read.
 int carrier_read(virConnectPtr c, const char *fleet, struct fleet_record *out, char *error,
                  size_t error_bytes);
 // One step: afterwards the fleet is there with this record, or it is not. -EEXIST: it is there.
@@ -61,7 +61,9 @@ char *carrier_xml(const char *fleet, const char *record);
 // The file of the keys of the fleet whose carrier is `domain`.
 int carrier_key_path(virConnectPtr c, const char *domain, char *out, size_t out_bytes, char *error,
                      size_t error_bytes);
-// The whole record from a carrier's text, as of carrier_read; the caller frees. NULL: `error`.
+// The whole record from a carrier's text; the caller frees. NULL: `error`. *path: where its keys
+// are now. *unknown: they cannot be read (random words stand in their place), `error` says why;
+// or the fleet is another user's.
 char *carrier_show(virConnectPtr c, const char *domain, const char *record, char *path,
                    size_t path_bytes, bool *unknown, char *error, size_t error_bytes);
 // The text for a carrier; the keys are in their file. As before.

@@ -26,6 +26,8 @@
 #include "hypercall/host/machine/text.h"
 
 enum { PROXY_REQUEST_BYTES = 256 << 10, PROXY_BACKEND = FLEET_SERVICE + 2, PROXY_SERVER = 49 };
+// A request waits that long for a guest that starts; then the answer is 504.
+enum { PROXY_HOLD_MS = 60000 };
 
 // $XDG_RUNTIME_DIR/tessera/fleet/NAME of the user's own libvirt, fleet-HEX/NAME of other
 // connections; made if it is missing (0700). -ENAMETOOLONG: sockets in it would have paths longer
@@ -74,7 +76,8 @@ enum proxy_file_name {
     PROXY_CANARY,    // canary.map: service -> the other one if it has members, else none
     PROXY_VERSION_A, // version-a.map: service -> the version in slot a, none: several or no member
     PROXY_VERSION_B, // version-b.map
-    PROXY_HEALTH,    // health.map: * (all) and each service -> ok, or starting
+    PROXY_HEALTH,    // health.map: * (all, as wanted) and each service (a guest is up) -> ok,
+                     // or starting
     PROXY_KEYS,      // keys.acl: SHA-256 of each client's key
     PROXY_LIST,      // models.json: the answer to GET /v1/models
     PROXY_PEM,       // endpoint.pem: certificate and key, empty: no TLS

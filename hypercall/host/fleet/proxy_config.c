@@ -14,6 +14,8 @@ enum {
     BUFFER_BYTES = PROXY_REQUEST_BYTES + (32 << 10),
     MOST_CONNECTIONS = 2000,
     MOST_THREADS = 4,
+    // That a request may wait for a guest to start, and a little: the agent answers first.
+    WAKE_MS = PROXY_HOLD_MS + 5000,
     CLIENT_MS = 600000, // that a client may take for the next part of an answer
 };
 
@@ -242,6 +244,12 @@ static void add_backend(const struct proxy_input *in, const struct fleet_model *
                  ? "hash var(txn.client)\n    hash-type consistent\n    hash-balance-factor 150"
                  : "leastconn",
              m->health.timeout_ms, m->health.path);
+    if (in->record->spec.endpoint.timeout_ms < WAKE_MS) {
+        text_add(t,
+                 "    http-request set-timeout server %dms "
+                 "unless { str(%s),map_str(%s/%s,starting) -m str ok }\n",
+                 WAKE_MS, m->name, in->folder, proxy_file_basename(PROXY_HEALTH));
+    }
     for (size_t i = 0; i < count; i++) {
         if (strcmp(servers[i].backend, backend) == 0 && servers[i].is_up) {
             text_add(t, "    server %s 127.0.0.1:%u ", servers[i].member->name,

@@ -136,19 +136,21 @@ static bool has_members(const struct proxy_input *in, const char *service, unsig
     return false;
 }
 
-static bool serves(const struct proxy_input *in, const char *service, const char *backend,
-                   const struct proxy_server *servers, size_t count)
+static bool serves(const char *backend, const struct proxy_server *servers, size_t count)
 {
-    // Nothing is wanted, or it comes on request.
-    const struct fleet_model *m = fleet_find(&in->record->spec, service);
-    bool may_be_empty =
-        fleet_replicas(in->record, service) == 0 || (m->autoscale.enabled && m->autoscale.min == 0);
-    for (size_t i = 0; i < count && !may_be_empty; i++) {
+    for (size_t i = 0; i < count; i++) {
         if (servers[i].is_up && strcmp(servers[i].backend, backend) == 0) {
             return true;
         }
     }
-    return may_be_empty;
+    return false;
+}
+
+// Nothing is wanted, or it comes on request.
+static bool may_be_empty(const struct proxy_input *in, const struct fleet_model *m)
+{
+    return fleet_replicas(in->record, m->name) == 0 ||
+           (m->autoscale.enabled && m->autoscale.min == 0);
 }
 
 static struct proxy_share share_of(const struct proxy_input *in, const char *service)
@@ -180,9 +182,9 @@ void proxy_maps(const struct proxy_input *in, const struct proxy_server *servers
         say(context, PROXY_CANARY, service, has_members(in, service, other_slot) ? other : "none");
         say(context, PROXY_VERSION_A, service, version_of(in, service, 0));
         say(context, PROXY_VERSION_B, service, version_of(in, service, 1));
-        bool good = serves(in, service, stable, servers, count);
+        bool good = serves(stable, servers, count);
         say(context, PROXY_HEALTH, service, good ? "ok" : "starting");
-        all = all && good;
+        all = all && (good || may_be_empty(in, &spec->models[i]));
     }
     say(context, PROXY_HEALTH, "*", all ? "ok" : "starting");
 }

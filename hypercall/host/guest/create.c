@@ -20,12 +20,18 @@ int guest_xml(struct guest_host *h, struct guest *g, char **xml, char *error, si
     return rc ? rc : machine_xml(&g->plan, xml, error, error_bytes);
 }
 
-// A definition that nobody started is of no use to its user.
+// A definition that nobody started is of no use to its user. Where it cannot be taken back,
+// libvirt's daemon having gone away, it needs its key's file still: without it nobody could start
+// it.
 static void undefine(struct guest *g)
 {
-    if (g->domain && g->persistent) {
+    if (g->domain && g->persistent &&
         virDomainUndefineFlags(g->domain,
-                               VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | VIR_DOMAIN_UNDEFINE_NVRAM);
+                               VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | VIR_DOMAIN_UNDEFINE_NVRAM) != 0) {
+        const virError *e = virGetLastError();
+        if (!e || e->code != VIR_ERR_NO_DOMAIN) {
+            g->key_file[0] = 0;
+        }
     }
     if (g->domain) {
         virDomainFree(g->domain);

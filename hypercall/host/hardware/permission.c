@@ -34,11 +34,15 @@ int hardware_user(const char *name, struct hardware_user *out)
     int count = sizeof out->groups / sizeof *out->groups;
     char *end = NULL;
     const char *digits = name + (name[0] == '+');
-    const struct passwd *p = getpwnam(name);
+    struct passwd entry, *p = NULL;
+    char room[4096];
+    getpwnam_r(name, &entry, room, sizeof room, &p);
     *out = (struct hardware_user){0};
     if (!p && digits[0] >= '0' && digits[0] <= '9') {
         unsigned long id = strtoul(digits, &end, 10);
-        p = *end || id > UINT32_MAX ? NULL : getpwuid((uid_t)id);
+        if (!*end && id <= UINT32_MAX) {
+            getpwuid_r((uid_t)id, &entry, room, sizeof room, &p);
+        }
         if (!*end && id <= UINT32_MAX && !p) { // a number is a user without a name, too
             snprintf(out->name, sizeof out->name, "%lu", id);
             out->uid = (uid_t)id;

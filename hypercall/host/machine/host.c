@@ -58,6 +58,9 @@ static void run_daemon(const char *program)
 {
     pid_t child = fork();
     if (child == 0) {
+        sigset_t none;
+        sigemptyset(&none);
+        sigprocmask(SIG_SETMASK, &none, NULL); // a thread of ours may have blocked all
         signal(SIGPIPE, SIG_DFL);
         execl(program, program, "--daemon", "--timeout", "120", (char *)NULL);
         _exit(127);

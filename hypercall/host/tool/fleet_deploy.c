@@ -111,6 +111,12 @@ static int read_limits(const struct deploy *o, struct fleet_limits *l)
     return TOOL_OK;
 }
 
+// Guests that go may take as long as fleet.yaml lets their requests.
+static void choose_wait(struct deploy *o, const struct fleet_record *r)
+{
+    o->seconds = o->seconds ? o->seconds : WAIT_SECONDS + r->spec.endpoint.drain_ms / 1000;
+}
+
 // What is to be deployed. Files may take long to be looked at: not under the lock.
 static int prepare(struct fleet_tool *t, const struct deploy *o, const char *fleet,
                    const char *service, const struct fleet_spec *file, struct fleet_deployment *d,
@@ -147,8 +153,8 @@ static int prepare(struct fleet_tool *t, const struct deploy *o, const char *fle
 }
 
 // file: NULL, or a fleet.yaml whose variant of the service is meant.
-static int start(struct fleet_tool *t, const struct deploy *o, const char *fleet,
-                 const char *service, const struct fleet_spec *file, char chosen[FLEET_SERVICE])
+static int start(struct fleet_tool *t, struct deploy *o, const char *fleet, const char *service,
+                 const struct fleet_spec *file, char chosen[FLEET_SERVICE])
 {
     struct fleet_record r;
     struct fleet_deployment d = {0};
@@ -178,14 +184,15 @@ static int start(struct fleet_tool *t, const struct deploy *o, const char *fleet
         s->has_deployment = true;
         print(s->name, &s->deployment);
         fflush(stdout);
+        choose_wait(o, &r);
         status = fleet_tool_commit(t, &r);
     }
     fleet_record_free(&r);
     return status;
 }
 
-static int change(struct fleet_tool *t, const struct deploy *o, const char *fleet,
-                  const char *service, char chosen[FLEET_SERVICE])
+static int change(struct fleet_tool *t, struct deploy *o, const char *fleet, const char *service,
+                  char chosen[FLEET_SERVICE])
 {
     struct fleet_record r;
     int status = fleet_tool_begin(t, fleet, &r);
@@ -205,6 +212,7 @@ static int change(struct fleet_tool *t, const struct deploy *o, const char *flee
         status = tool_fail("the deployment is over");
     } else {
         memcpy(chosen, s->name, FLEET_SERVICE);
+        choose_wait(o, &r);
         status = fleet_tool_commit(t, &r);
     }
     fleet_record_free(&r);
@@ -284,7 +292,7 @@ static int deploy(int argc, char **argv)
 {
     const char *words[1];
     size_t word_count;
-    struct deploy o = {.seconds = WAIT_SECONDS, .requests = UINT32_MAX};
+    struct deploy o = {.requests = UINT32_MAX};
     struct tool_option options[] = {
         {"--connect", OPTION_TEXT, &o.uri, false},
         {"--service", OPTION_TEXT, &o.service, false},
@@ -343,7 +351,7 @@ const struct tool_command tool_deploy = {
         "  --status  --promote  --rollback\n"
         "                         of a deployment: what it does, on, back\n"
         "  --no-wait              return when it is noted\n"
-        "  --timeout SECONDS      to wait (1800)\n"
+        "  --timeout SECONDS      to wait (1800, and `drain` of fleet.yaml)\n"
         "  --connect URI          libvirt's connection\n",
     .run = deploy,
 };

@@ -85,7 +85,7 @@ static int scale(int argc, char **argv)
     const char *uri = NULL, *words[WORDS];
     size_t word_count, change_count = 0;
     bool no_wait = false;
-    uint32_t seconds = WAIT_SECONDS;
+    uint32_t seconds = 0;
     struct change changes[WORDS];
     struct tool_option options[] = {{"--connect", OPTION_TEXT, &uri, false},
                                     {"--no-wait", OPTION_FLAG, &no_wait, false},
@@ -103,6 +103,7 @@ static int scale(int argc, char **argv)
         for (size_t i = 0; i < change_count && !status; i++) {
             status = change(&r, &changes[i]);
         }
+        seconds = seconds ? seconds : WAIT_SECONDS + r.spec.endpoint.drain_ms / 1000;
         status = status ? status : fleet_tool_commit(&t, &r);
         fleet_record_free(&r);
         if (!status && !no_wait) {
@@ -121,7 +122,7 @@ const struct tool_command tool_scale = {
             "fleet.yaml's\n"
             "own number changes; with autoscale it is where that goes on.\n\n"
             "  --no-wait            return when it is noted\n"
-            "  --timeout SECONDS    to wait (300)\n"
+            "  --timeout SECONDS    to wait (300, and `drain` of fleet.yaml)\n"
             "  --connect URI        libvirt's connection\n",
     .run = scale,
 };

@@ -210,7 +210,7 @@ static int up(int argc, char **argv)
     const char *uri = NULL, *words[1] = {"fleet.yaml"};
     size_t word_count;
     bool yes = false, dry_run = false, no_wait = false;
-    uint32_t seconds = UP_SECONDS;
+    uint32_t seconds = 0;
     struct tool_option options[] = {{"--connect", OPTION_TEXT, &uri, false},
                                     {"--yes", OPTION_FLAG, &yes, false},
                                     {"--dry-run", OPTION_FLAG, &dry_run, false},
@@ -225,6 +225,7 @@ static int up(int argc, char **argv)
     }
     status = fleet_tool_spec(&t, words[0], &spec);
     if (!status) {
+        seconds = seconds ? seconds : UP_SECONDS + spec.endpoint.drain_ms / 1000;
         status = up_with(&t, &spec, yes, dry_run, no_wait, seconds);
         fleet_spec_free(&spec);
     }
@@ -307,7 +308,7 @@ const struct tool_command tool_up = {
         "  --yes                do not ask before guests are replaced or removed\n"
         "  --dry-run            print the plan only\n"
         "  --no-wait            return when it is noted\n"
-        "  --timeout SECONDS    to wait (300)\n"
+        "  --timeout SECONDS    to wait (300, and `drain` of fleet.yaml)\n"
         "  --connect URI        libvirt's connection\n",
     .run = up,
 };
