@@ -109,6 +109,8 @@ for i in $(seq "${ROUNDS:-8}"); do
         killer=$!
         t deploy shop/chat --memory ${memory}M --latency-ratio 50 >"$work/first" 2>&1
         wait "$killer" 2>/dev/null
+        # Killed after the deployment's end: any command brings the agent back.
+        [ "$kind" = agent ] && settled && t scale shop chat=3 >"$work/out" 2>&1
         check "$name: it goes on by itself or by a second run" until_true 90 deploy_again $memory
         whole "$i" 3 1
         check "$name: the new version serves" deployed $memory
