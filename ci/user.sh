@@ -23,6 +23,8 @@ namespaces() {
         command -v "$program" >/dev/null || [ -x "/usr/sbin/$program" ] || missing+=" $program"
     done
     if [ "$(id -u)" -ne 0 ] || [ -n "$missing" ] || ! unshare -mpnf --mount-proc true 2>/dev/null; then
+        # Where everything was installed for the tests, nothing is passed by.
+        [ -z "${CI:-}" ] || { echo "not ok namespaces: needs root (for namespaces of its own) and ${missing:-$1}" && exit 1; }
         echo "ok skipped: needs root (for namespaces of its own) and ${missing:-$1}"
         exit 0
     fi

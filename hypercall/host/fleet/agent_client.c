@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // Talking to the agent, and its start.
+#include "hypercall/host/base/error.h"
 #include "hypercall/host/base/clock.h"
 #include "hypercall/host/fleet/agent.h"
 #include "hypercall/host/fleet/carrier.h"
@@ -11,7 +12,6 @@
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -19,16 +19,6 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
-
-__attribute__((format(printf, 4, 5))) static int fail(char *error, size_t error_bytes, int rc,
-                                                      const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    vsnprintf(error, error_bytes, format, args);
-    va_end(args);
-    return rc;
-}
 
 static int connect_to(const char *uri, int *out, char *error, size_t error_bytes)
 {
@@ -43,7 +33,7 @@ static int connect_to(const char *uri, int *out, char *error, size_t error_bytes
         if (fd >= 0) {
             close(fd);
         }
-        return fail(error, error_bytes, rc, "the agent (%s): %s", a.sun_path, strerror(-rc));
+        return error_say(error, error_bytes, rc, "the agent (%s): %s", a.sun_path, strerror(-rc));
     }
     *out = fd;
     return 0;
@@ -92,11 +82,12 @@ static int exchange(int fd, json_t *request, json_t **answer, char *error, size_
     free(line);
     free(room);
     if (rc) {
-        return fail(error, error_bytes, rc, "the agent does not answer: %s", strerror(-rc));
+        return error_say(error, error_bytes, rc, "the agent does not answer: %s", strerror(-rc));
     }
     if (!json_is_true(json_object_get(read, "ok"))) {
         const char *why = json_string_value(json_object_get(read, "error"));
-        rc = fail(error, error_bytes, -EIO, "the agent says: %s", why ? why : "nothing readable");
+        rc = error_say(error, error_bytes, -EIO, "the agent says: %s",
+                       why ? why : "nothing readable");
         json_decref(read);
         return rc;
     }
@@ -157,7 +148,8 @@ static int start(const char *uri, const char *log, char *error, size_t error_byt
         _exit(0);
     }
     if (child < 0) {
-        return fail(error, error_bytes, -errno, "the agent cannot be started: %s", strerror(errno));
+        return error_say(error, error_bytes, -errno, "the agent cannot be started: %s",
+                         strerror(errno));
     }
     while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
     }
@@ -175,8 +167,8 @@ int agent_ensure(const char *uri, bool *started, char *error, size_t error_bytes
             break;
         }
         if (monotonic_ms() > until) {
-            return fail(error, error_bytes, -ETIMEDOUT,
-                        "the agent does not start (%s); its log is %s", why, log);
+            return error_say(error, error_bytes, -ETIMEDOUT,
+                             "the agent does not start (%s); its log is %s", why, log);
         }
         // Two at once: the one without the lock ends by itself.
         rc = asked ? 0 : start(uri, log, error, error_bytes);

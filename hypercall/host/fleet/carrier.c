@@ -2,6 +2,7 @@
 // SPDX-FileCopyrightText: The Tessera authors
 //
 // Carriers and guests of fleets on libvirt.
+#include "hypercall/host/base/error.h"
 #include "hypercall/host/fleet/carrier.h"
 #include "hypercall/host/fleet/secrets.h"
 #include "hypercall/host/machine/host.h"
@@ -14,7 +15,6 @@
 #include <limits.h>
 #include <libvirt/virterror.h>
 #include <pwd.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -22,16 +22,6 @@
 #include <unistd.h>
 
 static const char suffix[] = ".fleet";
-
-__attribute__((format(printf, 4, 5))) static int fail(char *error, size_t error_bytes, int rc,
-                                                      const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    vsnprintf(error, error_bytes, format, args);
-    va_end(args);
-    return rc;
-}
 
 // ---- one after the other -----------------------------------------------------------------------
 
@@ -46,7 +36,7 @@ int carrier_path(const char *kind, const char *uri, char *out, size_t out_bytes,
     int rc = tensord_folder(folder, sizeof folder, error, error_bytes);
     if (!rc && snprintf(out, out_bytes, "%s/%s-%08x", folder, kind,
                         (unsigned)(hash ^ hash >> 32)) >= (int)out_bytes) {
-        rc = fail(error, error_bytes, -ENAMETOOLONG, "XDG_RUNTIME_DIR is too long");
+        rc = error_say(error, error_bytes, -ENAMETOOLONG, "XDG_RUNTIME_DIR is too long");
     }
     return rc;
 }
@@ -60,15 +50,16 @@ int carrier_lock(const char *uri, unsigned seconds, int *lock, char *error, size
     }
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0) {
-        return fail(error, error_bytes, -errno, "%s: %s", path, strerror(errno));
+        return error_say(error, error_bytes, -errno, "%s: %s", path, strerror(errno));
     }
     for (unsigned i = 0; flock(fd, LOCK_EX | LOCK_NB) != 0; i++) {
         if ((errno != EWOULDBLOCK && errno != EINTR) || i >= seconds * 50) {
             rc = errno == EWOULDBLOCK ? -ETIMEDOUT : -errno;
             close(fd);
-            return fail(error, error_bytes, rc,
-                        "another `tessera` has been changing fleets for %u seconds (it holds %s)",
-                        seconds, path);
+            return error_say(
+                error, error_bytes, rc,
+                "another `tessera` has been changing fleets for %u seconds (it holds %s)", seconds,
+                path);
         }
         nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
     }
@@ -96,17 +87,17 @@ static int read_domain(virDomainPtr d, struct fleet_record *out, char *error, si
     if (!xml) {
         const virError *e = virGetLastError();
         return e && e->code == VIR_ERR_NO_DOMAIN_METADATA
-                   ? fail(error, error_bytes, -EPERM,
-                          "the domain '%s' is none that `tessera` made: use virsh",
-                          virDomainGetName(d))
+                   ? error_say(error, error_bytes, -EPERM,
+                               "the domain '%s' is none that `tessera` made: use virsh",
+                               virDomainGetName(d))
                    : machine_say_libvirt(virDomainGetName(d), error, error_bytes);
     }
     char *text = carrier_element_text(xml);
     free(xml);
     if (!text) {
-        return fail(error, error_bytes, -EPERM,
-                    "the domain '%s' carries a record of a fleet that cannot be read",
-                    virDomainGetName(d));
+        return error_say(error, error_bytes, -EPERM,
+                         "the domain '%s' carries a record of a fleet that cannot be read",
+                         virDomainGetName(d));
     }
     char path[FLEET_PATH];
     bool unknown;
@@ -122,8 +113,8 @@ static int read_domain(virDomainPtr d, struct fleet_record *out, char *error, si
         memcpy(out->key_file, path, sizeof path);
         out->keys_unknown = unknown;
     }
-    return rc ? fail(error, error_bytes, rc, "the record in the domain '%s': %s",
-                     virDomainGetName(d), why)
+    return rc ? error_say(error, error_bytes, rc, "the record in the domain '%s': %s",
+                          virDomainGetName(d), why)
               : 0;
 }
 
@@ -132,7 +123,7 @@ static int refuse_other(const struct fleet_record *r, char *error, size_t error_
     struct passwd p, *found = NULL;
     char room[4096];
     getpwuid_r((uid_t)r->owner, &p, room, sizeof room, &found);
-    return fail(
+    return error_say(
         error, error_bytes, -EACCES,
         "the fleet '%s' is another user's (%s, user id %lld), who alone can change it; give "
         "yours another name",
@@ -150,8 +141,8 @@ static int find(virConnectPtr c, const char *fleet, virDomainPtr *out, char *err
     }
     const virError *e = virGetLastError();
     return e && e->code == VIR_ERR_NO_DOMAIN
-               ? fail(error, error_bytes, -ENOENT,
-                      "no fleet is named '%s' (`tessera fleets` lists them)", fleet)
+               ? error_say(error, error_bytes, -ENOENT,
+                           "no fleet is named '%s' (`tessera fleets` lists them)", fleet)
                : machine_say_libvirt(name, error, error_bytes);
 }
 
@@ -166,9 +157,9 @@ int carrier_read(virConnectPtr c, const char *fleet, struct fleet_record *out, c
     rc = read_domain(d, out, error, error_bytes);
     virDomainFree(d);
     if (!rc && strcmp(out->spec.name, fleet) != 0) {
-        rc = fail(error, error_bytes, -EPERM,
-                  "the domain '%s%s' carries the record of another fleet, '%s'", fleet, suffix,
-                  out->spec.name);
+        rc = error_say(error, error_bytes, -EPERM,
+                       "the domain '%s%s' carries the record of another fleet, '%s'", fleet, suffix,
+                       out->spec.name);
         fleet_record_free(out);
     } else if (!rc && !fleet_is_own(out)) {
         rc = refuse_other(out, error, error_bytes);
@@ -188,8 +179,8 @@ int carrier_make(virConnectPtr c, const struct fleet_record *r, char *error, siz
     if (rc != -ENOENT) {
         if (!rc) {
             virDomainFree(d);
-            rc = fail(error, error_bytes, -EEXIST, "a fleet or domain '%s%s' exists already",
-                      r->spec.name, suffix);
+            rc = error_say(error, error_bytes, -EEXIST, "a fleet or domain '%s%s' exists already",
+                           r->spec.name, suffix);
         }
         return rc;
     }
@@ -201,7 +192,7 @@ int carrier_make(virConnectPtr c, const struct fleet_record *r, char *error, siz
     d = xml ? virDomainDefineXML(c, xml) : NULL;
     rc = rc        ? rc
          : !record ? -EIO
-         : !xml    ? fail(error, error_bytes, -ENOMEM, "no memory")
+         : !xml    ? error_say(error, error_bytes, -ENOMEM, "no memory")
          : !d      ? machine_say_libvirt("the fleet cannot be defined", error, error_bytes)
                    : 0;
     free(whole);
@@ -240,7 +231,7 @@ int carrier_write(virConnectPtr c, struct fleet_record *r, char *error, size_t e
     if (!record) {
         rc = -EIO;
     } else if (t.failed) {
-        rc = fail(error, error_bytes, -ENOMEM, "no memory");
+        rc = error_say(error, error_bytes, -ENOMEM, "no memory");
     } else if (virDomainSetMetadata(d, VIR_DOMAIN_METADATA_ELEMENT, t.data, "fleet",
                                     FLEET_RECORD_NAMESPACE, VIR_DOMAIN_AFFECT_CONFIG) != 0) {
         rc = machine_say_libvirt("the fleet's record", error, error_bytes);
@@ -302,7 +293,7 @@ int carrier_list(virConnectPtr c, char ***names, size_t *count, char *error, siz
     }
     *count = 0;
     *names = calloc((size_t)n + 1, sizeof **names);
-    int rc = *names ? 0 : fail(error, error_bytes, -ENOMEM, "no memory");
+    int rc = *names ? 0 : error_say(error, error_bytes, -ENOMEM, "no memory");
     for (int i = 0; i < n; i++) {
         const char *name = virDomainGetName(domains[i]), *end = strrchr(name, '.');
         if (!rc && end && strcmp(end, suffix) == 0) {
@@ -369,7 +360,7 @@ int carrier_guests(virConnectPtr c, const char *fleet, struct carrier_guest **ou
     }
     free(domains);
     if (!list) {
-        return fail(error, error_bytes, -ENOMEM, "no memory");
+        return error_say(error, error_bytes, -ENOMEM, "no memory");
     }
     qsort(list, *count, sizeof *list, compare_guests);
     *out = list;

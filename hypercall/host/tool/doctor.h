@@ -62,6 +62,8 @@ void doctor_blocks(struct doctor *d); // no guest runs until that is mended
 // would type.
 void doctor_leftover(struct doctor *d, int (*mend)(void *context), void *context,
                      const char *command, const char *format, ...) DOCTOR_PRINTF(5, 6);
+// The same of a file; the mend removes it.
+void doctor_leftover_file(struct doctor *d, const char *path, const char *what);
 
 const char *doctor_sudo(void); // "" for root, else "sudo "
 const char *doctor_user(void); // this user's name

@@ -8,7 +8,6 @@
 #include "hypercall/host/tool/doctor.h"
 
 #include <dirent.h>
-#include <errno.h>
 #include <libvirt/virterror.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,19 +16,6 @@
 #include <unistd.h>
 
 enum { YOUNG_S = 60 }; // a file comes a moment before its domain
-
-static int remove_key(void *path)
-{
-    return unlink(path) == 0 || errno == ENOENT ? 0 : -errno;
-}
-
-static void say(struct doctor *d, const char *path, const char *what)
-{
-    char command[PATH_MAX + 32], copy[PATH_MAX];
-    snprintf(copy, sizeof copy, "%s", path);
-    snprintf(command, sizeof command, "rm %s", doctor_quote(path));
-    doctor_leftover(d, remove_key, copy, command, "%s: %s", path, what);
-}
 
 static bool is_young(const char *path)
 {
@@ -62,7 +48,7 @@ static void look_at(struct doctor *d, const char *path, int claims)
         return;
     }
     if (n > 5 && strcmp(file + n - 5, ".part") == 0) {
-        say(d, path, "a key's file that was never finished");
+        doctor_leftover_file(d, path, "a key's file that was never finished");
         return;
     }
     if (!dash || dash - file >= (ptrdiff_t)sizeof name) {
@@ -73,7 +59,7 @@ static void look_at(struct doctor *d, const char *path, int claims)
     // A run that is just starting its guest has claimed its name.
     if (key_path_is_of(path, name) && guest_claim_name(claims, name) &&
         (is_orphan(d->libvirt, name, path) || is_orphan(d->system, name, path))) {
-        say(d, path, "the key of a guest or fleet that is not there");
+        doctor_leftover_file(d, path, "the key of a guest or fleet that is not there");
     }
 }
 

@@ -33,7 +33,7 @@ static int remove_file(void *path)
     return unlink(path) == 0 || errno == ENOENT ? 0 : -errno;
 }
 
-static void say_file(struct doctor *d, const char *path, const char *what)
+void doctor_leftover_file(struct doctor *d, const char *path, const char *what)
 {
     char command[PATH_MAX + 32], copy[PATH_MAX];
     snprintf(copy, sizeof copy, "%s", path);
@@ -69,7 +69,7 @@ static void look_at_folder(struct doctor *d, const char *folder, bool (*is_left)
     for (const struct dirent *e; all && (e = readdir(all)) != NULL;) {
         int n = snprintf(path, sizeof path, "%s/%s", folder, e->d_name);
         if (n > 0 && n < (int)sizeof path && is_left(path)) {
-            say_file(d, path, "a file that was never finished");
+            doctor_leftover_file(d, path, "a file that was never finished");
         }
     }
     if (all) {
@@ -202,7 +202,7 @@ static void look_at_seat(struct doctor *d, struct seat *s)
         return;
     }
     if (!exists) {
-        say_file(d, s->path, "the socket of a tensord that is gone");
+        doctor_leftover_file(d, s->path, "the socket of a tensord that is gone");
         return;
     }
     snprintf(
